@@ -1,0 +1,31 @@
+"""Every error qdiag raises on purpose: what happened, where, and what to do next."""
+
+
+class QdiagError(Exception):
+    """Base of all errors of ours.
+
+    An error that reaches the user as anything else is a defect of qdiag.
+    """
+
+
+class InputError(QdiagError):
+    """The data, or an example input, is not something the model can be run on."""
+
+
+class ModelError(QdiagError):
+    """The model cannot be run or simulated as it is: it raises, holds NaN, or lies on no real device."""
+
+
+class SiteNotFound(QdiagError, KeyError):
+    """An address that this trace does not hold."""
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return str(self.args[0])
+
+
+class OptionError(QdiagError, ValueError):
+    """An option's value is not one of those on offer."""
+
+
+class QdiagWarning(UserWarning):
+    """Something was left out or done differently, and the result says so too."""

@@ -1,0 +1,58 @@
+"""Long work as a generator of `Progress`, and one way to run it with a bar."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: `done` of `total` steps (None where the end is not known) of the part named `label`."""
+
+    label: str
+    done: int
+    total: int | None
+
+    @staticmethod
+    def over(items: Iterable[Item], label: str) -> Iterator[tuple["Progress", Item]]:
+        """Each item with the progress that finishing it makes."""
+        try:
+            total = len(items)  # type: ignore[arg-type]
+        except TypeError:  # an iterable data set does not know its length
+            total = None
+        for number, item in enumerate(items, start=1):
+            yield Progress(label, number, total), item
+
+
+Steps = Generator[Progress, None, T]
+OnProgress = Callable[[Progress], None] | None
+
+
+def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
+    """Run the work to its end and return its value.
+
+    on_progress: called after every step; without it, a bar appears for parts that take over two seconds.
+    """
+    bar: tqdm | None = None
+    try:
+        while True:
+            progress = next(steps)
+            if on_progress is not None:
+                on_progress(progress)
+                continue
+            if bar is None or bar.desc.removesuffix(": ") != progress.label:
+                if bar is not None:
+                    bar.close()
+                bar = tqdm(desc=progress.label, total=progress.total, delay=2, unit="batch", leave=False)
+            bar.update(progress.done - bar.n)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,235 @@
+"""What a model is called with, and where it comes from: one batch, or a data set."""
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader, Dataset
+
+from qdiag.errors import InputError, ModelError, QdiagError
+
+if TYPE_CHECKING:
+    from qdiag.tracing.intercept import Interceptor
+
+
+class Inputs:
+    """Positional and keyword arguments of one forward.
+
+    >>> Inputs(torch.zeros(2, 3), scale=2.0).batch_size
+    2
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.args, self.kwargs = args, kwargs
+
+    @classmethod
+    def of(cls, example: Any, model: nn.Module) -> "Inputs":
+        """A tensor, a tuple of arguments, a dict of keyword arguments, or one argument of any other type."""
+        if isinstance(example, Inputs):
+            return example
+        if isinstance(example, tuple) and not hasattr(example, "_fields"):
+            return cls(*example)
+        if isinstance(example, Mapping) and set(map(str, example)) <= set(_parameters(model)):
+            return cls(**example)
+        return cls(example)
+
+    def tensors(self) -> list[tuple[str, Tensor]]:
+        """Every tensor with its name: `input` for the first positional one, else the keyword or position."""
+        named = [(f"input{i}" if i else "input", value) for i, value in enumerate(self.args)]
+        return [
+            (name + suffix, tensor)
+            for name, value in itertools.chain(named, self.kwargs.items())
+            for suffix, tensor in named_leaves(value)
+        ]
+
+    @property
+    def batch_size(self) -> int:
+        """Images in this batch: the length of the first argument where that is a list, else of its first axis."""
+        first = next(itertools.chain(self.args, self.kwargs.values()), None)
+        if isinstance(first, (list, tuple)) and all(isinstance(item, Tensor) and item.ndim == 3 for item in first):
+            return len(first)
+        tensors = self.tensors()
+        return len(tensors[0][1]) if tensors and tensors[0][1].ndim else 1
+
+    def map(self, change: Any) -> "Inputs":
+        args, kwargs = tree_map_only(Tensor, change, (self.args, self.kwargs))
+        return Inputs(*args, **kwargs)
+
+    def to_device_of(self, model: nn.Module) -> "Inputs":
+        """On the model's device, where all of the model lies on one.
+
+        Raises ModelError for a model on the meta device: it has no numbers.
+        """
+        devices = {p.device for p in itertools.chain(model.parameters(), model.buffers())}
+        if torch.device("meta") in devices:
+            raise ModelError("the model lies on the 'meta' device and has no numbers. Load its weights first.")
+        if len(devices) != 1:
+            return self
+        device = devices.pop()
+        return self.map(lambda tensor: tensor.to(device))
+
+    def check_finite(self, where: str) -> None:
+        """Raises InputError where a floating-point input holds NaN or infinity."""
+        for name, tensor in self.tensors():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise InputError(f"{where}: {name} holds NaN or infinity. Check how the images are loaded and normalised.")
+
+    def describe(self) -> str:
+        return ", ".join(f"{n}: {str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for n, t in self.tensors())
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Inputs and, where the data has them, targets."""
+
+    inputs: Inputs
+    targets: Any = None
+
+    def split(self, size: int) -> list["Batch"]:
+        """Batches of at most `size` images; [self] where it is not plain which axis counts the images."""
+        tensors = [tensor for _, tensor in self.inputs.tensors()]
+        tensors += [self.targets] if isinstance(self.targets, Tensor) else []
+        images = self.inputs.batch_size
+        if images <= size or any(t.ndim == 0 or len(t) != images for t in tensors) or not self._all_counted():
+            return [self]
+        starts = range(0, images, size)
+        return [Batch(self.inputs.map(lambda t, i=i: t[i : i + size]), self._targets(i, size)) for i in starts]
+
+    def _all_counted(self) -> bool:
+        plain = all(isinstance(value, Tensor) for value in (*self.inputs.args, *self.inputs.kwargs.values()))
+        return plain and (self.targets is None or isinstance(self.targets, Tensor))
+
+    def _targets(self, start: int, size: int) -> Any:
+        return None if self.targets is None else self.targets[start : start + size]
+
+
+def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch]:
+    """The data as batches that can be read more than once.
+
+    data: a DataLoader or list of batches; a Dataset; one tensor of images [N, ...]. A batch is what the model takes
+    (see `trace`), or a pair (inputs, targets) where the model needs only one argument.
+
+    Raises InputError for what can be read only once, for no data, and for what is none of these.
+    """
+    if isinstance(data, Tensor):
+        if data.ndim == 0 or len(data) == 0:
+            raise InputError(f"the data is a tensor of shape {list(data.shape)}: there is no image in it.")
+        return _Batches([chunk for chunk in data.split(batch_size)], model)
+    if isinstance(data, (Inputs, Mapping)):
+        return _Batches([data], model)
+    if isinstance(data, Dataset) and not isinstance(data, Iterable) or _is_map_dataset(data):
+        data = DataLoader(data, batch_size=batch_size)
+    if isinstance(data, Iterator):
+        raise InputError(
+            "the data is an iterator, which can be read only once; calibration and comparison each read it. "
+            "Pass the DataLoader itself, or list(...) of the batches."
+        )
+    if not isinstance(data, Iterable):
+        raise InputError(f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].")
+    return _Batches(data, model)
+
+
+def first_batch(data: Any, model: nn.Module) -> Batch:
+    """The first batch. Raises InputError where there is none."""
+    return next(iter(batches(data, model)))
+
+
+class _Batches:
+    def __init__(self, data: Iterable[Any], model: nn.Module):
+        self.data, self.model = data, model
+        self.required = [p for p in _parameters(model).values() if _is_required(p)]
+
+    def __len__(self) -> int:
+        return len(self.data)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        number = -1
+        for number, item in enumerate(self.data):
+            inputs, targets = self._split(item)
+            batch = Batch(Inputs.of(inputs, self.model).to_device_of(self.model), targets)
+            batch.inputs.check_finite(f"batch {number} of the data")
+            yield batch
+        if number < 0:
+            raise InputError("the data is empty: not one batch came out of it. Check the folder, the split, the filter.")
+
+    def _split(self, item: Any) -> tuple[Any, Any]:
+        """(inputs, targets): a pair is inputs and targets unless the model needs two arguments."""
+        if isinstance(item, (tuple, list)) and not hasattr(item, "_fields"):
+            if len(self.required) >= 2 and len(item) >= len(self.required):
+                rest = item[len(self.required) :]
+                return tuple(item[: len(self.required)]), rest[0] if rest else None
+            if len(item) == 2 and not _are_images(item):
+                return item[0], item[1]
+            if len(item) == 1 and isinstance(item[0], Tensor) and item[0].ndim != 3:
+                return item[0], None
+        return item, None
+
+
+def forward(model: nn.Module, inputs: Inputs, interceptor: "Interceptor | None" = None) -> Any:
+    """Call the model. Raises ModelError with the last address reached where it raises an error of its own."""
+    try:
+        return model(*inputs.args, **inputs.kwargs)
+    except QdiagError:
+        raise
+    except Exception as error:  # the user's model may raise anything; its error stays attached
+        where = ""
+        if interceptor is not None and interceptor.last_site is not None:
+            at = f" ({interceptor.last_source})" if interceptor.last_source else ""
+            where = f" at or after site {str(interceptor.last_site)!r}{at}"
+        hint = _hint(model, inputs)
+        raise ModelError(
+            f"the model raised {type(error).__name__}{where}: {error}. It was called with ({inputs.describe()}).{hint}"
+        ) from error
+
+
+def named_leaves(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
+    """Every tensor in nested tuples, lists, mappings and dataclasses, with a path such as `.out[0]`."""
+    if isinstance(tree, Tensor):
+        return [(name, tree)]
+    if isinstance(tree, Mapping):
+        children = [(f"{name}.{key}", value) for key, value in tree.items()]
+    elif isinstance(tree, (tuple, list)):
+        fields = getattr(tree, "_fields", None) or [None] * len(tree)
+        children = [(f"{name}.{f}" if f else f"{name}[{i}]", v) for i, (f, v) in enumerate(zip(fields, tree, strict=True))]
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        children = [(f"{name}.{f.name}", getattr(tree, f.name)) for f in dataclasses.fields(tree)]
+    else:
+        return []
+    return [leaf for child_name, child in children for leaf in named_leaves(child, child_name)]
+
+
+def _hint(model: nn.Module, inputs: Inputs) -> str:
+    integer = [name for name, tensor in inputs.tensors() if not tensor.is_floating_point()]
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if integer and dtypes:
+        return f" {integer[0]} is of an integer type: convert it to float and normalise it as in training."
+    given = {tensor.dtype for _, tensor in inputs.tensors()}
+    if dtypes and not given <= dtypes:
+        return f" The model's weights are {', '.join(map(str, dtypes))}: convert the inputs to that type."
+    return " Does the model run on these inputs without qdiag?"
+
+
+def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):  # a forward without a readable signature takes anything
+        return {}
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    return positional and parameter.default is parameter.empty
+
+
+def _is_map_dataset(data: Any) -> bool:
+    return isinstance(data, Dataset) and hasattr(data, "__len__")
+
+
+def _are_images(items: Any) -> bool:
+    """A list of images [C, H, W], as detectors take it, rather than a pair of inputs and targets."""
+    return all(isinstance(item, Tensor) and item.ndim == 3 and item.is_floating_point() for item in items)

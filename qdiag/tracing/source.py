@@ -1,0 +1,59 @@
+"""The user's own file and line, found from inside a torch call."""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_QDIAG = Path(__file__).parent.parent
+# Rooms whose frames stand between the user's code and torch; the demo networks are users' code like any other.
+_OURS = tuple(str(_QDIAG / room) for room in ("tracing", "quantization", "comparison", "linting", "blocks.py"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place in the user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{_short(self.file)}:{self.line}"
+
+
+def calling_source() -> Source | None:
+    """The innermost frame that is neither torch's nor ours; None where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not _is_machinery(code.co_filename):
+            return Source(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return None
+
+
+@cache
+def _is_machinery(file: str) -> bool:
+    return file.startswith((_TORCH, *_OURS, "<frozen", "<string"))
+
+
+@cache
+def _short(file: str) -> str:
+    """As a user would say it: a notebook cell's number, else the last two parts of the path."""
+    if "ipykernel_" in file:
+        return _cell_name(file)
+    return "/".join(Path(file).parts[-2:])
+
+
+def _cell_name(file: str) -> str:
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    number = getattr(shell.compile, "_filename_map", {}).get(file) if shell is not None else None
+    return f"In [{number}]" if number is not None else "notebook cell"
