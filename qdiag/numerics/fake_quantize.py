@@ -1,0 +1,42 @@
+"""From reals to the reals that a format can hold."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.rounding import Rounding
+
+
+def fake_quantize(x: Float[Tensor, "..."], qparams: QParams) -> Float[Tensor, "..."]:
+    """x rounded to the format's grid and clamped to its ends: clamp(round(x / 2^k)) * 2^k, same shape and type.
+
+    >>> from qdiag.numerics.qtype import QType
+    >>> fake_quantize(torch.tensor([0.3, 0.5, 9.0]), QParams(QType(4, signed=True), -1))
+    tensor([0.5000, 0.5000, 3.5000])
+    """
+    scale = qparams.scale(x)
+    return qparams.rounding(x / scale).clamp_(qparams.qtype.qmin, qparams.qtype.qmax).mul_(scale)
+
+
+def fake_quantize_(
+    x: Float[Tensor, "..."], qparams: QParams, low: float | None = None, high: float | None = None
+) -> Float[Tensor, "..."]:
+    """`fake_quantize` for a per-tensor format in x's own memory, with the bounds of a ReLU-like activation merged in.
+
+    low, high: values are bounded by these too, after rounding to the grid. Rounding and clamping are monotonic, so
+    clamping to rounded bounds afterwards equals activating first.
+    """
+    scale, qtype = 2.0 ** int(qparams.exponent), qparams.qtype
+    qmin: float = qtype.qmin if low is None else max(qtype.qmin, _on_grid(low / scale, qparams.rounding))
+    qmax: float = qtype.qmax if high is None else min(qtype.qmax, _on_grid(high / scale, qparams.rounding))
+    if qparams.rounding is Rounding.HALF_UP:
+        half = torch.tensor(0.5, dtype=x.dtype, device=x.device)
+        torch.add(half, x, alpha=1.0 / scale, out=x).floor_()  # one pass for scaling and adding
+    else:
+        x.mul_(1.0 / scale).round_()
+    return x.clamp_(qmin, qmax).mul_(scale)
+
+
+def _on_grid(x: float, rounding: Rounding) -> float:
+    return float(rounding(torch.tensor(x, dtype=torch.float64)))

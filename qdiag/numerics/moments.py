@@ -1,0 +1,71 @@
+"""Running sums from which every metric of two tensors follows, so that data can be streamed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over all values of a reference r and the error e = test - r.
+
+    count: values; ref2 = sum r^2; err2 = sum e^2; cross = sum r e; ref = sum r; err = sum e; max_error = max |e|;
+    low, high: extremes of r; clipped: values of r outside the format's ends.
+    """
+
+    count: int
+    ref2: float
+    err2: float
+    cross: float
+    ref: float
+    err: float
+    max_error: float
+    low: float
+    high: float
+    clipped: int
+
+
+class ReferenceSums:
+    """The sums that depend on the reference alone: taken once, shared by every lane."""
+
+    def __init__(self, ref: Tensor):
+        self.flat = flat(ref)
+        self.low, self.high = (t.double() for t in torch.aminmax(self.flat))
+        self.sums = torch.stack([torch.dot(self.flat, self.flat), self.flat.sum()]).double()
+
+
+class MomentSums:
+    """Accumulates `Moments` over batches, on the tensors' device, in double precision."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: Tensor | None = None
+        self.peaks: Tensor | None = None
+        self.clipped: int | Tensor = 0
+
+    def update(self, ref: ReferenceSums, test: Tensor, ends: tuple[float, float] | None) -> None:
+        """Fold one batch in. ends: the least and greatest value of the test's format; None counts no clipping."""
+        error = flat(test) - ref.flat
+        least, most = torch.aminmax(error)
+        own = torch.stack([torch.dot(error, error), torch.dot(ref.flat, error), error.sum()]).double()
+        sums = torch.cat([ref.sums, own])
+        peaks = torch.stack([torch.maximum(-least, most).double(), -ref.low, ref.high])
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
+        self.count += error.numel()
+        if ends is not None and (float(ref.low) < ends[0] or float(ref.high) > ends[1]):
+            self.clipped = self.clipped + int(((ref.flat < ends[0]) | (ref.flat > ends[1])).sum())
+
+    def moments(self) -> Moments:
+        if self.sums is None or self.peaks is None:
+            return Moments(0, *[0.0] * 8, 0)
+        ref2, ref, err2, cross, err = self.sums.tolist()
+        peak, low, high = self.peaks.tolist()
+        return Moments(self.count, ref2, err2, cross, ref, err, peak, -low, high, int(self.clipped))
+
+
+def flat(x: Tensor) -> Tensor:
+    """All values in one row in the order of memory, without a copy where the tensor is dense."""
+    order = sorted(range(x.ndim), key=lambda d: x.stride(d), reverse=True)
+    return x.permute(order).reshape(-1)

@@ -1,0 +1,32 @@
+"""The integers of a fixed-point number."""
+
+from dataclasses import dataclass
+
+from qdiag.errors import OptionError
+
+
+@dataclass(frozen=True)
+class QType:
+    """An integer type: signed 8 bits hold -128 … 127, unsigned 8 bits 0 … 255.
+
+    >>> QType(8, signed=True).qmin, QType(8, signed=False).qmax
+    (-128, 255)
+    """
+
+    bits: int
+    signed: bool
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 32:
+            raise OptionError(f"{self.bits} bits: a fixed-point format has 2 to 32 bits.")
+
+    @property
+    def qmin(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        return (1 << (self.bits - self.signed)) - 1
+
+    def __str__(self) -> str:
+        return f"{'int' if self.signed else 'uint'}{self.bits}"

@@ -1,0 +1,15 @@
+"""How a value between two integers is rounded: with power-of-two scales ties are common, so it shows."""
+
+import enum
+
+from torch import Tensor
+
+
+class Rounding(enum.Enum):
+    """HALF_UP adds one half and shifts right, as the target does; HALF_EVEN is IEEE's and ONNX Runtime's."""
+
+    HALF_UP = "half-up"
+    HALF_EVEN = "half-even"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.add(0.5).floor() if self is Rounding.HALF_UP else x.round()
