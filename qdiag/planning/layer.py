@@ -1,0 +1,67 @@
+"""Operations that the target computes in one go, and stores once."""
+
+from dataclasses import dataclass
+
+from qdiag.numerics.qscheme import QScheme
+from qdiag.tracing.operations import Kind
+from qdiag.tracing.site import Site
+
+
+@dataclass(frozen=True)
+class MergedNorm:
+    """A BatchNorm that is merged into the convolution before it.
+
+    sites: its operations. mean, variance, weight, bias: names of the model's buffers and parameters; "" for none.
+    """
+
+    sites: tuple[Site, ...]
+    mean: str
+    variance: str
+    weight: str
+    bias: str
+    eps: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stored tensor, and the operations between it and the stored tensors before.
+
+    sites: the operations in order: convolution, BatchNorm, ReLU; or one alone. The first names the layer.
+    sources: the layers whose stored tensors this one reads; empty for the network's input.
+    output: the format of the stored tensor; None keeps it in float.
+    weight, accumulator_bits: for a weighted layer, the format of its weight and the width that its bias is added in.
+    bounds: (low, high) of a ReLU-like last operation, infinite where open; None where there is none.
+    """
+
+    sites: tuple[Site, ...]
+    kind: Kind | None
+    sources: tuple[Site, ...] = ()
+    output: QScheme | None = None
+    weight: QScheme | None = None
+    accumulator_bits: int = 32
+    norm: MergedNorm | None = None
+    bounds: tuple[float, float] | None = None
+    is_depthwise: bool = False
+    groups: int = 1
+
+    @property
+    def site(self) -> Site:
+        """The address this layer is known by: its first operation's."""
+        return self.sites[0]
+
+    @property
+    def is_input(self) -> bool:
+        return self.kind is None
+
+    @property
+    def is_weighted(self) -> bool:
+        return self.kind is Kind.WEIGHTED
+
+    @property
+    def is_transposed(self) -> bool:
+        return "transpose" in self.site.op
+
+    @property
+    def title(self) -> str:
+        """What it is, in a word: depthwise conv2d, linear, add, input."""
+        return f"depthwise {self.site.op}" if self.is_depthwise else self.site.op

@@ -1,0 +1,246 @@
+"""From a trace to number formats."""
+
+import dataclasses
+import fnmatch
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from qdiag.errors import OptionError, SiteNotFound
+from qdiag.numerics.granularity import PerChannel, PerTensor
+from qdiag.numerics.qscheme import QScheme
+from qdiag.planning.layer import Layer, MergedNorm
+from qdiag.planning.status import Status, statuses
+from qdiag.planning.targets.target import TARGETS, Target
+from qdiag.tracing.operations import Kind
+from qdiag.tracing.site import Site
+from qdiag.tracing.trace import Call, Trace, Value
+
+PerChannelOption = Literal["depthwise", "all"] | None
+Bits = int | None | Mapping[str, int | None]
+
+
+@dataclass(frozen=True, repr=False)
+class QuantPlan:
+    """Every stored tensor's number format, and what stays in float and why.
+
+    layers: in the order of the forward, the network's inputs first.
+    floating: operations that are computed in float, each with the reason.
+    """
+
+    layers: tuple[Layer, ...]
+    floating: Mapping[Site, str]
+    target: type[Target]
+    label: str = ""
+
+    def __repr__(self) -> str:
+        return f"QuantPlan {self.label}: {len(self.layers)} layers, {len(self.floating)} operations in float"
+
+    @cached_property
+    def by_site(self) -> dict[Site, Layer]:
+        """The layer that each planned operation belongs to."""
+        return {site: layer for layer in self.layers for site in layer.sites}
+
+    def layer(self, name: Site | str) -> Layer:
+        """The layer of an operation, by Site or text. Raises SiteNotFound."""
+        for site, layer in self.by_site.items():
+            if name == site or name == str(site):
+                return layer
+        raise SiteNotFound(f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].")
+
+    def change(self, **by_field: Mapping[Site, QScheme | None]) -> "QuantPlan":
+        """The same plan with some layers' `output` or `weight` formats exchanged: `plan.change(output={site: scheme})`."""
+        layers = tuple(
+            dataclasses.replace(layer, **{f: new[layer.site] for f, new in by_field.items() if layer.site in new})
+            for layer in self.layers
+        )
+        return dataclasses.replace(self, layers=layers)
+
+
+def plan_quantization(
+    trace: Trace, bits: Bits = 8, per_channel: PerChannelOption = None, target: str = "tidl"
+) -> QuantPlan:
+    """Number formats for a traced model: power-of-two scale, symmetric.
+
+    bits: for weights and activations; None plans the float network with Conv and BatchNorm merged. A mapping gives
+    bits for some layers by name, module path or pattern, and "*" for all others (8 where it is missing).
+    per_channel: weights with one scale for each output channel, for depthwise convolutions or for all layers.
+
+    Raises OptionError for a pattern that no layer matches, and for options that are not on offer.
+    """
+    if per_channel not in (None, "depthwise", "all"):
+        raise OptionError(f"per_channel={per_channel!r}: it is None, 'depthwise' or 'all'.")
+    engine = TARGETS[target]
+    builder = _Builder(trace)
+    layers = tuple(_formatted(layer, _bits_for(layer, bits), per_channel, engine) for layer in builder.layers)
+    if isinstance(bits, Mapping):
+        _check_patterns(bits, layers)
+    label = " ".join(filter(None, [_label(bits), f"{per_channel} per-channel" if per_channel else ""]))
+    return QuantPlan(layers, builder.floating, engine, label)
+
+
+def _label(bits: Bits) -> str:
+    return "float" if bits is None else "mixed" if isinstance(bits, Mapping) else f"{bits}-bit"
+
+
+def _bits_for(layer: Layer, bits: Bits) -> int | None:
+    if not isinstance(bits, Mapping):
+        return bits
+    for pattern, value in bits.items():
+        if pattern != "*" and any(_matches(site, pattern) for site in layer.sites):
+            return value
+    return bits.get("*", 8)
+
+
+def _matches(site: Site, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(str(site), pattern) or site.path == pattern or site.path.startswith(pattern + ".")
+
+
+def _check_patterns(bits: Mapping[str, int | None], layers: tuple[Layer, ...]) -> None:
+    sites = [site for layer in layers for site in layer.sites]
+    for pattern in bits:
+        if pattern != "*" and not any(_matches(site, pattern) for site in sites):
+            raise OptionError(f"bits for {pattern!r}: no layer is called that. There are: {', '.join(map(str, sites[:8]))} …")
+
+
+def _formatted(layer: Layer, bits: int | None, per_channel: PerChannelOption, target: type[Target]) -> Layer:
+    if bits is None:
+        return layer
+    weight = None
+    if layer.is_weighted:
+        by_channel = per_channel == "all" or (per_channel == "depthwise" and layer.is_depthwise)
+        weight = QScheme(bits, PerChannel(0) if by_channel else PerTensor(), True, target.weight_rounding)
+    output = QScheme(bits, rounding=target.rounding)
+    return dataclasses.replace(
+        layer, output=output, weight=weight, accumulator_bits=target.accumulator_bits(bits)
+    )
+
+
+@dataclass
+class _Builder:
+    """Groups a trace's calls into layers, front to back."""
+
+    trace: Trace
+    layers: list[Layer] = field(default_factory=list)
+    floating: dict[Site, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.status = statuses(self.trace)
+        self.stored: dict[int, Site] = {}  # value number -> the layer whose format it carries
+        self.absorbed: set[Site] = set()
+        for number, value in enumerate(v for v in self.trace.inputs if v.is_floating):
+            site = Site("", "input", number)
+            self.layers.append(Layer((site,), None))
+            self.stored[value.number] = site
+        for call in self.trace.calls:
+            if call.site not in self.absorbed:
+                self._plan(call)
+
+    def _plan(self, call: Call) -> None:
+        output = call.outputs[0]
+        status = self.status[output.number]
+        if status is Status.OUTSIDE and output.is_floating:
+            self.floating[call.site] = self._reason(call)
+        if status is not Status.FEATURE:
+            return
+        if moves_values(call):
+            source = next((self.stored[v.number] for v in call.activations if v.number in self.stored), None)
+            if source is not None:
+                self.stored.update({value.number: source for value in call.outputs})
+            return
+        self._add_layer(call)
+
+    def _add_layer(self, call: Call) -> None:
+        chain, norm, bounds = [call], None, None
+        if call.kind is Kind.WEIGHTED:
+            norm = self._norm_after(call)
+            if norm is not None:
+                chain += [self.trace[site] for site in norm.sites]
+        after = self._only_consumer(chain[-1])
+        if after is not None and after.kind is Kind.CLIP and clip_bounds(after) is not None:
+            chain.append(after)
+        if chain[-1].kind is Kind.CLIP:
+            bounds = clip_bounds(chain[-1])
+        sites = tuple(member.site for member in chain)
+        self.absorbed.update(sites)
+        sources = tuple(dict.fromkeys(self.stored[v.number] for v in call.activations if v.number in self.stored))
+        groups = call.arguments.get("groups", 1) if call.kind is Kind.WEIGHTED else 1
+        layer = Layer(sites, call.kind, sources, norm=norm, bounds=bounds, is_depthwise=call.is_depthwise, groups=groups)
+        self.layers.append(layer)
+        for value in chain[-1].outputs:
+            self.stored[value.number] = layer.site
+
+    def _only_consumer(self, call: Call) -> Call | None:
+        """The one call that takes this one's one output as its first input, if nothing else sees that output."""
+        if len(call.outputs) != 1 or self.trace.is_output(call.outputs[0]):
+            return None
+        consumers = self.trace.consumers(call.outputs[0])
+        if len(consumers) != 1 or consumers[0].inputs[0].number != call.outputs[0].number:
+            return None
+        return consumers[0]
+
+    def _norm_after(self, call: Call) -> MergedNorm | None:
+        norm = self._only_consumer(call)
+        if norm is None:
+            return None
+        if norm.kind is Kind.NORM:
+            return _batch_norm(norm)
+        if norm.op == "mul" and norm.module_type.__name__ == "FrozenBatchNorm2d":
+            shift = self._only_consumer(norm)
+            if shift is not None and shift.op == "add" and shift.site.path == norm.site.path:
+                return self._frozen_norm(norm, shift)
+        return None
+
+    def _frozen_norm(self, scale: Call, shift: Call) -> MergedNorm:
+        """torchvision's FrozenBatchNorm2d writes x * scale + bias over buffers; its first addition is variance + eps."""
+        path = scale.site.path
+        eps = next(call.arguments["other"] for call in self.trace.calls if call.site == Site(path, "add"))
+        names = [f"{path}.{name}" for name in ("running_mean", "running_var", "weight", "bias")]
+        return MergedNorm((scale.site, shift.site), *names, eps=float(eps))
+
+    def _reason(self, call: Call) -> str:
+        if call.kind is Kind.OTHER:
+            return f"{call.op} is not a layer of the target"
+        if any(value.kind == "unseen" for value in call.inputs):
+            return "takes a tensor that is neither parameter nor buffer; register it as a buffer if it is part of the net"
+        return "computed from values that do not come out of the network's layers (post-processing)"
+
+
+def moves_values(call: Call) -> bool:
+    """True where every output value is one of the input's: reshaping, selecting, nearest-neighbour resizing."""
+    nearest = call.op == "interpolate" and "nearest" in call.arguments.get("mode", "nearest")
+    return call.kind is Kind.SAME_RANGE or nearest
+
+
+def clip_bounds(call: Call) -> tuple[float, float] | None:
+    """The bounds of a ReLU-like operation; (-inf, inf) for one that bends instead; None where they are computed."""
+    arguments = call.arguments
+    if call.op == "relu":
+        return 0.0, math.inf
+    if call.op == "relu6":
+        return 0.0, 6.0
+    if call.op == "hardtanh":
+        return float(arguments.get("min_val", -1.0)), float(arguments.get("max_val", 1.0))
+    if call.op in ("leaky_relu", "prelu"):
+        return -math.inf, math.inf
+    low, high = arguments.get("min"), arguments.get("max")
+    if call.op == "clamp_min":
+        low = arguments.get("min", arguments.get("arg1"))
+    if call.op == "clamp_max":
+        low, high = None, arguments.get("max", arguments.get("arg1"))
+    if isinstance(low, Value) or isinstance(high, Value):
+        return None
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def _batch_norm(call: Call) -> MergedNorm | None:
+    """The norm by its tensors' names; None where it normalizes by the batch, or its tensors are computed."""
+    named = {name: call.tensor(name) for name in ("running_mean", "running_var", "weight", "bias")}
+    if call.arguments.get("training") or named["running_mean"] is None or named["running_var"] is None:
+        return None
+    if any(value is not None and value.kind not in ("parameter", "buffer") for value in named.values()):
+        return None
+    names = ["" if value is None else value.name for value in named.values()]
+    return MergedNorm((call.site,), *names, eps=call.arguments.get("eps", 1e-5))

@@ -1,0 +1,1 @@
+"""Targets: what differs between inference engines, one file each."""

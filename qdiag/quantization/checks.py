@@ -1,0 +1,32 @@
+"""What has to hold before a model is worth simulating."""
+
+import itertools
+
+import torch
+from torch import nn
+
+from qdiag.errors import ModelError
+
+
+def check_model(model: nn.Module) -> None:
+    """Raises ModelError for NaN or infinity in weights, half precision, and parts that torch has compiled to script."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name or 'the model'} is a ScriptModule, inside which operations cannot be seen. "
+                "Pass the nn.Module it was made from."
+            )
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise ModelError(
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')}, which is itself coarser than 16-bit fixed point. "
+                "Compare the float32 model: model.float()."
+            )
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise ModelError(
+                f"{name} holds NaN or infinity ({bad} of {tensor.numel()} values), so that every result would. "
+                "Check the checkpoint it was loaded from, and the training run's loss."
+            )

@@ -1,0 +1,1 @@
+"""Calibration methods: from calibration data to ranges and weights. One file each."""

@@ -1,0 +1,85 @@
+"""Ranges of every stored tensor, from float forwards over calibration data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from qdiag.errors import ModelError, QdiagError
+from qdiag.numerics.ranges.range import Range, RangeEstimator
+from qdiag.planning.layer import Layer
+from qdiag.planning.plan import QuantPlan
+from qdiag.progress import Progress, Steps
+from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.quantized_model import layout
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Inputs, batches, first_batch, forward
+from qdiag.tracing.site import Site
+
+
+class ObservingLane(Lane):
+    """The float network with Conv and BatchNorm merged, which shows every stored tensor to an estimator."""
+
+    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], RangeEstimator], *, channels_last: bool):
+        super().__init__(model, plan, {}, channels_last=channels_last)
+        self.estimators = {layer.site: new() for layer in plan.layers}
+
+    def store(self, layer: Layer, result: Tensor) -> Tensor:
+        self.estimators[layer.site].update(result)
+        return result
+
+    def ranges(self) -> Mapping[Site, Range]:
+        """Raises ModelError, naming the first site in the forward's order, where a tensor became NaN or infinite."""
+        found = {site: estimator.range() for site, estimator in self.estimators.items()}
+        for layer in self.plan.layers:
+            if not found[layer.site].is_finite:
+                raise ModelError(
+                    f"the float model itself computes NaN or infinity, first at site {str(layer.site)!r}. "
+                    "Lint names weights and BatchNorm statistics that do this: lint_model(model, images)."
+                )
+        return found
+
+
+def observe(
+    model: nn.Module,
+    plan: QuantPlan,
+    data: Any,
+    new: Callable[[], RangeEstimator],
+    *,
+    channels_last: bool,
+    max_images: int | None = None,
+) -> Steps[Mapping[Site, Range]]:
+    """Ranges by site, from the first `max_images` images or from all of them."""
+    lane = ObservingLane(model, plan, new, channels_last=channels_last)
+    with borrow(model):
+        runner = LaneRunner(lane)
+        images = 0
+        for progress, batch in Progress.over(batches(data, model), "calibrating"):
+            runner.restart()
+            inputs = lane.inputs(layout(batch.inputs, channels_last))
+            with runner:
+                forward(model, inputs, runner)
+            yield progress
+            images += batch.inputs.batch_size
+            if max_images is not None and images >= max_images:
+                break
+    return lane.ranges()
+
+
+def prefers_channels_last(model: nn.Module, data: Any) -> bool:
+    """True where the model runs with its images in channels-last layout, in which convolutions are faster.
+
+    Some models cannot, since they call `view` where that layout needs `reshape`.
+    """
+    inputs: Inputs = first_batch(data, model).inputs
+    with borrow(model):
+        try:
+            forward(model, layout(inputs.map(_one), True))
+        except QdiagError:
+            return False
+    return True
+
+
+def _one(tensor: Tensor) -> Tensor:
+    return tensor[:1] if tensor.ndim == 4 else tensor
+

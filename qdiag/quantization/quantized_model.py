@@ -1,0 +1,68 @@
+"""The user's model, run in fixed point."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from qdiag.errors import ModelError
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.ranges.range import Range
+from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Inputs, forward
+from qdiag.tracing.site import Site
+
+
+class QuantizedModel(nn.Module):
+    """A model simulated in the plan's number formats, for inference: `qm(images)` gives what the target would.
+
+    module: the user's own model, untouched, with its own `state_dict` keys. plan: formats by address.
+    ranges: of every stored tensor. Both are saved with `state_dict()`. The weights are quantized from the module's
+    current ones at every forward, so that loading others into `module` takes effect.
+    """
+
+    def __init__(
+        self, module: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False
+    ):
+        super().__init__()
+        self.module, self.plan, self.ranges, self.channels_last = module, plan, dict(ranges), channels_last
+        self._lane: Lane | None = None
+
+    @property
+    def lane(self) -> Lane:
+        if self._lane is None:
+            self._lane = Lane(self.module, self.plan, self.ranges, channels_last=self.channels_last)
+        return self._lane
+
+    def format(self, name: Site | str) -> QParams | None:
+        """The number format of the tensor stored at an address; None where it stays in float."""
+        return self.lane.qparams.get(self.plan.layer(name).site)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
+        runner = LaneRunner(self.lane)
+        with borrow(self.module):
+            inputs = self.lane.inputs(layout(Inputs(*args, **kwargs), self.channels_last))
+            with runner:
+                return forward(self.module, inputs, runner)
+
+    def get_extra_state(self) -> dict[str, tuple[float, float]]:
+        return {str(site): (found.low, found.high) for site, found in self.ranges.items()}
+
+    def set_extra_state(self, state: dict[str, tuple[float, float]]) -> None:
+        by_name = {str(layer.site): layer.site for layer in self.plan.layers}
+        unknown = sorted(set(state) - set(by_name))
+        if unknown:
+            raise ModelError(f"the saved state has a range for {unknown[0]!r}, which this model's plan does not hold.")
+        self.ranges = {by_name[name]: Range(*ends) for name, ends in state.items()}
+        self._lane = None
+
+
+def layout(inputs: Inputs, channels_last: bool) -> Inputs:
+    """The inputs with 4-D tensors in channels-last layout, or as they are."""
+    if not channels_last:
+        return inputs
+    return inputs.map(lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
