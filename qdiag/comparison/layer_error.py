@@ -1,0 +1,69 @@
+"""How far one stored tensor is from float, in one lane."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdiag.tracing.site import Site
+from qdiag.tracing.source import Source
+
+
+@dataclass(frozen=True)
+class WeightError:
+    """What a format did to a layer's weight, merged with its BatchNorm.
+
+    channel_spread: largest over smallest channel magnitude (channels of zeros left out).
+    poorest_bits: bits that the channel with the least magnitude has left, sign included.
+    channel_magnitudes: largest magnitude of each output channel. sqnr_db: of the whole weight.
+    saturated_biases: channels whose bias does not fit the accumulator.
+    """
+
+    channel_spread: float
+    poorest_bits: float
+    poorest_channel: int
+    widest_channel: int
+    channel_magnitudes: tuple[float, ...]
+    sqnr_db: float
+    saturated_biases: int
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One lane at one layer.
+
+    accumulated: metrics of the stored tensor as it arises in the network, errors of earlier layers included.
+    added: the same for the layer computed from float inputs: what this layer alone adds.
+    rounding_noise, added_noise: error over signal power of rounding the float output alone, and of the whole layer from
+    float inputs; their difference is the weights' part.
+    format: as uint8 · 2^-5; "float" where the tensor is not quantized.
+    """
+
+    format: str
+    accumulated: Mapping[str, float | None]
+    added: Mapping[str, float | None]
+    rounding_noise: float
+    added_noise: float
+    weight: WeightError | None
+
+    @property
+    def weight_share(self) -> float:
+        """Part of the noise this layer adds that its weights cause, 0 to 1; the rest is rounding the output."""
+        return max(0.0, 1.0 - self.rounding_noise / self.added_noise) if self.added_noise > 0 else 0.0
+
+    @property
+    def inherited_share(self) -> float:
+        """Part of the accumulated noise that came in with the inputs, 0 to 1."""
+        relative = self.accumulated.get("relative_error") or 0.0
+        return max(0.0, 1.0 - self.added_noise / relative**2) if relative > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One stored tensor in all lanes. title: depthwise conv2d, add …; sites: the operations it comes from."""
+
+    site: Site
+    title: str
+    sites: tuple[Site, ...]
+    source: Source | None
+    is_weighted: bool
+    is_depthwise: bool
+    lanes: Mapping[str, LayerError]

@@ -1,0 +1,134 @@
+"""Several numeric versions of one forward, operation by operation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+from qdiag.planning.layer import Layer
+from qdiag.quantization.lane import Lane
+from qdiag.tracing.inputs import Inputs, forward
+from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
+from qdiag.tracing.operations import Kind, kind_of
+from qdiag.tracing.site import Site
+
+Meet = Callable[[Layer, Tensor, list[Tensor], list[Tensor]], None]
+"""Called with a layer, the reference value, each lane's value, and each lane's value computed from float inputs."""
+
+
+class Lockstep(Interceptor):
+    """Runs the user's forward once on the reference lane, and every operation in the other lanes beside it.
+
+    The user's code sees the reference values alone; each of its tensors has twins, one for each lane, that live as
+    long as it does. Hence sites of all lanes correspond even where a forward branches on its data, and memory is that
+    of one forward for each lane. Indices and masks are the reference's in every lane.
+
+    meet: called for every stored tensor. alone: also compute each layer from float inputs, so that what the layer
+    itself adds is seen apart from what it inherits.
+    """
+
+    def __init__(self, reference: Lane, lanes: Sequence[Lane], meet: Meet, *, alone: bool):
+        super().__init__(reference.model)
+        self.reference, self.lanes, self.meet, self.alone = reference, lanes, meet, alone
+        self.twins: Any = WeakIdKeyDictionary()  # the reference's tensor -> one twin for each lane
+        self.solos: Any = WeakIdKeyDictionary()  # the same inside a layer, for lanes that started from float inputs
+
+    def run(self, inputs: Inputs) -> Any:
+        """The model's result in the reference lane; `twin` gives what became of its tensors in the others."""
+        self.restart()
+        reference = self.reference.inputs(inputs)
+        versions = [lane.inputs(inputs) for lane in self.lanes]
+        named = [[tensor for _, tensor in version.tensors()] for version in (reference, *versions)]
+        stored = iter([layer for layer in self.reference.plan.layers if layer.is_input])
+        for tensor, *twins in zip(*named, strict=True):
+            if tensor.is_floating_point():
+                self.twins[tensor] = twins
+                self.meet(next(stored), tensor, twins, twins if self.alone else [])
+        with self:
+            return forward(self.reference.model, reference, self)
+
+    def twin(self, tensor: Tensor, lane: int) -> Tensor:
+        """What the reference's tensor is in a lane: the tensor itself where it does not depend on the inputs."""
+        twins = self.twins.get(tensor)
+        return tensor if twins is None else twins[lane]
+
+    def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = tensors_in((args, kwargs))
+        if not any(tensor in self.twins for tensor in given):
+            return self.reference.run(site, function, args, kwargs)
+        layer = self.reference.layers.get(site)
+        overwritten = _overwritten(site, function, args, kwargs)
+        if overwritten is not None and overwritten not in self.twins:
+            self.twins[overwritten] = [overwritten.clone() for _ in self.lanes]
+        solo = self._solo(layer, site, function, args, kwargs, overwritten) if self.alone and layer else []
+        result = self.reference.run(site, function, args, kwargs)
+        made = [tensor for tensor in tensors_in(result) if is_float(tensor)]
+        if not made and overwritten is None:
+            return result  # a question about the tensor, an index or a mask: the reference's answer counts
+        self._run_lanes(site, function, args, kwargs, made)
+        if layer is not None and made:
+            if site == layer.sites[-1]:
+                self.meet(layer, made[0], self.twins[made[0]], solo)
+            elif solo:
+                self.solos[made[0]] = solo
+        return result
+
+    def _run_lanes(
+        self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Tensor]
+    ) -> None:
+        results = []
+        for number, lane in enumerate(self.lanes):
+            own_args, own_kwargs = _exchanged((args, kwargs), lambda t, i=number: self.twin(t, i))
+            result = lane.run(site, function, own_args, own_kwargs)
+            results.append([tensor for tensor in tensors_in(result) if is_float(tensor)])
+        for position, tensor in enumerate(made):
+            self.twins[tensor] = [tensors[position] for tensors in results]
+
+    def _solo(
+        self,
+        layer: Layer,
+        site: Site,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        overwritten: Tensor | None,
+    ) -> list[Tensor]:
+        """The operation in every lane, from the reference's values at the layer's beginning; [] where not under way."""
+        begins = site == layer.site
+        results = []
+        for number, lane in enumerate(self.lanes):
+
+            def own(tensor: Tensor, number: int = number) -> Tensor:
+                if begins:  # the reference's own value, which a lane must not overwrite
+                    return tensor.clone() if tensor is overwritten else tensor
+                solos = self.solos.get(tensor)
+                return tensor if solos is None else solos[number]
+
+            if not begins and not any(tensor in self.solos for tensor in tensors_in((args, kwargs))):
+                return []
+            result = lane.run(site, function, *_exchanged((args, kwargs), own))
+            results.append(tensors_in(result)[0])
+        return results
+
+
+def _exchanged(given: tuple[Any, Any], new: Callable[[Tensor], Tensor]) -> tuple[Any, Any]:
+    args, kwargs = tree_map_only(Tensor, new, given)
+    return args, kwargs
+
+
+def _overwritten(site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The tensor that an operation writes to: by its name, its `out`, or its `inplace`; None where it makes a new one."""
+    name = getattr(function, "__name__", "").partition(".")[0]
+    if isinstance(kwargs.get("out"), Tensor):
+        return kwargs["out"]  # type: ignore[no-any-return]
+    by_name = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
+    by_option = kwargs.get("inplace") or (kind_of(site.op) in _WITH_INPLACE and any(a is True for a in args))
+    if by_name or by_option:
+        first = args[0] if args else kwargs.get("input")
+        return first if isinstance(first, Tensor) else None
+    return None
+
+
+_WITH_INPLACE = (Kind.CLIP, Kind.ACTIVATION)
