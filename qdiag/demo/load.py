@@ -1,0 +1,80 @@
+"""The demo, ready to be diagnosed: a trained network, its optimizer and its data."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from qdiag.demo.digits import digits_loader
+from qdiag.demo.networks import HealthyNet, WildNet
+from qdiag.demo.recipes import healthy_optimizer, wild_optimizer
+from qdiag.errors import OptionError
+
+Kind = Literal["wild", "healthy"]
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def load_demo(kind: Kind = "wild") -> "Demo":
+    """One of the two demo networks with all that a diagnosis asks for.
+
+    Raises OptionError for another kind.
+
+    >>> demo = load_demo("wild")
+    >>> demo.model.training, len(demo.loader.dataset), len(demo.calibration_loader.dataset)
+    (False, 500, 128)
+    """
+    if kind == "wild":
+        model: nn.Module = wild_net()
+        optimizer = wild_optimizer(model)
+        description = "as found in the wild: works in float, loses accuracy in 8 bits"
+    elif kind == "healthy":
+        model = healthy_net()
+        optimizer = healthy_optimizer(model)
+        description = "built and trained in a way that quantizes"
+    else:
+        raise OptionError(f"No demo {kind!r}. Use 'wild' or 'healthy'.")
+    return Demo(
+        model=model,
+        optimizer=optimizer,
+        loader=digits_loader("test"),
+        calibration_loader=digits_loader("calibration"),
+        name=f"digits-{kind}",
+        description=f"Depthwise network for handwritten digits, {description}.",
+    )
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A network with its training recipe and its data.
+
+    model: trained, in eval mode.
+    optimizer: as the network was trained with; the lint reads its parameter groups.
+    loader, calibration_loader: batches of (images, labels) to measure with and to calibrate with.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    loader: DataLoader[tuple[Tensor, ...]]
+    calibration_loader: DataLoader[tuple[Tensor, ...]]
+    name: str
+    description: str
+
+
+def wild_net() -> WildNet:
+    """The trained `WildNet`, in eval mode."""
+    return _trained(WildNet(), "wild.pt")
+
+
+def healthy_net() -> HealthyNet:
+    """The trained `HealthyNet`, in eval mode."""
+    return _trained(HealthyNet(), "healthy.pt")
+
+
+def _trained(net: Net, file: str) -> Net:
+    with (files("qdiag.demo") / "weights" / file).open("rb") as weights:
+        net.load_state_dict(torch.load(weights, weights_only=True))
+    return net.eval()
