@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_sums import LayerSums
-from qdiag.comparison.lockstep import Lockstep
-from qdiag.comparison.outputs import OutputSums
+from qdiag.comparison.lockstep import Lockstep, Meet
+from qdiag.comparison.outputs import OutputError, OutputSums
 from qdiag.errors import OptionError
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
@@ -88,44 +88,74 @@ def comparison_steps(
         raise OptionError("nothing to compare float with: give at least one bit width, as bits=(16, 8).")
     if any(qm.module is not model for qm in quantized.values()):
         raise OptionError("a quantized model to compare was made from another model than the one given.")
-    return (yield from _stream(model, data, quantized, added_images))
+    return (yield from _layers_steps(model, data, quantized, added_images))
 
 
-def _stream(model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], added_images: int) -> Steps[Comparison]:
-    example = first_batch(data, model).inputs
-    traced = trace(model, example)
-    at_once = _images_at_once(traced, example.batch_size)
+def outputs_steps(
+    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], label: str, *, max_images: int | None = None
+) -> Steps[dict[str, OutputError]]:
+    """The outputs alone, of each quantized model: what a change to the plan does to the network's result."""
+    outputs = OutputSums(len(quantized))
+    yield from _stream(model, data, quantized, outputs, lambda *_: None, label, added_images=0, max_images=max_images)
+    return {name: outputs.error(number) for number, name in enumerate(quantized)}
+
+
+def _layers_steps(
+    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], added_images: int
+) -> Steps[Comparison]:
+    traced = trace(model, first_batch(data, model).inputs)
     plan = plan_quantization(traced, None)
-    channels_last = all(qm.channels_last for qm in quantized.values())
-    reference = Lane(model, plan, {}, channels_last=channels_last)
-    lanes = [qm.lane for qm in quantized.values()]
-    sums = {layer.site: LayerSums(layer, lanes) for layer in plan.layers}
-    outputs = OutputSums(len(lanes))
-    images = 0
+    sums = {layer.site: LayerSums(layer, [qm.lane for qm in quantized.values()]) for layer in plan.layers}
+    outputs = OutputSums(len(quantized))
 
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], solo: list[Tensor]) -> None:
         sums[layer.site].update(reference, twins, solo)
 
+    images = yield from _stream(model, data, quantized, outputs, meet, "comparing", added_images=added_images)
+    names = tuple(quantized)
+    return Comparison(
+        model_name=traced.model_name,
+        images=images,
+        lanes=names,
+        layers=tuple(sums[layer.site].comparison(names, traced) for layer in plan.layers),
+        outputs={name: outputs.error(number) for number, name in enumerate(names)},
+        float_top1_percent=outputs.float_top1_percent,
+        floating=tuple((str(site), reason) for site, reason in plan.floating.items()),
+    )
+
+
+def _stream(
+    model: nn.Module,
+    data: Any,
+    quantized: Mapping[str, QuantizedModel],
+    outputs: OutputSums,
+    meet: Meet,
+    label: str,
+    *,
+    added_images: int,
+    max_images: int | None = None,
+) -> Steps[int]:
+    """Run all lanes over the data: stored tensors go to `meet`, results to `outputs`. Returns the number of images."""
+    example = first_batch(data, model).inputs
+    traced = trace(model, example)
+    at_once = _images_at_once(traced, example.batch_size)
+    channels_last = all(qm.channels_last for qm in quantized.values())
+    reference = Lane(model, plan_quantization(traced, None), {}, channels_last=channels_last)
+    lanes = [qm.lane for qm in quantized.values()]
+    images = 0
     with borrow(model):
-        for progress, batch in Progress.over(batches(data, model), "comparing"):
+        for progress, batch in Progress.over(batches(data, model), label):
             for part in batch.split(at_once):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
                 result = lockstep.run(layout(part.inputs, channels_last))
                 floats = [tensor for _, tensor in named_leaves(result) if tensor.is_floating_point()]
-                twins = [[lockstep.twin(tensor, i) for tensor in floats] for i in range(len(lanes))]
+                twins = [[lockstep.twin(tensor, number) for tensor in floats] for number in range(len(lanes))]
                 outputs.update(floats, twins, part.targets)
                 images += part.inputs.batch_size
             yield progress
-    names = list(quantized)
-    return Comparison(
-        model_name=traced.model_name,
-        images=images,
-        lanes=tuple(names),
-        layers=tuple(sums[layer.site].comparison(names, traced) for layer in plan.layers),
-        outputs={name: outputs.error(i) for i, name in enumerate(names)},
-        float_top1_percent=outputs.float_top1_percent,
-        floating=tuple((str(site), reason) for site, reason in plan.floating.items()),
-    )
+            if max_images is not None and images >= max_images:
+                break
+    return images
 
 
 def _images_at_once(traced: Trace, batch_size: int) -> int:

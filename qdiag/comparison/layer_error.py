@@ -1,5 +1,6 @@
 """How far one stored tensor is from float, in one lane."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,8 +33,9 @@ class LayerError:
 
     accumulated: metrics of the stored tensor as it arises in the network, errors of earlier layers included.
     added: the same for the layer computed from float inputs: what this layer alone adds.
-    rounding_noise, added_noise: error over signal power of rounding the float output alone, and of the whole layer from
-    float inputs; their difference is the weights' part.
+    rounding_noise, added_noise: error over signal power, mean over channels, of rounding the float output alone, and of
+    the whole layer from float inputs; their difference is the weights' part. By channel, since a channel that is small
+    by itself can be large to the next layer: rescaling channels changes nothing in float.
     format: as uint8 · 2^-5; "float" where the tensor is not quantized.
     """
 
@@ -52,8 +54,8 @@ class LayerError:
     @property
     def inherited_share(self) -> float:
         """Part of the accumulated noise that came in with the inputs, 0 to 1."""
-        relative = self.accumulated.get("relative_error") or 0.0
-        return max(0.0, 1.0 - self.added_noise / relative**2) if relative > 0 else 0.0
+        accumulated, added = (m.get("relative_error") or 0.0 for m in (self.accumulated, self.added))
+        return max(0.0, 1.0 - (added / accumulated) ** 2) if 0 < accumulated < math.inf else 0.0
 
 
 @dataclass(frozen=True)

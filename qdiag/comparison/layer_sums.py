@@ -13,7 +13,6 @@ from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane, WeightFacts
 from qdiag.tracing.trace import Trace
 
-
 DEAD_BITS = 16
 """A channel this many bits below the widest is dead: it would be zero in 16 bits too."""
 
@@ -25,10 +24,11 @@ class LayerSums:
         self.layer, self.lanes = layer, lanes
         self.accumulated = [MomentSums() for _ in lanes]
         self.added = [MomentSums() for _ in lanes]
-        self.rounding = [MomentSums() for _ in lanes]
+        self.added_by_channel = [ChannelNoise(layer) for _ in lanes]
+        self.rounding_by_channel = [ChannelNoise(layer) for _ in lanes]
 
     def update(self, reference: Tensor, twins: Sequence[Tensor], solo: Sequence[Tensor]) -> None:
-        """reference, twins: this batch's stored tensor in float and each lane; solo: computed from float inputs, or []."""
+        """reference, twins: this batch's tensor in float and each lane; solo: the same from float inputs, or []."""
         if not reference.numel():
             return
         shared = ReferenceSums(reference)
@@ -38,10 +38,11 @@ class LayerSums:
             self.accumulated[number].update(shared, twins[number], ends)
             if solo:
                 self.added[number].update(shared, solo[number], ends)
+                self.added_by_channel[number].update(reference, solo[number])
                 rounded = reference.clone()
                 if qparams is not None:
                     fake_quantize_(rounded, qparams, *(self.layer.bounds or ()))
-                self.rounding[number].update(shared, rounded, None)
+                self.rounding_by_channel[number].update(reference, rounded)
 
     def comparison(self, names: Sequence[str], trace: Trace) -> LayerComparison:
         layer = self.layer
@@ -59,15 +60,42 @@ class LayerSums:
         lane, site = self.lanes[number], self.layer.site
         qparams, facts = lane.qparams.get(site), lane.weight_facts.get(site)
         limits = None if qparams is None else FormatFacts(qparams.low, qparams.high, qparams.qtype.signed)
-        added = self.added[number].moments()
         return LayerError(
             format="float" if qparams is None else str(qparams),
             accumulated=_metrics(self.accumulated[number].moments(), limits),
-            added=_metrics(added, limits),
-            rounding_noise=_noise(self.rounding[number].moments()),
-            added_noise=_noise(added),
+            added=_metrics(self.added[number].moments(), limits),
+            rounding_noise=self.rounding_by_channel[number].mean(),
+            added_noise=self.added_by_channel[number].mean(),
             weight=None if facts is None else weight_error(facts),
         )
+
+
+class ChannelNoise:
+    """Error power over signal power of each channel, and their mean."""
+
+    def __init__(self, layer: Layer):
+        self.last_axis = layer.site.op in ("linear", "layer_norm")
+        self.signal: Tensor | float = 0.0
+        self.error: Tensor | float = 0.0
+
+    def update(self, reference: Tensor, test: Tensor) -> None:
+        """Fold one batch in: [N, C, ...], or [..., C] after a linear layer."""
+        self.signal = self.signal + self._by_channel(reference)
+        self.error = self.error + self._by_channel(test - reference)
+
+    def _by_channel(self, x: Tensor) -> Tensor:
+        if x.ndim < 2:
+            return x.square().sum().reshape(1)
+        axis = x.ndim - 1 if self.last_axis else 1
+        return x.square().sum([d for d in range(x.ndim) if d != axis])
+
+    def mean(self) -> float:
+        """Mean over the channels that carry a signal; each counts at most 1, as a channel that is lost."""
+        if not isinstance(self.signal, Tensor) or not isinstance(self.error, Tensor):
+            return 0.0
+        alive = self.signal > 0
+        ratios = (self.error[alive] / self.signal[alive]).clamp(max=1.0)
+        return float(ratios.mean()) if len(ratios) else 0.0
 
 
 def weight_error(facts: WeightFacts) -> WeightError:
@@ -98,10 +126,3 @@ def _metrics(moments: Moments, limits: FormatFacts | None) -> dict[str, float | 
     if moments.count == 0:
         return {metric.key: None for metric in METRICS}
     return {metric.key: metric.compute(moments, limits) for metric in METRICS}
-
-
-def _noise(moments: Moments) -> float:
-    """Error power over signal power; infinite where only the error has any."""
-    if moments.ref2 == 0:
-        return math.inf if moments.err2 else 0.0
-    return moments.err2 / moments.ref2

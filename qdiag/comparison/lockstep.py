@@ -1,5 +1,6 @@
 """Several numeric versions of one forward, operation by operation."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ class Lockstep(Interceptor):
 
     The user's code sees the reference values alone; each of its tensors has twins, one for each lane, that live as
     long as it does. Hence sites of all lanes correspond even where a forward branches on its data, and memory is that
-    of one forward for each lane. Indices and masks are the reference's in every lane.
+    of one forward for each lane. Indices and masks are the reference's in every lane. Until a lane differs for the
+    first time its twins are the reference's own tensors, and nothing is computed twice.
 
     meet: called for every stored tensor. alone: also compute each layer from float inputs, so that what the layer
     itself adds is seen apart from what it inherits.
@@ -39,13 +41,17 @@ class Lockstep(Interceptor):
         """The model's result in the reference lane; `twin` gives what became of its tensors in the others."""
         self.restart()
         reference = self.reference.inputs(inputs)
+        stored = iter([layer for layer in self.reference.plan.layers if layer.is_input])
         versions = [lane.inputs(inputs) for lane in self.lanes]
         named = [[tensor for _, tensor in version.tensors()] for version in (reference, *versions)]
-        stored = iter([layer for layer in self.reference.plan.layers if layer.is_input])
         for tensor, *twins in zip(*named, strict=True):
             if tensor.is_floating_point():
+                layer = next(stored)
+                twins = [
+                    tensor if x.leaves_alone(layer.site) else twin for x, twin in zip(self.lanes, twins, strict=True)
+                ]
                 self.twins[tensor] = twins
-                self.meet(next(stored), tensor, twins, twins if self.alone else [])
+                self.meet(layer, tensor, twins, twins if self.alone else [])
         with self:
             return forward(self.reference.model, reference, self)
 
@@ -60,14 +66,18 @@ class Lockstep(Interceptor):
             return self.reference.run(site, function, args, kwargs)
         layer = self.reference.layers.get(site)
         overwritten = _overwritten(site, function, args, kwargs)
-        if overwritten is not None and overwritten not in self.twins:
-            self.twins[overwritten] = [overwritten.clone() for _ in self.lanes]
+        same = [self._same(number, layer, given) for number in range(len(self.lanes))]
+        if overwritten is not None:
+            twins = self.twins.get(overwritten, [overwritten] * len(self.lanes))
+            self.twins[overwritten] = [
+                twin.clone() if twin is overwritten and not same[number] else twin for number, twin in enumerate(twins)
+            ]
         solo = self._solo(layer, site, function, args, kwargs, overwritten) if self.alone and layer else []
         result = self.reference.run(site, function, args, kwargs)
         made = [tensor for tensor in tensors_in(result) if is_float(tensor)]
         if not made and overwritten is None:
             return result  # a question about the tensor, an index or a mask: the reference's answer counts
-        self._run_lanes(site, function, args, kwargs, made)
+        self._run_lanes(site, function, args, kwargs, made, same)
         if layer is not None and made:
             if site == layer.sites[-1]:
                 self.meet(layer, made[0], self.twins[made[0]], solo)
@@ -75,12 +85,28 @@ class Lockstep(Interceptor):
                 self.solos[made[0]] = solo
         return result
 
+    def _same(self, number: int, layer: Layer | None, given: list[Tensor]) -> bool:
+        """True where a lane's result is the reference's own: it has no format here, and no input of it differs yet."""
+        lane = self.lanes[number]
+        return (layer is None or lane.leaves_alone(layer.site)) and all(
+            self.twin(tensor, number) is tensor for tensor in given
+        )
+
     def _run_lanes(
-        self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Tensor]
+        self,
+        site: Site,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Tensor],
+        same: list[bool],
     ) -> None:
         results = []
         for number, lane in enumerate(self.lanes):
-            own_args, own_kwargs = _exchanged((args, kwargs), lambda t, i=number: self.twin(t, i))
+            if same[number]:
+                results.append(made)
+                continue
+            own_args, own_kwargs = _exchanged((args, kwargs), functools.partial(self.twin, lane=number))
             result = lane.run(site, function, own_args, own_kwargs)
             results.append([tensor for tensor in tensors_in(result) if is_float(tensor)])
         for position, tensor in enumerate(made):
@@ -119,10 +145,10 @@ def _exchanged(given: tuple[Any, Any], new: Callable[[Tensor], Tensor]) -> tuple
 
 
 def _overwritten(site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The tensor that an operation writes to: by its name, its `out`, or its `inplace`; None where it makes a new one."""
+    """The tensor that an operation writes to, by its name, `out` or `inplace`; None where it makes a new one."""
     name = getattr(function, "__name__", "").partition(".")[0]
     if isinstance(kwargs.get("out"), Tensor):
-        return kwargs["out"]  # type: ignore[no-any-return]
+        return kwargs["out"]
     by_name = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
     by_option = kwargs.get("inplace") or (kind_of(site.op) in _WITH_INPLACE and any(a is True for a in args))
     if by_name or by_option:

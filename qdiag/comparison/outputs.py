@@ -90,7 +90,7 @@ class OutputSums:
         )
 
     def _drop(self, lane: int) -> tuple[float | None, tuple[float, float] | None]:
-        """Difference of paired proportions with its normal 95 % interval (Agresti, Categorical Data Analysis, 11.1.1)."""
+        """Difference of paired proportions, normal 95 % interval (Agresti, Categorical Data Analysis, 11.1.1)."""
         n = self.labelled
         if not n:
             return None, None

@@ -59,7 +59,7 @@ class MomentSums:
 
     def moments(self) -> Moments:
         if self.sums is None or self.peaks is None:
-            return Moments(0, *[0.0] * 8, 0)
+            return Moments(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         ref2, ref, err2, cross, err = self.sums.tolist()
         peak, low, high = self.peaks.tolist()
         return Moments(self.count, ref2, err2, cross, ref, err, peak, -low, high, int(self.clipped))

@@ -3,23 +3,9 @@
 from dataclasses import dataclass
 
 from qdiag.numerics.qscheme import QScheme
+from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.site import Site
-
-
-@dataclass(frozen=True)
-class MergedNorm:
-    """A BatchNorm that is merged into the convolution before it.
-
-    sites: its operations. mean, variance, weight, bias: names of the model's buffers and parameters; "" for none.
-    """
-
-    sites: tuple[Site, ...]
-    mean: str
-    variance: str
-    weight: str
-    bias: str
-    eps: float
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,16 @@ from typing import Literal
 from qdiag.errors import OptionError, SiteNotFound
 from qdiag.numerics.granularity import PerChannel, PerTensor
 from qdiag.numerics.qscheme import QScheme
-from qdiag.planning.layer import Layer, MergedNorm
-from qdiag.planning.status import Status, statuses
+from qdiag.planning.layer import Layer
 from qdiag.planning.targets.target import TARGETS, Target
+from qdiag.tracing.norms import norm_after, only_consumer
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.site import Site
+from qdiag.tracing.status import Status, statuses
 from qdiag.tracing.trace import Call, Trace, Value
 
 PerChannelOption = Literal["depthwise", "all"] | None
+Formats = Mapping[Site, QScheme | None]
 Bits = int | None | Mapping[str, int | None]
 
 
@@ -50,10 +52,15 @@ class QuantPlan:
                 return layer
         raise SiteNotFound(f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].")
 
-    def change(self, **by_field: Mapping[Site, QScheme | None]) -> "QuantPlan":
-        """The same plan with some layers' `output` or `weight` formats exchanged: `plan.change(output={site: scheme})`."""
+    def change(self, output: Formats | None = None, weight: Formats | None = None) -> "QuantPlan":
+        """The same plan with some layers' formats exchanged: `plan.change(output={site: scheme, other: None})`."""
+        outputs, weights = output or {}, weight or {}
         layers = tuple(
-            dataclasses.replace(layer, **{f: new[layer.site] for f, new in by_field.items() if layer.site in new})
+            dataclasses.replace(
+                layer,
+                output=outputs.get(layer.site, layer.output),
+                weight=weights.get(layer.site, layer.weight),
+            )
             for layer in self.layers
         )
         return dataclasses.replace(self, layers=layers)
@@ -102,7 +109,9 @@ def _check_patterns(bits: Mapping[str, int | None], layers: tuple[Layer, ...]) -
     sites = [site for layer in layers for site in layer.sites]
     for pattern in bits:
         if pattern != "*" and not any(_matches(site, pattern) for site in sites):
-            raise OptionError(f"bits for {pattern!r}: no layer is called that. There are: {', '.join(map(str, sites[:8]))} …")
+            raise OptionError(
+                f"bits for {pattern!r}: no layer is called that. There are: {', '.join(map(str, sites[:8]))} …"
+            )
 
 
 def _formatted(layer: Layer, bits: int | None, per_channel: PerChannelOption, target: type[Target]) -> Layer:
@@ -113,9 +122,7 @@ def _formatted(layer: Layer, bits: int | None, per_channel: PerChannelOption, ta
         by_channel = per_channel == "all" or (per_channel == "depthwise" and layer.is_depthwise)
         weight = QScheme(bits, PerChannel(0) if by_channel else PerTensor(), True, target.weight_rounding)
     output = QScheme(bits, rounding=target.rounding)
-    return dataclasses.replace(
-        layer, output=output, weight=weight, accumulator_bits=target.accumulator_bits(bits)
-    )
+    return dataclasses.replace(layer, output=output, weight=weight, accumulator_bits=target.accumulator_bits(bits))
 
 
 @dataclass
@@ -155,10 +162,10 @@ class _Builder:
     def _add_layer(self, call: Call) -> None:
         chain, norm, bounds = [call], None, None
         if call.kind is Kind.WEIGHTED:
-            norm = self._norm_after(call)
+            norm = norm_after(self.trace, call)
             if norm is not None:
                 chain += [self.trace[site] for site in norm.sites]
-        after = self._only_consumer(chain[-1])
+        after = only_consumer(self.trace, chain[-1])
         if after is not None and after.kind is Kind.CLIP and clip_bounds(after) is not None:
             chain.append(after)
         if chain[-1].kind is Kind.CLIP:
@@ -167,44 +174,20 @@ class _Builder:
         self.absorbed.update(sites)
         sources = tuple(dict.fromkeys(self.stored[v.number] for v in call.activations if v.number in self.stored))
         groups = call.arguments.get("groups", 1) if call.kind is Kind.WEIGHTED else 1
-        layer = Layer(sites, call.kind, sources, norm=norm, bounds=bounds, is_depthwise=call.is_depthwise, groups=groups)
+        layer = Layer(
+            sites, call.kind, sources, norm=norm, bounds=bounds, is_depthwise=call.is_depthwise, groups=groups
+        )
         self.layers.append(layer)
         for value in chain[-1].outputs:
             self.stored[value.number] = layer.site
-
-    def _only_consumer(self, call: Call) -> Call | None:
-        """The one call that takes this one's one output as its first input, if nothing else sees that output."""
-        if len(call.outputs) != 1 or self.trace.is_output(call.outputs[0]):
-            return None
-        consumers = self.trace.consumers(call.outputs[0])
-        if len(consumers) != 1 or consumers[0].inputs[0].number != call.outputs[0].number:
-            return None
-        return consumers[0]
-
-    def _norm_after(self, call: Call) -> MergedNorm | None:
-        norm = self._only_consumer(call)
-        if norm is None:
-            return None
-        if norm.kind is Kind.NORM:
-            return _batch_norm(norm)
-        if norm.op == "mul" and norm.module_type.__name__ == "FrozenBatchNorm2d":
-            shift = self._only_consumer(norm)
-            if shift is not None and shift.op == "add" and shift.site.path == norm.site.path:
-                return self._frozen_norm(norm, shift)
-        return None
-
-    def _frozen_norm(self, scale: Call, shift: Call) -> MergedNorm:
-        """torchvision's FrozenBatchNorm2d writes x * scale + bias over buffers; its first addition is variance + eps."""
-        path = scale.site.path
-        eps = next(call.arguments["other"] for call in self.trace.calls if call.site == Site(path, "add"))
-        names = [f"{path}.{name}" for name in ("running_mean", "running_var", "weight", "bias")]
-        return MergedNorm((scale.site, shift.site), *names, eps=float(eps))
 
     def _reason(self, call: Call) -> str:
         if call.kind is Kind.OTHER:
             return f"{call.op} is not a layer of the target"
         if any(value.kind == "unseen" for value in call.inputs):
-            return "takes a tensor that is neither parameter nor buffer; register it as a buffer if it is part of the net"
+            return (
+                "takes a tensor that is neither parameter nor buffer; register it as a buffer if it is part of the net"
+            )
         return "computed from values that do not come out of the network's layers (post-processing)"
 
 
@@ -233,14 +216,3 @@ def clip_bounds(call: Call) -> tuple[float, float] | None:
     if isinstance(low, Value) or isinstance(high, Value):
         return None
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
-
-
-def _batch_norm(call: Call) -> MergedNorm | None:
-    """The norm by its tensors' names; None where it normalizes by the batch, or its tensors are computed."""
-    named = {name: call.tensor(name) for name in ("running_mean", "running_var", "weight", "bias")}
-    if call.arguments.get("training") or named["running_mean"] is None or named["running_var"] is None:
-        return None
-    if any(value is not None and value.kind not in ("parameter", "buffer") for value in named.values()):
-        return None
-    names = ["" if value is None else value.name for value in named.values()]
-    return MergedNorm((call.site,), *names, eps=call.arguments.get("eps", 1e-5))

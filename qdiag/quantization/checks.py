@@ -21,7 +21,7 @@ def check_model(model: nn.Module) -> None:
             continue
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise ModelError(
-                f"{name} is {str(tensor.dtype).removeprefix('torch.')}, which is itself coarser than 16-bit fixed point. "
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')}, itself coarser than 16-bit fixed point. "
                 "Compare the float32 model: model.float()."
             )
         bad = int((~torch.isfinite(tensor)).sum())

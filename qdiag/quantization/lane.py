@@ -14,10 +14,11 @@ from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.merge import NormState, input_first, merge, output_first
 from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.numerics.ranges.range import Range
-from qdiag.planning.layer import Layer, MergedNorm
+from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
+from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import bind, replace_arguments
 from qdiag.tracing.site import Site
 
@@ -44,9 +45,7 @@ class Lane:
     ranges: of every stored tensor that the plan gives a format. channels_last: hold 4-D weights in that layout.
     """
 
-    def __init__(
-        self, model: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False
-    ):
+    def __init__(self, model: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False):
         self.model, self.plan, self.channels_last = model, plan, channels_last
         self.layers = plan.by_site
         self.qparams = {
@@ -56,6 +55,10 @@ class Lane:
         }
         self.weight_facts: dict[Site, WeightFacts] = {}
         self._prepared: dict[Site, tuple[tuple[int, ...], Tensor, Tensor | None]] = {}
+
+    def leaves_alone(self, site: Site) -> bool:
+        """True where this lane computes the layer at a site as in float."""
+        return self.layers[site].weight is None and site not in self.qparams
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
         """What the target keeps of a layer's result; overwrites `result`."""
@@ -117,7 +120,8 @@ class Lane:
         merged = output_first(weight.detach(), layer.is_transposed, layer.groups)
         if layer.norm is not None:
             mean, variance, gamma, beta = norm
-            assert mean is not None and variance is not None  # a merged norm has running statistics
+            assert mean is not None, "a merged norm has running statistics"
+            assert variance is not None, "a merged norm has running statistics"
             merged, bias = merge(merged, bias, NormState(mean, variance, gamma, beta, layer.norm.eps))
         quantized, bias = self._quantized(layer, merged, bias)
         prepared = input_first(quantized, layer.is_transposed, layer.groups)

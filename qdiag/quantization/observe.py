@@ -82,4 +82,3 @@ def prefers_channels_last(model: nn.Module, data: Any) -> bool:
 
 def _one(tensor: Tensor) -> Tensor:
     return tensor[:1] if tensor.ndim == 4 else tensor
-

@@ -77,7 +77,9 @@ class Inputs:
         """Raises InputError where a floating-point input holds NaN or infinity."""
         for name, tensor in self.tensors():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise InputError(f"{where}: {name} holds NaN or infinity. Check how the images are loaded and normalised.")
+                raise InputError(
+                    f"{where}: {name} holds NaN or infinity. Check how the images are loaded and normalised."
+                )
 
     def describe(self) -> str:
         return ", ".join(f"{n}: {str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for n, t in self.tensors())
@@ -119,10 +121,10 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
     if isinstance(data, Tensor):
         if data.ndim == 0 or len(data) == 0:
             raise InputError(f"the data is a tensor of shape {list(data.shape)}: there is no image in it.")
-        return _Batches([chunk for chunk in data.split(batch_size)], model)
+        return _Batches(list(data.split(batch_size)), model)
     if isinstance(data, (Inputs, Mapping)):
         return _Batches([data], model)
-    if isinstance(data, Dataset) and not isinstance(data, Iterable) or _is_map_dataset(data):
+    if (isinstance(data, Dataset) and not isinstance(data, Iterable)) or _is_map_dataset(data):
         data = DataLoader(data, batch_size=batch_size)
     if isinstance(data, Iterator):
         raise InputError(
@@ -130,7 +132,9 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
             "Pass the DataLoader itself, or list(...) of the batches."
         )
     if not isinstance(data, Iterable):
-        raise InputError(f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].")
+        raise InputError(
+            f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...]."
+        )
     return _Batches(data, model)
 
 
@@ -155,7 +159,9 @@ class _Batches:
             batch.inputs.check_finite(f"batch {number} of the data")
             yield batch
         if number < 0:
-            raise InputError("the data is empty: not one batch came out of it. Check the folder, the split, the filter.")
+            raise InputError(
+                "the data is empty: not one batch came out of it. Check the folder, the split, the filter."
+            )
 
     def _split(self, item: Any) -> tuple[Any, Any]:
         """(inputs, targets): a pair is inputs and targets unless the model needs two arguments."""
@@ -195,7 +201,9 @@ def named_leaves(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
         children = [(f"{name}.{key}", value) for key, value in tree.items()]
     elif isinstance(tree, (tuple, list)):
         fields = getattr(tree, "_fields", None) or [None] * len(tree)
-        children = [(f"{name}.{f}" if f else f"{name}[{i}]", v) for i, (f, v) in enumerate(zip(fields, tree, strict=True))]
+        children = [
+            (f"{name}.{f}" if f else f"{name}[{i}]", v) for i, (f, v) in enumerate(zip(fields, tree, strict=True))
+        ]
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         children = [(f"{name}.{f.name}", getattr(tree, f.name)) for f in dataclasses.fields(tree)]
     else:

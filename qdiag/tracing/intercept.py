@@ -118,10 +118,11 @@ def _name_of(func: Function) -> str | None:
     return canonical(name)
 
 
-_QUESTIONS = frozenset(
-    "dim size numel stride is_contiguous is_floating_point is_complex get_device element_size storage_offset "
-    "data_ptr __len__ __repr__ __format__ __hash__ untyped_storage requires_grad_ _is_view __deepcopy__".split()
-)
+_QUESTIONS = {
+    *("dim", "size", "numel", "stride", "is_contiguous", "is_floating_point", "is_complex", "get_device"),
+    *("element_size", "storage_offset", "data_ptr", "untyped_storage", "requires_grad_", "_is_view"),
+    *("__len__", "__repr__", "__format__", "__hash__", "__deepcopy__"),
+}
 
 _named: dict[tuple[type, str], bool] = {}
 

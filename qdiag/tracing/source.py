@@ -11,8 +11,9 @@ import torch
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _QDIAG = Path(__file__).parent.parent
-# Rooms whose frames stand between the user's code and torch; the demo networks are users' code like any other.
-_OURS = tuple(str(_QDIAG / room) for room in ("tracing", "quantization", "comparison", "linting", "blocks.py"))
+# Whose frames stand between the user's code and torch; demo networks and rules' examples are users' code like any.
+_BETWEEN = ("tracing", "quantization", "comparison", "linting/lint.py", "blocks.py")
+_OURS = tuple(str(_QDIAG / part) for part in _BETWEEN)
 
 
 @dataclass(frozen=True)

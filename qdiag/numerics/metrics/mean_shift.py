@@ -7,7 +7,7 @@ from qdiag.numerics.moments import Moments
 
 
 class MeanShift(Metric):
-    """Mean error over the reference's standard deviation: what bias correction removes. 0 for a constant reference without error."""
+    """Mean error over the reference's standard deviation: what bias correction removes; 0 without error."""
 
     key = "mean_shift"
     title = "mean shift"
@@ -20,4 +20,6 @@ class MeanShift(Metric):
         if moments.count == 0 or moments.err == 0:
             return 0.0
         variance = moments.ref2 / moments.count - (moments.ref / moments.count) ** 2
-        return moments.err / moments.count / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, moments.err)
+        return (
+            moments.err / moments.count / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, moments.err)
+        )

@@ -7,7 +7,7 @@ from qdiag.numerics.moments import Moments
 
 
 class WastedBits(Metric):
-    """log2(format's magnitude / largest reference magnitude), plus one for a sign that is never used; None without a format.
+    """log2(format's magnitude / largest reference magnitude), plus one for an unused sign; None without a format.
 
     A power-of-two range wastes up to one bit by itself.
     """
