@@ -1,0 +1,80 @@
+"""A chart as plain data: what to draw, never how."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qdiag.errors import OptionError
+from qdiag.report.cells import Code
+from qdiag.report.table import Column, Table
+
+ChartKind = Literal["bar", "line", "heatmap", "histogram"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values under one name, as "8-bit"; None where there is none.
+
+    unit, format: for hover and text, as in `Column`. higher_is_better: which end of a heat map is the worse one, and
+    which of many layers stands for all where there is room for one only.
+    """
+
+    name: str
+    values: tuple[float | None, ...]
+    unit: str = ""
+    format: str = ""
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line in a histogram, as a clip limit."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One picture.
+
+    kind: "bar" (horizontal, grouped, in the order given from the top; up to 30 names), "line" (names from left to
+    right), "heatmap" (a row for each series, a column for each name; rows of one unit share their colours), "histogram"
+    (counts of each series between shared `edges`, one more than counts).
+    names: layer names, each once, where values[i] belongs to names[i]; not for histograms.
+    x_title: what names or edges are. y_title: what values are, with the unit; whichever way they are drawn.
+    log_y: values on a log scale; not for heat maps. caption: what to look at.
+
+    Raises OptionError where the parts do not fit together.
+    """
+
+    kind: ChartKind
+    title: str
+    series: tuple[Series, ...]
+    names: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    x_title: str = ""
+    y_title: str = ""
+    log_y: bool = False
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        size, what = (len(self.edges) - 1, "bins") if self.kind == "histogram" else (len(self.names), "names")
+        for series in self.series:
+            if len(series.values) != size:
+                self._refuse(f"series {series.name!r} has {len(series.values)} values for {size} {what}")
+        if len(set(self.names)) < len(self.names):
+            self._refuse("a name is there twice")
+        if self.log_y and self.kind == "heatmap":
+            self._refuse("a heat map has no log scale; give logarithms as values")
+
+    def _refuse(self, why: str) -> None:
+        raise OptionError(f"chart {self.title!r}: {why}.")
+
+
+def chart_table(chart: Chart) -> Table:
+    """The same numbers as a table, for who cannot see or click the picture; not for histograms."""
+    columns = [Column(f"series_{i}", s.name, s.unit, s.format, "right") for i, s in enumerate(chart.series)]
+    values = zip(*(series.values for series in chart.series), strict=True)
+    rows = tuple((Code(name), *row) for name, row in zip(chart.names, values, strict=True))
+    return Table((Column("name", chart.x_title or "name"), *columns), rows)

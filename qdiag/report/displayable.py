@@ -1,0 +1,98 @@
+"""What makes a result show itself."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from qdiag.errors import OptionError
+from qdiag.report.blocks import Report
+
+# Renderers are imported where they are used: results are made often and drawn seldom, and plotly, matplotlib and pandas
+# take a second to load.
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Displayable:
+    """Gives a result every face from the one method `report()`.
+
+    In a terminal `print(result)` and in a notebook the bare name show it; `print()`, `to_pandas()`, `to_json()` and
+    `to_html()` do what they say. The repr stays this class's also where `@dataclass` would write its own.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # @dataclass keeps a __repr__ that it finds in the class's own namespace.
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Displayable.__repr__  # type: ignore[method-assign]
+
+    def report(self) -> Report:
+        """What there is to show."""
+        raise NotImplementedError(f"{type(self).__name__} has no report()")
+
+    def __repr__(self) -> str:
+        from qdiag.report.to_text import render_text
+
+        return render_text(self.report())
+
+    def print(self, everything: bool = False) -> None:
+        """Write to the terminal in colour. everything: long tables in full, and collapsed sections open."""
+        from rich.console import Console
+
+        from qdiag.report.to_text import print_text
+
+        print_text(self.report(), Console(force_jupyter=False), everything)
+
+    def to_pandas(self, key: str = "") -> "pd.DataFrame":
+        """The main table, or the one of that key; columns are named with their units, as `sqnr_db`."""
+        from qdiag.report.to_pandas import report_frame
+
+        return report_frame(self.report(), key)
+
+    def to_json(self) -> str:
+        """Strict JSON; see `qdiag.report.to_json` for how it holds nan and infinity."""
+        from qdiag.report.to_json import render_json
+
+        return render_json(self.report())
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> Path: ...
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | Path:
+        """One page that needs nothing beside it and no network: as a string, or written to `path`, which comes back.
+
+        Raises OptionError where `path` cannot be written.
+        """
+        from qdiag.report.to_html import render_page
+
+        page = render_page(self.report())
+        return page if path is None else _write(Path(path), page)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook asks for. The JSON has its own media type: JupyterLab would show plain JSON, not the HTML."""
+        from qdiag.report.to_html import render_fragment
+        from qdiag.report.to_json import MEDIA_TYPE, encode_report
+        from qdiag.report.to_text import render_text
+
+        report = self.report()
+        return {
+            "text/plain": render_text(report),
+            "text/html": render_fragment(report),
+            MEDIA_TYPE: encode_report(report),
+        }
+
+
+def _write(path: Path, text: str) -> Path:
+    """All or nothing: a reader, or a crash, never meets half a page."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise OptionError(
+            f"cannot write the page to {path}: {error.strerror}. Give a file in a folder that exists."
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,22 @@
+"""How grave a thing is: a word, a symbol and a colour each, so that no meaning hangs on colour alone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning", "note", "ok"]
+
+
+@dataclass(frozen=True)
+class LevelStyle:
+    """symbol: one cell wide in a terminal. terminal: a rich style. The HTML colours are in report.css."""
+
+    symbol: str
+    terminal: str
+
+
+LEVELS: dict[Level, LevelStyle] = {
+    "error": LevelStyle("✖", "bold red"),
+    "warning": LevelStyle("▲", "yellow"),
+    "note": LevelStyle("●", "cyan"),
+    "ok": LevelStyle("✔", "green"),
+}

@@ -1,0 +1,138 @@
+"""A chart as a static picture."""
+
+import io
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from qdiag.report.chart import Chart, ChartKind
+from qdiag.report.chart_scale import (
+    INK,
+    labels_fit,
+    lengths,
+    points,
+    series_styles,
+    shades,
+    shorten,
+    tick_positions,
+    value_range,
+    value_texts,
+)
+
+_WIDTH_INCHES = 8.0
+_DPI = 110
+_LINE_STYLES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+
+
+def draw(chart: Chart, with_title: bool = True) -> Figure:
+    """The chart on a transparent ground, in ink that is legible on light and on dark.
+
+    A bare Figure, never pyplot: pyplot's state is one for the whole process, and reports are drawn in threads.
+    """
+    made = Figure(figsize=(_WIDTH_INCHES, _height(chart)), layout="constrained", facecolor="none")
+    axes = made.add_subplot(facecolor="none")
+    if with_title:
+        made.suptitle(chart.title, x=0.01, ha="left", color=INK, fontsize=11)
+    _DRAW[chart.kind](axes, chart)
+    _colour_in_ink(axes)
+    if len(chart.series) > 1 and chart.kind != "heatmap":
+        axes.legend(frameon=False, labelcolor=INK, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    return made
+
+
+def png(chart: Chart, with_title: bool = True) -> bytes:
+    """The picture as a PNG file."""
+    made = draw(chart, with_title)
+    FigureCanvasAgg(made)
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _height(chart: Chart) -> float:
+    if chart.kind == "bar":
+        return 1.2 + len(chart.names) * (0.1 + 0.16 * len(chart.series))
+    return 1.8 + 0.3 * len(chart.series) if chart.kind == "heatmap" else 3.4
+
+
+def _draw_bars(axes: Axes, chart: Chart) -> None:
+    thickness = 0.75 / len(chart.series)
+    low, high = value_range(chart)
+    for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
+        places = [row + (index + 0.5) * thickness - 0.375 for row in range(len(chart.names))]
+        bars = axes.barh(places, lengths(series, chart), thickness, color=style.colour, label=series.name)
+        if labels_fit(chart):
+            axes.bar_label(bars, value_texts(series), padding=3, color=INK, fontsize=8)
+    axes.set_xscale("log" if chart.log_y else "linear")
+    axes.set_xlim(low, high)
+    axes.margins(y=0.02)
+    axes.set_yticks(range(len(chart.names)), [shorten(name, 40) for name in chart.names])
+    axes.invert_yaxis()
+    axes.set_xlabel(chart.y_title)
+
+
+def _draw_lines(axes: Axes, chart: Chart) -> None:
+    for series, style in zip(chart.series, series_styles(chart), strict=True):
+        values = [float("nan") if point is None else point for point in points(series, chart)]
+        axes.plot(values, color=style.colour, linestyle=_LINE_STYLES[style.dash], marker=".", label=series.name)
+    axes.set_ylim(*value_range(chart))
+    _value_axis(axes, chart)
+    _name_axis(axes, chart)
+
+
+def _draw_heatmap(axes: Axes, chart: Chart) -> None:
+    cells = [[float("nan") if shade is None else shade for shade in row] for row in shades(chart)]
+    image = axes.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    bar = axes.figure.colorbar(image, ax=axes, ticks=[0, 1], pad=0.01, fraction=0.03)
+    bar.ax.set_yticklabels(["best", "worst"], color=INK)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)
+    axes.set_yticks(range(len(chart.series)), [series.name for series in chart.series])
+    axes.set(ylabel=chart.y_title)
+    _name_axis(axes, chart)
+
+
+def _draw_histogram(axes: Axes, chart: Chart) -> None:
+    low, high = value_range(chart)
+    for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
+        counts = lengths(series, chart)
+        if index == 0:
+            axes.stairs(counts, chart.edges, baseline=low, fill=True, color=style.colour, alpha=0.35)
+        dash = _LINE_STYLES[style.dash]
+        axes.stairs(counts, chart.edges, baseline=low, color=style.colour, linestyle=dash, label=series.name)
+    axes.set_ylim(low, high)
+    for mark in chart.marks:
+        axes.axvline(mark.value, color=INK, linestyle="--", linewidth=1)
+        axes.text(mark.value, high, f" {mark.label}", color=INK, fontsize=8, verticalalignment="top")
+    _value_axis(axes, chart)
+    axes.set_xlabel(chart.x_title)
+
+
+_DRAW: dict[ChartKind, Callable[[Axes, Chart], None]] = {
+    "bar": _draw_bars,
+    "line": _draw_lines,
+    "heatmap": _draw_heatmap,
+    "histogram": _draw_histogram,
+}
+
+
+def _value_axis(axes: Axes, chart: Chart) -> None:
+    axes.set_yscale("log" if chart.log_y else "linear")
+    axes.set_ylabel(chart.y_title)
+
+
+def _name_axis(axes: Axes, chart: Chart) -> None:
+    places = tick_positions(chart.names, 20)
+    names = [shorten(chart.names[place], 24) for place in places]
+    axes.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xlabel(chart.x_title)
+
+
+def _colour_in_ink(axes: Axes) -> None:
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.xaxis.label.set(color=INK, fontsize=9)
+    axes.yaxis.label.set(color=INK, fontsize=9)
+    for side, spine in axes.spines.items():
+        spine.set(color=INK, visible=side in ("left", "bottom"))

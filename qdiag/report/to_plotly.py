@@ -1,0 +1,192 @@
+"""A chart as an interactive plotly figure."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import plotly.graph_objects as go
+
+from qdiag.report.chart import Chart, ChartKind
+from qdiag.report.chart_scale import (
+    GRID,
+    INK,
+    labels_fit,
+    lengths,
+    points,
+    series_styles,
+    shades,
+    shorten,
+    tick_positions,
+    value_range,
+    value_texts,
+)
+from qdiag.report.numbers import format_number
+
+_CLEAR = "rgba(0, 0, 0, 0)"
+_LONG = 0.75  # of the value axis
+_AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
+# Plotly would take the ground's colour, and that is transparent.
+_HOVER_COLOURS = {"bgcolor": "#2b2f36", "bordercolor": "#6b7280", "font": {"color": "#f3f4f6"}}
+_COLOUR_BAR = {"tickvals": [0, 1], "ticktext": ["best", "worst"], "thickness": 10, "outlinewidth": 0}
+
+
+def figure(chart: Chart, with_title: bool = True) -> go.Figure:
+    """The chart with hover text in words and units, on a transparent ground.
+
+    A point's `customdata` is its layer's name, as the chart has it.
+    """
+    made = go.Figure(layout=_layout(chart))
+    if with_title:
+        title = {"text": _escape(chart.title), "font": {"size": 15}, "x": 0, "xref": "container", "pad": {"l": 8}}
+        made.update_layout(title=title, margin={"t": 72})
+    _DRAW[chart.kind](made, chart)
+    return made
+
+
+def _layout(chart: Chart) -> dict[str, Any]:
+    return {
+        "template": go.layout.Template(),  # plotly's own would add 7 KB to every figure
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "paper_bgcolor": _CLEAR,
+        "plot_bgcolor": _CLEAR,
+        "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "showlegend": len(chart.series) > 1 and chart.kind != "heatmap",
+        "hoverlabel": {"align": "left", "namelength": -1, **_HOVER_COLOURS},
+        "modebar": {"bgcolor": _CLEAR, "color": INK, "activecolor": INK},
+        "height": _height(chart),
+    }
+
+
+def _height(chart: Chart) -> int:
+    if chart.kind == "bar":
+        return 130 + len(chart.names) * (10 + 17 * len(chart.series))
+    if chart.kind == "heatmap":
+        return 190 + 30 * len(chart.series)
+    return 360
+
+
+def _draw_bars(made: go.Figure, chart: Chart) -> None:
+    longest = max(map(abs, value_range(chart)))
+    for series, style in zip(chart.series, series_styles(chart), strict=True):
+        texts, ends = value_texts(series), lengths(series, chart)
+        made.add_bar(
+            orientation="h",
+            name=_escape(series.name),
+            y=_escape_all(chart.names),
+            x=ends,
+            marker={"color": style.colour},
+            text=texts if labels_fit(chart) else None,
+            # Beyond a long bar's end a narrow screen has no room.
+            textposition=["inside" if abs(length) > _LONG * longest else "outside" for length in ends],
+            insidetextanchor="end",
+            textfont={"size": 11},
+            cliponaxis=False,
+            hovertext=texts,
+            hovertemplate="%{hovertext}",
+            customdata=chart.names,
+        )
+    made.update_layout(hovermode="y unified", barmode="group", bargap=0.3)
+    made.update_xaxes(**_AXIS, **_value_axis(chart))
+    made.update_yaxes(
+        **_AXIS,
+        type="category",
+        autorange="reversed",
+        tickvals=_escape_all(chart.names),
+        ticktext=_escape_all(shorten(name, 32) for name in chart.names),
+    )
+
+
+def _draw_lines(made: go.Figure, chart: Chart) -> None:
+    for series, style in zip(chart.series, series_styles(chart), strict=True):
+        made.add_scatter(
+            mode="lines+markers",
+            name=_escape(series.name),
+            x=_escape_all(chart.names),
+            y=points(series, chart),
+            line={"color": style.colour, "dash": style.dash, "width": 2},
+            marker={"size": 5 if len(chart.names) <= 100 else 3},
+            hovertext=value_texts(series),
+            hovertemplate="%{hovertext}",
+            customdata=chart.names,
+        )
+    made.update_layout(hovermode="x unified")
+    made.update_xaxes(**_AXIS, **_name_axis(chart))
+    made.update_yaxes(**_AXIS, **_value_axis(chart))
+
+
+def _draw_heatmap(made: go.Figure, chart: Chart) -> None:
+    made.add_heatmap(
+        x=_escape_all(chart.names),
+        y=_escape_all(series.name for series in chart.series),
+        z=shades(chart),
+        zmin=0,
+        zmax=1,
+        colorscale="cividis",
+        colorbar=_COLOUR_BAR,
+        hoverongaps=False,
+        text=[value_texts(series) for series in chart.series],
+        customdata=[chart.names for _ in chart.series],
+        hovertemplate="%{x}<br>%{y}: %{text}<extra></extra>",
+        ygap=2,
+    )
+    made.update_xaxes(**_AXIS, **_name_axis(chart))
+    made.update_yaxes(**_AXIS, type="category", autorange="reversed", title=_escape(chart.y_title))
+
+
+def _draw_histogram(made: go.Figure, chart: Chart) -> None:
+    for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
+        counts = lengths(series, chart)
+        bins = [
+            f"{format_number(left)} to {format_number(right)}: {text}"
+            for left, right, text in zip(chart.edges[:-1], chart.edges[1:], value_texts(series), strict=True)
+        ]
+        made.add_scatter(
+            mode="lines",
+            name=_escape(series.name),
+            x=chart.edges,
+            y=[*counts, *counts[-1:]],  # a step ends where the last bin does
+            line={"color": style.colour, "dash": style.dash, "shape": "hv", "width": 1.5},
+            fill="tozeroy" if index == 0 else "none",
+            hovertext=[*bins, *bins[-1:]],
+            hovertemplate="%{hovertext}",
+        )
+    for mark in chart.marks:
+        made.add_vline(
+            mark.value, line={"color": INK, "dash": "dash", "width": 1.5}, annotation_text=_escape(mark.label)
+        )
+    made.update_layout(hovermode="x unified")
+    made.update_xaxes(**_AXIS, title=_escape(chart.x_title))
+    made.update_yaxes(**_AXIS, **_value_axis(chart))
+
+
+_DRAW: dict[ChartKind, Callable[[go.Figure, Chart], None]] = {
+    "bar": _draw_bars,
+    "line": _draw_lines,
+    "heatmap": _draw_heatmap,
+    "histogram": _draw_histogram,
+}
+
+
+def _value_axis(chart: Chart) -> dict[str, Any]:
+    return {"title": _escape(chart.y_title), **({"type": "log", "exponentformat": "power"} if chart.log_y else {})}
+
+
+def _name_axis(chart: Chart) -> dict[str, Any]:
+    ticks = [chart.names[index] for index in tick_positions(chart.names, 20)]
+    return {
+        "type": "category",
+        "title": _escape(chart.x_title),
+        "tickvals": _escape_all(ticks),
+        "ticktext": _escape_all(shorten(name, 24) for name in ticks),
+        "tickangle": -40,
+        "showgrid": False,
+    }
+
+
+def _escape_all(texts: Iterable[str]) -> list[str]:
+    return [_escape(text) for text in texts]
+
+
+def _escape(text: str) -> str:
+    """Plotly reads a few HTML tags in its texts; a user's words are no tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
