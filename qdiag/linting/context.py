@@ -1,0 +1,119 @@
+"""What a rule may ask about a model."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from qdiag.linting.layer_weight import LayerWeight, channel_ranges, merged_weight
+from qdiag.numerics.merge import NormState
+from qdiag.tracing.norms import MergedNorm, norm_after, only_consumer
+from qdiag.tracing.operations import Kind
+from qdiag.tracing.site import Site
+from qdiag.tracing.status import Status, statuses
+from qdiag.tracing.trace import Call, Trace, Value
+
+
+class LintContext:
+    """One model, one forward of it, its optimizer, and the answers that several rules need, computed once."""
+
+    def __init__(self, model: nn.Module, trace: Trace, optimizer: Optimizer | None = None):
+        self.model, self.trace, self.optimizer = model, trace, optimizer
+
+    @cached_property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.model.named_parameters())
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by its name."""
+        return {**self.parameters, **dict(self.model.named_buffers())}
+
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        return dict(self.model.named_modules())
+
+    @cached_property
+    def features(self) -> tuple[Call, ...]:
+        """The operations that the target computes: those on the way from the inputs, without post-processing."""
+        return tuple(call for call in self.trace.calls if self.is_feature(call.outputs[0]))
+
+    def is_feature(self, value: Value) -> bool:
+        return self._status.get(value.number) is Status.FEATURE
+
+    @cached_property
+    def _status(self) -> dict[int, Status]:
+        return statuses(self.trace)
+
+    def only_consumer(self, call: Call) -> Call | None:
+        """The one operation that takes this one's result, if nothing else sees it."""
+        return only_consumer(self.trace, call)
+
+    @cached_property
+    def norms(self) -> dict[Site, MergedNorm]:
+        """The BatchNorm merged into each convolution or linear layer that has one."""
+        weighted = (call for call in self.features if call.kind is Kind.WEIGHTED)
+        found = ((call.site, norm_after(self.trace, call)) for call in weighted)
+        return {site: norm for site, norm in found if norm is not None}
+
+    @cached_property
+    def merged_sites(self) -> frozenset[Site]:
+        """The operations of all merged BatchNorms."""
+        return frozenset(site for norm in self.norms.values() for site in norm.sites)
+
+    def norm_state(self, norm: MergedNorm) -> NormState:
+        """The BatchNorm's statistics and affine parameters."""
+        tensors = {name: self.tensors[name].detach() for name in (norm.mean, norm.variance, norm.weight, norm.bias) if name}
+        return NormState(
+            tensors[norm.mean], tensors[norm.variance], tensors.get(norm.weight), tensors.get(norm.bias), norm.eps
+        )
+
+    def weight(self, call: Call) -> Tensor | None:
+        """A layer's weight merged with its BatchNorm, output channels first; None where it is computed or not finite."""
+        value = call.tensor("weight")
+        if value is None or value.name not in self.tensors:
+            return None
+        norm = self.norms.get(call.site)
+        merged = merged_weight(call, self.tensors[value.name], norm and self.norm_state(norm))
+        return merged if bool(torch.isfinite(merged).all()) else None
+
+    @cached_property
+    def layer_weights(self) -> tuple[LayerWeight, ...]:
+        """The figures of every layer's weight, once for each weight."""
+        found: dict[str, LayerWeight] = {}
+        for call in self.features:
+            value = call.tensor("weight")
+            if call.kind is not Kind.WEIGHTED or value is None or value.name in found:
+                continue
+            weight = self.weight(call)
+            if weight is not None and weight.numel():
+                found[value.name] = LayerWeight(call, value.name, channel_ranges(weight))
+        return tuple(found.values())
+
+    def feeds_weights(self, call: Call) -> bool:
+        """True where a convolution or linear layer computes on what comes of this operation.
+
+        What goes through post-processing, as boxes do that say where to look next, does not count.
+        """
+        return any(value.number in self._fed for value in call.outputs)
+
+    @cached_property
+    def _fed(self) -> frozenset[int]:
+        """The values that convolutions and linear layers depend on; one pass from the end to the front."""
+        fed: set[int] = set()
+        for call in reversed(self.features):
+            if call.kind is Kind.WEIGHTED or any(value.number in fed for value in call.outputs):
+                fed.update(value.number for value in call.inputs if self.is_feature(value))
+        return frozenset(fed)
+
+    @cached_property
+    def parents(self) -> frozenset[str]:
+        """The modules of which a submodule ran."""
+        paths = {use.path for use in self.trace.uses}
+        return frozenset(path[:i] for path in paths for i, letter in enumerate(path) if letter == ".")
+
+    def argument(self, call: Call, name: str, position: int, default: Any = None) -> Any:
+        """An option of an operation whose signature the trace does not know."""
+        return call.arguments.get(name, call.arguments.get(f"arg{position}", default))

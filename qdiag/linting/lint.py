@@ -1,0 +1,79 @@
+"""`lint_model()`: every rule over one forward of the model."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from qdiag.errors import OptionError
+from qdiag.linting.context import LintContext
+from qdiag.linting.finding import SEVERITIES, Finding, Severity, grouped
+from qdiag.linting.lint_report import LintReport
+from qdiag.linting.rule import RULES, Rule, find_rule
+from qdiag.linting.suppression import Suppressed, Suppression, as_names
+from qdiag.tracing.tracer import trace
+
+
+def lint_model(
+    model: nn.Module,
+    example_inputs: Any,
+    optimizer: Optimizer | None = None,
+    *,
+    select: str | Collection[str] | None = None,
+    ignore: str | Collection[str] | None = None,
+    suppress: Mapping[str, str | Collection[str]] | None = None,
+    fail_on: Severity = "error",
+) -> LintReport:
+    """Is the model built and trained in a way that quantizes? One forward, no training; the model stays as it was.
+
+    example_inputs: one batch, as in `trace`. optimizer: the one the model is trained with; its weight decay is checked.
+    select: the only rules to run, by code or name. ignore: rules whose findings are put aside. suppress: the same at
+    some sites, as `{"QD101": "head.*"}`. A comment `# qdiag: ignore[QD101]` does it for a line of the user's code.
+    fail_on: the least severity at which the report's `exit_code` is 1.
+
+    Raises OptionError for a rule or option that does not exist, ModelError where the model does not run.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    >>> [(finding.name, finding.site) for finding in lint_model(net, torch.zeros(1, 3, 8, 8), select="QD101").findings]
+    [('missing-batchnorm', '0')]
+    """
+    if fail_on not in SEVERITIES:
+        raise OptionError(f"fail_on={fail_on!r}: it is one of {', '.join(map(repr, SEVERITIES))}.")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise OptionError(f"the optimizer is a {type(optimizer).__name__}, without param_groups. Pass a torch optimizer.")
+    rules = [find_rule(name) for name in as_names(select)] or list(RULES)
+    suppression = Suppression.of(ignore, suppress)
+    context = LintContext(model, trace(model, example_inputs), optimizer)
+    found, aside, inapplicable = _run(rules, context, suppression)
+    return LintReport(
+        model_name=context.trace.model_name,
+        findings=grouped(found),
+        suppressed=tuple(aside),
+        inapplicable=inapplicable,
+        rules=tuple(rule.code for rule in rules),
+        fail_on=fail_on,
+    )
+
+
+def _run(
+    rules: list[type[Rule]], context: LintContext, suppression: Suppression
+) -> tuple[list[Finding], list[Suppressed], dict[str, str]]:
+    """Findings to show, findings put aside, and why some rules had nothing to check."""
+    found: list[Finding] = []
+    aside: list[Suppressed] = []
+    inapplicable: dict[str, str] = {}
+    with torch.no_grad():
+        for rule in (rule() for rule in rules):
+            reason = rule.inapplicable(context)
+            if reason:
+                inapplicable[rule.code] = reason
+                continue
+            for finding in rule.check(context):
+                by = suppression.reason(finding)
+                if by:
+                    aside.append(Suppressed(finding, by))
+                else:
+                    found.append(finding)
+    return found, aside, inapplicable

@@ -1,0 +1,96 @@
+"""QD201."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from qdiag.linting.context import LintContext
+from qdiag.linting.finding import Finding
+from qdiag.linting.rule import Example, Rule
+from qdiag.tracing.operations import Kind
+
+RECOMMENDED = 1e-4
+
+
+class SmallWeightDecay(Rule):
+    """Parameters that are trained with no weight decay, or with less than 1e-4.
+
+    **Why it hurts.** Weight decay keeps weights, biases and BatchNorm parameters small and close together. Without it some
+    channels grow, and since all share one power-of-two scale, the others lose bits. Recipes that spare biases, BatchNorm
+    parameters or depthwise weights gain a tenth of a percent in float and can lose several percent in 8 bits.
+
+    **Fix.** Give every parameter a weight decay of about 1e-4 (SGD), in one group. AdamW shrinks weights by learning rate
+    times weight decay in each step (arXiv:1711.05101): at its usual learning rates, 1e-2 corresponds to SGD's 1e-4.
+
+    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md) and edgeai-tidl-tools,
+    docs/tidl_fsg_quantization.md, section E: about 1e-4 for all parameters, and not as little as 1e-5.
+    """
+
+    code = "QD201"
+    name = "small-weight-decay"
+    title = "parameters trained with too little weight decay"
+    severity = "warning"
+
+    def inapplicable(self, context: LintContext) -> str:
+        return "" if context.optimizer else NO_OPTIMIZER
+
+    def check(self, context: LintContext) -> Iterator[Finding]:
+        kinds = _kinds(context)
+        names = {id(parameter): name for name, parameter in context.parameters.items()}
+        for number, group in enumerate(context.optimizer.param_groups if context.optimizer else ()):
+            decay = float(group.get("weight_decay", 0.0))
+            for parameter in group["params"]:
+                name = names.get(id(parameter))
+                if decay < RECOMMENDED and parameter.requires_grad and name is not None:
+                    kind = kinds[name]
+                    why = _why(kind, decay, number, context.optimizer)
+                    yield self.finding(name, why, _fix(number, context.optimizer), cause=f"group {number}: {kind}")
+
+    @staticmethod
+    def bad() -> Example:
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "weight_decay": 0.0}]
+        optimizer = SGD(groups, lr=0.1, weight_decay=1e-4)
+        return Example(net, torch.zeros(1, 3, 8, 8), optimizer, sites=("1.weight", "1.bias"))
+
+    @staticmethod
+    def good() -> Example:
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        return Example(net, torch.zeros(1, 3, 8, 8), SGD(net.parameters(), lr=0.1, weight_decay=1e-4))
+
+
+NO_OPTIMIZER = "no optimizer was given: `lint_model(model, inputs, optimizer)` checks its weight decay"
+
+
+def _kinds(context: LintContext) -> dict[str, str]:
+    """What each parameter is, in words: by its use in the forward, else by its shape."""
+    kinds = {name: "weights" if p.ndim > 1 else "vectors" for name, p in context.parameters.items()}
+    for call in context.trace.calls:
+        weight, bias = call.tensor("weight"), call.tensor("bias")
+        if call.kind is Kind.NORM:
+            found = {weight: "BatchNorm scales (γ)", bias: "BatchNorm shifts (β)"}
+        elif call.kind is Kind.WEIGHTED:
+            found = {weight: "depthwise weights" if call.is_depthwise else "weights", bias: "biases"}
+        elif call.kind is Kind.NORMALIZE:
+            found = dict.fromkeys(call.inputs, "normalization parameters")
+        else:
+            continue
+        kinds.update({value.name: kind for value, kind in found.items() if value is not None and value.name in kinds})
+    return kinds
+
+
+def _why(kind: str, decay: float, number: int, optimizer: Any) -> str:
+    kind_of_optimizer = type(optimizer).__name__
+    how_much = f"of {decay:g}, under the recommended {RECOMMENDED:g}" if decay else "of 0"
+    why = f"{kind[0].upper() + kind[1:]} in group {number} of this {kind_of_optimizer} have a weight decay {how_much}."
+    if kind_of_optimizer == "AdamW":
+        why += " AdamW multiplies it by the learning rate: 1e-2 corresponds to SGD's 1e-4."
+    return why
+
+
+def _fix(number: int, optimizer: Any) -> str:
+    value = "1e-2" if type(optimizer).__name__ == "AdamW" else "1e-4"
+    return f"optimizer.param_groups[{number}]['weight_decay'] = {value}  # and train again with it"

@@ -1,0 +1,74 @@
+"""QD306."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from qdiag.linting.context import LintContext
+from qdiag.linting.finding import Finding
+from qdiag.linting.rule import Example, Rule
+
+TIMES = 16.0  # four bits
+QUANTILE = 0.999
+ENOUGH = 1000  # fewer values have no 99.9th percentile
+
+
+class WeightOutlier(Rule):
+    """A few single weights that are far larger than all others of their tensor, BatchNorm merged.
+
+    **Why it hurts.** The scale has to reach the largest weight. Where 99.9 % of the weights lie under a sixteenth of it,
+    they share the lower four of the eight bits, for the sake of one in a thousand.
+
+    **Fix.** Clip these weights, which the advanced calibration does where it lowers the error, or train with weight decay.
+
+    **Reference.** Zhao et al., Improving Neural Network Quantization without Retraining using Outlier Channel Splitting,
+    arXiv:1901.09504. TI, "Calibration" (edgeai-torchvision docs): weight clipping.
+    """
+
+    code = "QD306"
+    name = "weight-outlier"
+    title = "a few weights far larger than the rest of their tensor"
+    severity = "warning"
+
+    def check(self, context: LintContext) -> Iterator[Finding]:
+        for layer in context.layer_weights:
+            weight = context.weight(layer.call)
+            if weight is None or weight.numel() < ENOUGH or layer.largest == 0 or layer.call.is_depthwise:
+                continue
+            large = int((weight.abs() > layer.largest / TIMES).sum())
+            if large <= (1 - QUANTILE) * weight.numel():
+                yield self.finding(layer.call, _why(weight, large), _FIX, cause="outlier")
+
+    @staticmethod
+    def bad() -> Example:
+        net = _Net()
+        net.conv.weight.data[0, 0, 0, 0] = 5.0
+        return Example(net, torch.zeros(1, 16, 8, 8), sites=("conv",))
+
+    @staticmethod
+    def good() -> Example:
+        return Example(_Net(), torch.zeros(1, 16, 8, 8))
+
+
+class _Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 3)
+        nn.init.uniform_(self.conv.weight, -0.1, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)  # <-
+
+
+_FIX = 'qm = calibrate(model, loader, bits=8, method="advanced")  # clips weights where that lowers the error'
+
+
+def _why(weight: Tensor, large: int) -> str:
+    magnitude = weight.abs().flatten()
+    quantile = float(magnitude.kthvalue(int(QUANTILE * len(magnitude))).values)
+    largest = float(magnitude.max())
+    return (
+        f"The largest weight is {largest:.3g}, while 99.9 % are under {quantile:.3g}, {largest / quantile:,.0f} times less: "
+        f"{large} of {len(magnitude):,} weights take four bits from all others."
+    )
