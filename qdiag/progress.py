@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -38,7 +38,7 @@ def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
 
     on_progress: called after every step; without it, a bar appears for parts that take over two seconds.
     """
-    bar: tqdm | None = None
+    bar: Any = None
     try:
         while True:
             progress = next(steps)

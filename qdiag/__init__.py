@@ -1,0 +1,56 @@
+"""qdiag: why does a CNN that works in float fail in 8-bit fixed point, and what mends it?
+
+The names below are in the order in which a user meets them; everything else is an inner room's own.
+"""
+
+from importlib.metadata import version
+
+from qdiag.blocks import AddBlock, CatBlock, ResizeWith, resize_with
+from qdiag.comparison.compare import compare
+from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.inspect import inspect
+from qdiag.demo.load import load_demo
+from qdiag.errors import InputError, ModelError, OptionError, QdiagError, QdiagWarning, SiteNotFound
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.explain import explain
+from qdiag.linting.lint import lint_model
+from qdiag.linting.lint_report import LintReport
+from qdiag.pipeline import diagnose
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.site import Site
+from qdiag.tracing.trace import Trace
+from qdiag.tracing.tracer import trace
+from qdiag.weights import load_weights
+
+__version__ = version("qdiag")
+
+__all__ = [
+    "AddBlock",
+    "CatBlock",
+    "Comparison",
+    "Diagnosis",
+    "InputError",
+    "Inputs",
+    "LintReport",
+    "ModelError",
+    "OptionError",
+    "QdiagError",
+    "QdiagWarning",
+    "QuantizedModel",
+    "ResizeWith",
+    "Site",
+    "SiteNotFound",
+    "Trace",
+    "calibrate",
+    "compare",
+    "diagnose",
+    "explain",
+    "inspect",
+    "lint_model",
+    "load_demo",
+    "load_weights",
+    "resize_with",
+    "trace",
+]

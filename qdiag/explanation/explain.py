@@ -1,0 +1,49 @@
+"""`explain()`: the verdict in words, culprits first, a repair for each."""
+
+from collections.abc import Sequence
+
+from qdiag.comparison.comparison import Comparison
+from qdiag.explanation.causes.cause import Suspect, evidence_against
+from qdiag.explanation.culprit import Culprit
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.steps import next_steps
+from qdiag.explanation.trials import Trial
+from qdiag.explanation.verdict import judge
+from qdiag.linting.lint_report import LintReport
+
+CULPRITS = 10
+LEAST_SHARE = 0.01
+
+
+def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequence[Trial] = ()) -> Diagnosis:
+    """Say what a comparison shows: the verdict, the layers to blame with their causes, and what to do.
+
+    lint: findings to set beside the culprits. trials: what changes did to the output; `diagnose()` runs them. Without
+    them layers are ranked by the noise that each adds, which cannot see how much of it later layers let through.
+
+    Raises nothing of its own; the coarsest lane of the comparison is the one on trial.
+    """
+    verdict = judge(comparison)
+    culprits = rank(comparison, lint, trials)
+    steps = next_steps(verdict, comparison, culprits, trials, lint)
+    return Diagnosis(verdict, comparison, culprits, tuple(trials), steps, lint)
+
+
+def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial]) -> tuple[Culprit, ...]:
+    """The layers to blame, worst first."""
+    lane = comparison.lanes[-1]
+    alone = {trial.site: trial for trial in trials if trial.kind == "alone"}
+    added = sum(min(layer.lanes[lane].added_noise, 1.0) for layer in comparison.layers)
+    damage = sum(trial.output.relative_error**2 for trial in alone.values())
+    found = []
+    for layer in comparison.layers:
+        error, trial = layer.lanes[lane], alone.get(layer.site)
+        if alone and trial is None:
+            continue
+        part = trial.output.relative_error**2 if trial else min(error.added_noise, 1.0)
+        total = damage if trial else added
+        findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
+        share = part / total if total else 0.0
+        found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, error)), findings, trial))
+    found.sort(key=lambda culprit: -culprit.share)
+    return tuple(culprit for culprit in found[:CULPRITS] if culprit.share >= LEAST_SHARE)

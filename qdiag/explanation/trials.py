@@ -1,0 +1,108 @@
+"""Trials: the network with one thing changed, to see what that does to its output."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from qdiag.comparison.compare import outputs_steps
+from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.outputs import OutputError
+from qdiag.numerics.granularity import PerChannel
+from qdiag.planning.layer import Layer
+from qdiag.planning.plan import Formats, QuantPlan
+from qdiag.progress import Steps
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.site import Site
+
+TrialKind = Literal["part", "repair", "alone"]
+
+SUSPECTS = 24
+SUSPECT_IMAGES = 16
+REPAIR_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One changed network and its output.
+
+    kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "alone" quantizes
+    nothing but the layer at `site`. title: the change in words. images: that it was run on. code: that does the same.
+    """
+
+    kind: TrialKind
+    title: str
+    output: OutputError
+    images: int
+    site: Site | None = None
+    code: str = ""
+
+
+def trial_steps(
+    model: nn.Module, data: Any, comparison: Comparison, quantized: QuantizedModel
+) -> Steps[tuple[Trial, ...]]:
+    """Weights or activations alone, the usual repairs, and each of the layers that add most noise alone."""
+    plan = quantized.plan
+    in_float: Formats = {layer.site: None for layer in plan.layers}
+    images = min(comparison.images, REPAIR_IMAGES)
+    parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
+    repairs = {"all weights per-channel": (_per_channel(plan, lambda x: x.is_weighted), 'per_channel="all"')}
+    if any(layer.is_depthwise for layer in plan.layers):
+        depthwise = _per_channel(plan, lambda x: x.is_depthwise), 'per_channel="depthwise"'
+        repairs = {"depthwise weights per-channel": depthwise, **repairs}
+    plans = parts | {title: changed for title, (changed, _) in repairs.items()}
+    models = {title: _with_plan(quantized, changed) for title, changed in plans.items()}
+    found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
+    trials = [Trial("part", title, found[title], images) for title in parts]
+    trials += [
+        Trial("repair", title, found[title], images, code=f"calibrate(model, images, {option})")
+        for title, (_, option) in repairs.items()
+    ]
+
+    suspects = loudest(comparison, SUSPECTS)
+    alone = {str(site): _with_plan(quantized, _only(plan, site)) for site in suspects}
+    images = min(comparison.images, SUSPECT_IMAGES)
+    found = yield from outputs_steps(model, data, alone, "trying layers", max_images=images)
+    trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
+    return tuple(trials)
+
+
+def raised_steps(
+    model: nn.Module, data: Any, quantized: QuantizedModel, sites: Sequence[Site], images: int
+) -> Steps[Trial]:
+    """The network with these layers' weights and outputs in 16 bit."""
+    raised = [layer for layer in quantized.plan.layers if layer.site in set(sites)]
+    outputs = {x.site: dataclasses.replace(x.output, bits=16) for x in raised if x.output is not None}
+    weights = {x.site: dataclasses.replace(x.weight, bits=16) for x in raised if x.weight is not None}
+    title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
+    code = f"calibrate(model, images, bits={ {str(site): 16 for site in sites} })"
+    models = {title: _with_plan(quantized, quantized.plan.change(outputs, weights))}
+    found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
+    return Trial("repair", title, found[title], images, code=code)
+
+
+def loudest(comparison: Comparison, count: int) -> list[Site]:
+    """The layers that add most noise of their own in the coarsest lane, the worst first."""
+    lane = comparison.lanes[-1]
+    layers = sorted(comparison.layers, key=lambda layer: -layer.lanes[lane].added_noise)
+    return [layer.site for layer in layers[:count] if layer.lanes[lane].added_noise > 0]
+
+
+def _with_plan(quantized: QuantizedModel, plan: QuantPlan) -> QuantizedModel:
+    return QuantizedModel(quantized.module, plan, quantized.ranges, channels_last=quantized.channels_last)
+
+
+def _only(plan: QuantPlan, site: Site) -> QuantPlan:
+    others: Formats = {layer.site: None for layer in plan.layers if layer.site != site}
+    return plan.change(output=others, weight=others)
+
+
+def _per_channel(plan: QuantPlan, wanted: Callable[[Layer], bool]) -> QuantPlan:
+    weights = {
+        layer.site: dataclasses.replace(layer.weight, granularity=PerChannel(0))
+        for layer in plan.layers
+        if wanted(layer) and layer.weight is not None
+    }
+    return plan.change(weight=weights)
