@@ -16,7 +16,7 @@ from qdiag.planning.plan import PerChannelOption
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import first_batch
+from qdiag.tracing.inputs import example
 
 CULPRITS_RAISED = 5
 
@@ -55,7 +55,7 @@ def diagnosis_steps(
     target: str = "tidl",
 ) -> Steps[Diagnosis]:
     """`diagnose` as a generator of Progress."""
-    lint = lint_model(model, first_batch(data, model).inputs, optimizer)
+    lint = lint_model(model, example(data, model), optimizer)
     source, images = (data, CALIBRATION_IMAGES) if calibration_data is None else (calibration_data, None)
     formats = [(16, per_channel), (8, per_channel)]
     models = yield from calibration_steps(model, source, "simple", formats, target=target, max_images=images)

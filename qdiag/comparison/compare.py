@@ -18,7 +18,7 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import batches, first_batch, named_leaves
+from qdiag.tracing.inputs import batches, example, named_leaves
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
@@ -96,14 +96,23 @@ def outputs_steps(
 ) -> Steps[dict[str, OutputError]]:
     """The outputs alone, of each quantized model: what a change to the plan does to the network's result."""
     outputs = OutputSums(len(quantized))
-    yield from _stream(model, data, quantized, outputs, lambda *_: None, label, added_images=0, max_images=max_images)
+    yield from _stream(
+        trace(model, example(data, model)),
+        model,
+        data,
+        quantized,
+        outputs,
+        lambda *_: None,
+        label,
+        max_images=max_images,
+    )
     return {name: outputs.error(number) for number, name in enumerate(quantized)}
 
 
 def _layers_steps(
     model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], added_images: int
 ) -> Steps[Comparison]:
-    traced = trace(model, first_batch(data, model).inputs)
+    traced = trace(model, example(data, model))
     plan = plan_quantization(traced, None)
     sums = {layer.site: LayerSums(layer, [qm.lane for qm in quantized.values()]) for layer in plan.layers}
     outputs = OutputSums(len(quantized))
@@ -111,7 +120,7 @@ def _layers_steps(
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], solo: list[Tensor]) -> None:
         sums[layer.site].update(reference, twins, solo)
 
-    images = yield from _stream(model, data, quantized, outputs, meet, "comparing", added_images=added_images)
+    images = yield from _stream(traced, model, data, quantized, outputs, meet, "comparing", added_images=added_images)
     names = tuple(quantized)
     return Comparison(
         model_name=traced.model_name,
@@ -125,6 +134,7 @@ def _layers_steps(
 
 
 def _stream(
+    traced: Trace,
     model: nn.Module,
     data: Any,
     quantized: Mapping[str, QuantizedModel],
@@ -132,13 +142,11 @@ def _stream(
     meet: Meet,
     label: str,
     *,
-    added_images: int,
+    added_images: int = 0,
     max_images: int | None = None,
 ) -> Steps[int]:
     """Run all lanes over the data: stored tensors go to `meet`, results to `outputs`. Returns the number of images."""
-    example = first_batch(data, model).inputs
-    traced = trace(model, example)
-    at_once = _images_at_once(traced, example.batch_size)
+    at_once = _images_at_once(traced)
     channels_last = all(qm.channels_last for qm in quantized.values())
     reference = Lane(model, plan_quantization(traced, None), {}, channels_last=channels_last)
     lanes = [qm.lane for qm in quantized.values()]
@@ -158,6 +166,9 @@ def _stream(
     return images
 
 
-def _images_at_once(traced: Trace, batch_size: int) -> int:
-    largest = max((math.prod(v.shape) for call in traced.calls for v in call.outputs if v.is_floating), default=1)
-    return max(1, VALUES_AT_ONCE * batch_size // max(largest, 1))
+def _images_at_once(traced: Trace) -> int:
+    """As many images as keep the largest tensor small; a trace is of one or two images."""
+    shapes = [value.shape for call in traced.calls for value in call.outputs if value.is_floating]
+    largest = max((math.prod(shape) for shape in shapes), default=1)
+    images = max((shape[0] for shape in shapes if len(shape) > 1), default=1)
+    return max(1, VALUES_AT_ONCE * min(images, 2) // max(largest, 1))

@@ -93,19 +93,16 @@ def loss(output: OutputError) -> Loss:
 
 def describe(output: OutputError) -> str:
     """What became of the output, as the end of a sentence: loses 17.0 points of top-1 (95 % interval …)."""
-    decibels = "equals float" if math.isinf(output.sqnr_db) else f"output at {output.sqnr_db:.1f} dB"
     if output.drop_points is not None and output.drop_interval is not None:
         low, high = output.drop_interval
+        if output.drop_points == low == high == 0:
+            return "loses nothing"
         if output.drop_points < 0:
-            low, high = -high, -low
-        if output.drop_points == 0 and low == high == 0:
-            return f"loses nothing ({decibels})"
-        word = "loses" if output.drop_points >= 0 else "gains"
-        interval = f"95 % interval {low:.1f} to {high:.1f}"
-        return f"{word} {abs(output.drop_points):.1f} points of top-1 ({interval}; {decibels})"
+            return f"gains {-output.drop_points:.1f} points of top-1 (95 % interval {-high:.1f} to {-low:.1f})"
+        return f"loses {output.drop_points:.1f} points of top-1 (95 % interval {low:.1f} to {high:.1f})"
     if output.agreement_percent is not None:
-        return f"agrees with float in {output.agreement_percent:.1f} % of decisions ({decibels})"
-    return f"has its {decibels}" if not math.isinf(output.sqnr_db) else "equals float"
+        return f"agrees with float in {output.agreement_percent:.1f} % of decisions"
+    return "equals float" if math.isinf(output.sqnr_db) else f"has its output at {output.sqnr_db:.1f} dB SQNR"
 
 
 def first_departure(comparison: Comparison, lane: str) -> Site | None:

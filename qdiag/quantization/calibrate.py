@@ -11,7 +11,7 @@ from qdiag.quantization.checks import check_model
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe, prefers_channels_last
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import first_batch
+from qdiag.tracing.inputs import example
 from qdiag.tracing.tracer import trace
 
 
@@ -52,7 +52,7 @@ def calibration_steps(
     """One pass over the data for several (bits, per_channel): the ranges are the same for all of them."""
     chosen = METHODS[method]
     check_model(model)
-    traced = trace(model, first_batch(data, model).inputs)
+    traced = trace(model, example(data, model))
     plans: list[QuantPlan] = [plan_quantization(traced, bits, per_channel, target) for bits, per_channel in formats]
     channels_last = prefers_channels_last(model, data)
     float_plan = plan_quantization(traced, None, target=target)

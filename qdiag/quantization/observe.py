@@ -13,7 +13,7 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import layout
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Inputs, batches, first_batch, forward
+from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
 
 
@@ -71,14 +71,9 @@ def prefers_channels_last(model: nn.Module, data: Any) -> bool:
 
     Some models cannot, since they call `view` where that layout needs `reshape`.
     """
-    inputs: Inputs = first_batch(data, model).inputs
     with borrow(model):
         try:
-            forward(model, layout(inputs.map(_one), True))
+            forward(model, layout(example(data, model), True))
         except QdiagError:
             return False
     return True
-
-
-def _one(tensor: Tensor) -> Tensor:
-    return tensor[:1] if tensor.ndim == 4 else tensor

@@ -143,6 +143,11 @@ def first_batch(data: Any, model: nn.Module) -> Batch:
     return next(iter(batches(data, model)))
 
 
+def example(data: Any, model: nn.Module) -> Inputs:
+    """Two images of the first batch, or all of it where it cannot be split: enough to see how a forward goes."""
+    return first_batch(data, model).split(2)[0].inputs
+
+
 class _Batches:
     def __init__(self, data: Iterable[Any], model: nn.Module):
         self.data, self.model = data, model
