@@ -1,13 +1,11 @@
 """What a rule may ask about a model."""
 
 from functools import cached_property
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from qdiag.linting.layer_weight import LayerWeight, channel_ranges, merged_weight
+from qdiag.linting.layer_weight import LayerWeight, measure, merged_weight
 from qdiag.numerics.merge import NormState
 from qdiag.tracing.norms import MergedNorm, norm_after, only_consumer
 from qdiag.tracing.operations import Kind
@@ -43,6 +41,10 @@ class LintContext:
     def is_feature(self, value: Value) -> bool:
         return self._status.get(value.number) is Status.FEATURE
 
+    def is_outside(self, value: Value) -> bool:
+        """True for a floating-point tensor that the target does not compute in fixed point."""
+        return value.is_floating and self._status.get(value.number) is Status.OUTSIDE
+
     @cached_property
     def _status(self) -> dict[int, Status]:
         return statuses(self.trace)
@@ -65,37 +67,37 @@ class LintContext:
 
     def norm_state(self, norm: MergedNorm) -> NormState:
         """The BatchNorm's statistics and affine parameters."""
-        tensors = {name: self.tensors[name].detach() for name in (norm.mean, norm.variance, norm.weight, norm.bias) if name}
+        tensors = {
+            name: self.tensors[name].detach() for name in (norm.mean, norm.variance, norm.weight, norm.bias) if name
+        }
         return NormState(
             tensors[norm.mean], tensors[norm.variance], tensors.get(norm.weight), tensors.get(norm.bias), norm.eps
         )
 
     def weight(self, call: Call) -> Tensor | None:
-        """A layer's weight merged with its BatchNorm, output channels first; None where it is computed or not finite."""
+        """A layer's weight merged with its BatchNorm, output channels first; None where it is computed."""
         value = call.tensor("weight")
-        if value is None or value.name not in self.tensors:
+        tensor = self.tensors.get(value.name) if value is not None else None
+        if tensor is None or not tensor.is_floating_point():
             return None
         norm = self.norms.get(call.site)
-        merged = merged_weight(call, self.tensors[value.name], norm and self.norm_state(norm))
-        return merged if bool(torch.isfinite(merged).all()) else None
+        return merged_weight(call, tensor, self.norm_state(norm) if norm else None)
 
     @cached_property
     def layer_weights(self) -> tuple[LayerWeight, ...]:
-        """The figures of every layer's weight, once for each weight."""
-        found: dict[str, LayerWeight] = {}
+        """The figures of every layer's weight, once for each weight; without those that hold NaN or infinity."""
+        found: dict[str, LayerWeight | None] = {}
         for call in self.features:
             value = call.tensor("weight")
-            if call.kind is not Kind.WEIGHTED or value is None or value.name in found:
-                continue
-            weight = self.weight(call)
-            if weight is not None and weight.numel():
-                found[value.name] = LayerWeight(call, value.name, channel_ranges(weight))
-        return tuple(found.values())
+            if call.kind is Kind.WEIGHTED and value is not None and value.name not in found:
+                weight = self.weight(call)
+                found[value.name] = None if weight is None else measure(call, value.name, weight)
+        return tuple(layer for layer in found.values() if layer is not None)
 
     def feeds_weights(self, call: Call) -> bool:
         """True where a convolution or linear layer computes on what comes of this operation.
 
-        What goes through post-processing, as boxes do that say where to look next, does not count.
+        What only says where to look, as boxes and indices do, does not count: a detector's first head is a head.
         """
         return any(value.number in self._fed for value in call.outputs)
 
@@ -103,9 +105,11 @@ class LintContext:
     def _fed(self) -> frozenset[int]:
         """The values that convolutions and linear layers depend on; one pass from the end to the front."""
         fed: set[int] = set()
-        for call in reversed(self.features):
-            if call.kind is Kind.WEIGHTED or any(value.number in fed for value in call.outputs):
-                fed.update(value.number for value in call.inputs if self.is_feature(value))
+        for call in reversed(self.trace.calls):
+            is_layer = call.kind is Kind.WEIGHTED and self.is_feature(call.outputs[0])
+            if is_layer or any(value.number in fed for value in call.outputs):
+                taken = call.inputs[:1] if call.kind is Kind.RESIZE else call.inputs  # the others are boxes or a grid
+                fed.update(value.number for value in taken if value.is_floating)
         return frozenset(fed)
 
     @cached_property
@@ -113,7 +117,3 @@ class LintContext:
         """The modules of which a submodule ran."""
         paths = {use.path for use in self.trace.uses}
         return frozenset(path[:i] for path in paths for i, letter in enumerate(path) if letter == ".")
-
-    def argument(self, call: Call, name: str, position: int, default: Any = None) -> Any:
-        """An option of an operation whose signature the trace does not know."""
-        return call.arguments.get(name, call.arguments.get(f"arg{position}", default))

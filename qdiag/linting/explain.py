@@ -2,6 +2,7 @@
 
 import inspect
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from qdiag.linting.rule import Example, Rule, find_rule
@@ -19,13 +20,10 @@ class RuleExplanation(Displayable):
         """The docstring, then the code with the pattern and the code without it."""
         rule = self.rule
         text = inspect.cleandoc(rule.__doc__ or rule.title)
-        blocks: tuple[Block, ...] = (
-            Text(text),
-            Listing(_body(rule.bad), title="The pattern"),
-            Listing(_body(rule.good), title="Without it"),
-        )
+        examples = (("The pattern", _body(rule.bad)), ("Without it", _body(rule.good)))
+        blocks: list[Block] = [Text(text), *(Listing(code, title) for title, code in examples if code)]
         data = {"code": rule.code, "name": rule.name, "severity": rule.severity, "title": rule.title, "text": text}
-        return Report(f"{rule.code} {rule.name} ({rule.severity})", blocks, kind="rule", data=data)
+        return Report(f"{rule.code} {rule.name} ({rule.severity})", tuple(blocks), kind="rule", data=data)
 
 
 def explain_rule(code_or_name: str) -> RuleExplanation:
@@ -39,8 +37,9 @@ def explain_rule(code_or_name: str) -> RuleExplanation:
     return RuleExplanation(find_rule(code_or_name))
 
 
-def _body(example: "Example | object") -> str:
-    """The source of an example, without the frame that makes it a test."""
-    lines = inspect.getsource(example).splitlines()  # type: ignore[arg-type]
-    start = next(i for i, line in enumerate(lines) if line.rstrip().endswith(":")) + 1
-    return textwrap.dedent("\n".join(line for line in lines[start:] if '"""' not in line)).strip()
+def _body(example: Callable[[], Example]) -> str:
+    """The model in an example's source, without the lines that make it a method and a test."""
+    lines = inspect.getsource(example).splitlines()
+    start = next(number for number, line in enumerate(lines, start=1) if line.lstrip().startswith("def "))
+    end = next(number for number, line in enumerate(lines) if line.lstrip().startswith("return Example("))
+    return textwrap.dedent("\n".join(lines[start:end])).strip()

@@ -2,27 +2,31 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from qdiag.numerics.merge import NormState, merge, output_first
 from qdiag.tracing.trace import Call
 
-
 # A channel under this part of the layer's largest is 0 even in 16 bits, whatever float says.
 DEAD = 2.0**-16
+LARGE = 2.0**-4
 
 
 @dataclass(frozen=True)
 class LayerWeight:
     """Figures of one layer's merged weight; the weight itself is not kept.
 
-    call: the layer's first run. name: the weight's. ranges: the largest magnitude of each output channel.
+    call: the layer's first run. name: the weight's. size: how many values it has.
+    ranges: the largest magnitude of each output channel. large: how many values are over a sixteenth of the largest.
     """
 
     call: Call
     name: str
+    size: int
     ranges: Float[Tensor, " out"]
+    large: int
 
     @property
     def largest(self) -> float:
@@ -35,11 +39,17 @@ class LayerWeight:
 
 
 def merged_weight(call: Call, weight: Tensor, norm: NormState | None) -> Float[Tensor, "out ..."]:
-    """The weight, output channels first, as the target stores it."""
-    weight = output_first(weight.detach(), "transpose" in call.op, call.arguments.get("groups", 1))
+    """The weight, output channels first, as the target stores it; in float32 or better."""
+    exact = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+    weight = output_first(exact, "transpose" in call.op, call.arguments.get("groups", 1))
     return weight if norm is None else merge(weight, None, norm)[0]
 
 
-def channel_ranges(weight: Float[Tensor, "out ..."]) -> Float[Tensor, " out"]:
-    """The largest magnitude of each output channel."""
-    return weight.abs().flatten(1).amax(1).cpu()
+def measure(call: Call, name: str, weight: Float[Tensor, "out ..."]) -> LayerWeight | None:
+    """The figures of a merged weight; None where it is empty or not finite."""
+    magnitude = weight.abs()
+    ranges = magnitude.flatten(1).amax(1) if weight.numel() else magnitude.flatten()
+    if not weight.numel() or not bool(torch.isfinite(ranges).all()):
+        return None
+    large = int(torch.count_nonzero(magnitude > LARGE * ranges.max()))
+    return LayerWeight(call, name, weight.numel(), ranges.cpu(), large)

@@ -42,7 +42,9 @@ def lint_model(
     if fail_on not in SEVERITIES:
         raise OptionError(f"fail_on={fail_on!r}: it is one of {', '.join(map(repr, SEVERITIES))}.")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
-        raise OptionError(f"the optimizer is a {type(optimizer).__name__}, without param_groups. Pass a torch optimizer.")
+        raise OptionError(
+            f"the optimizer is a {type(optimizer).__name__}, without param_groups. Pass a torch optimizer."
+        )
     rules = [find_rule(name) for name in as_names(select)] or list(RULES)
     suppression = Suppression.of(ignore, suppress)
     context = LintContext(model, trace(model, example_inputs), optimizer)

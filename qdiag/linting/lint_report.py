@@ -116,38 +116,44 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
         finding.name,
         Code(finding.site or "model"),
         len(finding.sites),
-        place(finding.source),
+        place(finding.source, others=len(finding.sources) - 1),
     )
 
 
 def _section(finding: Finding) -> Section:
-    blocks: list[Block] = [Text(finding.why), Listing(finding.fix, title="Fix")]
-    if finding.more:
-        blocks.insert(1, _places(finding))
-    where = f"{finding.site or 'model'}" + (f" and {len(finding.more)} more" if finding.more else "")
-    return Section(f"{finding.code} {finding.name}: {where}", tuple(blocks), anchor=finding.code)
+    others = f" and {len(finding.more)} more" if finding.more else ""
+    blocks = (Text(finding.why), *_places(finding), Listing(finding.fix, title="Fix"))
+    return Section(f"{finding.code} {finding.name}: {finding.site or 'model'}{others}", blocks, anchor=finding.site)
 
 
-def _places(finding: Finding) -> Section:
-    """All places of one cause, each with its own numbers where they differ."""
+def _places(finding: Finding) -> Iterator[Block]:
+    """Where one cause shows: the first names, and all of them in a table, each with its own line and numbers."""
     each = list(finding.each())
+    if len(each) == 1:
+        return
+    names = ", ".join(f"`{site}`" for site in finding.sites[:_NAMED])
+    yield Text(f"At {names}" + (f" and {len(each) - _NAMED} more." if len(each) > _NAMED else "."))
     columns = [Column("site", "Where")]
-    rows: list[list[Cell]] = [[Code(one.site)] for one in each]
+    cells: list[list[Cell]] = [[Code(one.site) for one in each]]
     if len({one.source for one in each}) > 1:
         columns.append(Column("source", "Line"))
-        for row, one in zip(rows, each, strict=True):
-            row.append(place(one.source))
+        cells.append([place(one.source) for one in each])
     if len({one.why for one in each}) > 1:
         columns.append(Column("why", "Why"))
-        for row, one in zip(rows, each, strict=True):
-            row.append(one.why)
-    table = Table(tuple(columns), tuple(map(tuple, rows)))
-    return Section(f"All {len(each)} places", (table,), collapsed=True)
+        cells.append([one.why for one in each])
+    if len(each) > _NAMED or len(columns) > 1:
+        table = Table(tuple(columns), tuple(zip(*cells, strict=True)))
+        yield Section(f"All {len(each)} places", (table,), collapsed=True)
 
 
-def place(source: Source | None) -> Place | None:
-    """A line of the user's code as a table cell."""
-    return Place(source.file, source.line, short=str(source)) if source else None
+_NAMED = 4  # places that a finding's text names
+
+
+def place(source: Source | None, others: int = 0) -> Place | None:
+    """A line of the user's code as a table cell, and how many other lines there are."""
+    if source is None:
+        return None
+    return Place(source.file, source.line, short=f"{source} and {others} more" if others > 0 else str(source))
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

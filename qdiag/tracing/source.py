@@ -12,8 +12,10 @@ import torch
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _QDIAG = Path(__file__).parent.parent
 # Whose frames stand between the user's code and torch; demo networks and rules' examples are users' code like any.
-_BETWEEN = ("tracing", "quantization", "comparison", "linting/lint.py", "blocks.py")
+_BETWEEN = ("tracing", "quantization", "comparison", "blocks.py")
 _OURS = tuple(str(_QDIAG / part) for part in _BETWEEN)
+# Where we call the model: frames outside of it belong to whoever asked for the forward, and are no part of the model.
+_CALLER = str(_QDIAG / "tracing" / "inputs.py")
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Source:
 
 
 def calling_source() -> Source | None:
-    """The innermost frame that is neither torch's nor ours; None where there is none."""
+    """The innermost frame of the model that is neither torch's nor ours; None where all are, as in a Sequential."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and frame.f_code.co_filename != _CALLER:
         code = frame.f_code
         if not _is_machinery(code.co_filename):
             return Source(code.co_filename, frame.f_lineno, code.co_name)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.linting.context import LintContext
-from qdiag.linting.finding import Finding
+from qdiag.linting.finding import Finding, Severity
 from qdiag.linting.rule import Example, Rule
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.trace import Call
@@ -19,15 +19,16 @@ class MissingBatchNorm(Rule):
     the tensor's one power-of-two scale has to fit the widest, and the others are left with few of the 8 bits. Depthwise
     convolutions suffer most, since their channels never mix; for them there is no exception to the rule.
 
-    **Fix.** Put a BatchNorm between the convolution and its activation, and train again. It costs nothing on the target,
-    where it is merged into the convolution.
+    **Fix.** Put a BatchNorm between the convolution and its activation, and train again. It costs nothing on the
+    target, where it is merged into the convolution.
 
     A prediction layer is exempt: a convolution with no convolution or linear layer behind it, in every head of the
     network. One that a linear classifier follows is not, as its output is a feature like any other. Fixed filters
     (buffers) are exempt too. LayerNorm and GroupNorm do not count, because they cannot be merged.
 
-    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): BatchNorm immediately after
-    every convolution. Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets, arXiv:1803.08607.
+    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): BatchNorm immediately
+    after every convolution. Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets,
+    arXiv:1803.08607.
     """
 
     code = "QD101"
@@ -43,10 +44,10 @@ class MissingBatchNorm(Rule):
             weight = call.tensor("weight")
             if not is_convolution(call) or weight is None or weight.kind in ("buffer", "constant"):
                 continue
-            if call.site not in context.norms and context.feeds_weights(call):
-                yield self.finding(
-                    call, _why(context, call), _fix(call), severity="error" if call.is_depthwise else "warning"
-                )
+            is_prediction = not (call.is_depthwise or context.feeds_weights(call))
+            if call.site not in context.norms and not is_prediction:
+                severity: Severity = "error" if call.is_depthwise else "warning"
+                yield self.finding(call, _why(context, call), _fix(call), severity=severity)
 
     @staticmethod
     def bad() -> Example:

@@ -23,10 +23,11 @@ class ReusedModule(Rule):
 
     **Fix.** Make one module for each use. State-free modules have no keys in the state_dict, so that pretrained weights
     load as before. Modules with weights that are shared on purpose, as a head over the levels of a pyramid, can stay:
-    look at the ranges of each use in a comparison. Modules that keep the range (max pooling, Flatten, Dropout) are harmless.
+    look at the ranges of each use in a comparison. Modules that keep the range (max pooling, Flatten, Dropout) are
+    harmless.
 
-    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): the same module should not be
-    re-used, as in torchvision's ResNet.
+    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): the same module should not
+    be re-used, as in torchvision's ResNet.
     """
 
     code = "QD102"
@@ -41,20 +42,24 @@ class ReusedModule(Rule):
                 yield self._changing(context, path, uses)
             else:
                 why = f"A {uses[0].type.__name__} that runs {len(uses)} times; harmless, as it keeps the range."
-                yield self.finding(path, why, _fix(path, uses), severity="note", source=uses[1].source, cause="same range")
+                yield self.finding(
+                    path, why, _fix(context, path, uses), severity="note", source=uses[1].source, cause="same range"
+                )
 
     def _changing(self, context: LintContext, path: str, uses: list[ModuleUse]) -> Finding:
         kind = uses[0].type.__name__
         if not any(name.startswith(path + ".") for name in context.parameters):
-            lines = " and ".join(dict.fromkeys(str(use.source) for use in uses if use.source))
-            why = f"One {kind} runs {len(uses)} times, at {lines}: its uses share one range."
-            return self.finding(path, why, _fix(path, uses), source=uses[1].source, cause=f"uses at {lines}")
+            lines = ", ".join(dict.fromkeys(str(use.source) for use in uses if use.source))
+            why = f"One {kind} runs {len(uses)} times ({lines}): its uses share one range."
+            return self.finding(path, why, _fix(context, path, uses), source=uses[1].source, cause=f"uses at {lines}")
         why = (
             f"A {kind} with weights runs {len(uses)} times. Sharing weights is fine; its tensors have a range for each "
             "use, which a tool that keeps one for each module mixes."
         )
         fix = f"cmp = compare(model, loader)  # and look at {path}, {path}#1 …: are their ranges alike?"
-        return self.finding(path, why, fix, severity="note", source=uses[1].source, cause=f"{len(uses)} uses with weights")
+        return self.finding(
+            path, why, fix, severity="note", source=uses[1].source, cause=f"{len(uses)} uses with weights"
+        )
 
     @staticmethod
     def bad() -> Example:
@@ -115,8 +120,10 @@ def _calls_within(context: LintContext) -> dict[str, list[Call]]:
     return found
 
 
-def _fix(path: str, uses: list[ModuleUse]) -> str:
-    name, kind = path.rpartition(".")[2], uses[0].type.__name__
-    name = f"{kind.lower()}" if name.isdigit() else name
-    names = [f"{name}{i}" for i in range(1, len(uses) + 1)]
-    return "\n".join(f"self.{name} = {kind}(…)" for name in names) + "  # in __init__, and use each once in forward"
+def _fix(context: LintContext, path: str, uses: list[ModuleUse]) -> str:
+    module, name = context.modules[path], path.rpartition(".")[2]
+    is_torchs = type(module).__module__.startswith("torch.nn.") and not any(module.children())
+    made = f"nn.{module!r}" if is_torchs else f"{type(module).__name__}(…)"
+    stem = type(module).__name__.lower() if name.isdigit() else name
+    lines = [f"self.{stem}{i} = {made}" for i in range(1, len(uses) + 1)]
+    return "\n".join(["# in __init__, one for each use in forward:", *lines])

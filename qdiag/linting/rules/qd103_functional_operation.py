@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qdiag.blocks import AddBlock
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
@@ -18,14 +19,14 @@ from qdiag.tracing.trace import Call
 class FunctionalOperation(Rule):
     """An operation written as a function or operator where a module belongs.
 
-    **Why it hurts.** A sum, a concat or an activation makes a tensor with a range of its own. A module gives that range an
-    owner with a name: a place to keep it, to set it to 16 bits, to freeze it. qdiag sees functions too, and names them
-    after the module around them (`layer1.0:add`), but the name changes with the code, and tools that hook modules see
-    nothing: they leave the tensor in float, or give it the range of its neighbour.
+    **Why it hurts.** A sum, a concat or an activation makes a tensor with a range of its own. A module gives that range
+    an owner with a name: a place to keep it, to set it to 16 bits, to freeze it. qdiag sees functions too, and names
+    them after the module around them (`layer1.0:add`), but the name changes with the code, and tools that hook modules
+    see nothing: they leave the tensor in float, or give it the range of its neighbour.
 
-    **Fix.** `AddBlock` for `+`, `CatBlock` for `torch.cat`, `ResizeWith` for `F.interpolate`, and torch's own modules for
-    the rest, one instance for each use. What keeps the range (flatten, max pooling, dropout, resizing) is harmless as it
-    is, and so is arithmetic with a plain number.
+    **Fix.** `AddBlock` for `+`, `CatBlock` for `torch.cat`, `ResizeWith` for `F.interpolate`, and torch's own modules
+    for the rest, one instance for each use. What keeps the range (flatten, max pooling, dropout, resizing) is harmless
+    as it is, and so is arithmetic with a plain number.
 
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): modules instead of
     functionals or tensor operations.
@@ -37,19 +38,23 @@ class FunctionalOperation(Rule):
     severity = "warning"
 
     def check(self, context: LintContext) -> Iterator[Finding]:
-        alone = _operations_alone_in_a_module(context)
+        owned = context.merged_sites | _operations_alone_in_a_module(context)
         for call in context.features:
-            if not call.is_functional or call.site in alone or call.site in context.merged_sites or _is_torchs(context, call):
+            if not call.is_functional or call.site in owned or _is_torchs(context, call):
                 continue
             if call.kind is Kind.SAME_RANGE or call.op in ("interpolate", "upsample"):
                 if call.op in _MODULES:
                     why = "These operations keep the range, so that it does not matter how they are written."
-                    yield self.finding(call, why, _fix(context, call), severity="note", cause="same range")
+                    yield self.finding(call, why, _fix(call), severity="note", cause="same range")
             elif call.kind is Kind.ELEMENTWISE and len(call.inputs) == 1:
                 why = "Arithmetic with a plain number, which only scales or shifts the range."
                 yield self.finding(call, why, _FOLD, severity="note", cause="numbers")
+            elif not context.feeds_weights(call):
+                why = "Behind the last layer with weights, where post-processing is mostly done in float."
+                yield self.finding(call, why, _fix(call), severity="note", cause="behind the last layer")
             elif call.kind is not Kind.RESIZE:
-                yield self.finding(call, _why(call), _fix(context, call), cause=f"{call.op} at {call.source}")
+                file = call.source.file if call.source else ""
+                yield self.finding(call, _why(call), _fix(call), cause=f"{call.op} in {file}")
 
     @staticmethod
     def bad() -> Example:
@@ -57,27 +62,29 @@ class FunctionalOperation(Rule):
             def __init__(self) -> None:
                 super().__init__()
                 self.conv, self.bn = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+                self.head = nn.Conv2d(8, 2, 1)
 
             def forward(self, x: Tensor) -> Tensor:
                 y = self.bn(self.conv(x))
-                return F.relu(x + y)  # <-
+                y = F.relu(x + y)  # <-
+                return self.head(y)
 
         return Example(Net(), torch.zeros(1, 8, 8, 8), sites=(":add", ":relu"))
 
     @staticmethod
     def good() -> Example:
-        from qdiag.blocks import AddBlock
-
         class Net(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.conv, self.bn = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
                 self.add = AddBlock()
                 self.relu = nn.ReLU()
+                self.head = nn.Conv2d(8, 2, 1)
 
             def forward(self, x: Tensor) -> Tensor:
                 y = self.bn(self.conv(x))
-                return self.relu(self.add(x, y))
+                y = self.relu(self.add(x, y))
+                return self.head(y)
 
         return Example(Net(), torch.zeros(1, 8, 8, 8))
 
@@ -89,8 +96,8 @@ _MODULES = {
     "leaky_relu": "nn.LeakyReLU({0})",
     "prelu": "nn.PReLU()",
     "hardtanh": "nn.Hardtanh({0})",
-    "clamp": "nn.ReLU6()  # or nn.Hardtanh(low, high)",
-    "clip": "nn.ReLU6()  # or nn.Hardtanh(low, high)",
+    "clamp": "nn.Hardtanh(low, high)",
+    "clip": "nn.Hardtanh(low, high)",
     "clamp_min": "nn.ReLU()",
     "sigmoid": "nn.Sigmoid()",
     "hardsigmoid": "nn.Hardsigmoid()",
@@ -101,12 +108,12 @@ _MODULES = {
     "elu": "nn.ELU()",
     "mish": "nn.Mish()",
     "softmax": "nn.Softmax(dim=1)",
-    "add": "AddBlock()  # from qdiag import AddBlock",
-    "cat": "CatBlock()  # from qdiag import CatBlock",
-    "concat": "CatBlock()  # from qdiag import CatBlock",
-    "interpolate": "ResizeWith(…)  # from qdiag import ResizeWith",
-    "upsample": "ResizeWith(…)  # from qdiag import ResizeWith",
-    "mean": "nn.AdaptiveAvgPool2d(1)  # followed by nn.Flatten(1)",
+    "add": "AddBlock()",
+    "cat": "CatBlock()",
+    "concat": "CatBlock()",
+    "interpolate": "ResizeWith(…)",
+    "upsample": "ResizeWith(…)",
+    "mean": "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))",
     "avg_pool2d": "nn.AvgPool2d({0})",
     "adaptive_avg_pool1d": "nn.AdaptiveAvgPool1d({0})",
     "adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d({0})",
@@ -132,23 +139,30 @@ class {kind}(nn.Module):
         return torch.{op}(x, y)
 
 self.{op} = {kind}()  # in __init__, one for each use
-self.{op}(x, y)  # in forward"""
+x = self.{op}(x, y)  # in forward"""
 
-_FOLD = "x  # fold the number into the weights before or after it, or leave it as it is"
+_FOLD = "# nothing to do; or fold the number into the weights before or after it"
 
 
 def _why(call: Call) -> str:
-    return f"`{call.op}` is called as a function: the tensor it makes has a range of its own, and no module that keeps it."
+    return (
+        f"`{call.op}` is called as a function: the tensor it makes has a range of its own, and no module that keeps it."
+    )
 
 
-def _fix(context: LintContext, call: Call) -> str:
+def _fix(call: Call) -> str:
     module = _MODULES.get(call.op)
     if module is None:
         kind = call.op.title().replace("_", "")
         return _OWN_MODULE.format(kind=kind, op=call.op)
-    option = context.argument(call, _FIRST_OPTION.get(call.op, ""), 1, "…")
-    return f"self.{call.op} = {module.format(option)}  # in __init__, one for each use\nself.{call.op}(…)  # in forward"
+    option = call.arguments.get(_FIRST_OPTION.get(call.op, ""), call.arguments.get("arg1", "…"))
+    made = module.format(option)
+    lines = [f"self.{call.op} = {made}  # in __init__, one for each use", f"x = self.{call.op}(…)  # in forward"]
+    ours = made.partition("(")[0]
+    return "\n".join([f"from qdiag import {ours}", *lines] if ours in _OURS else lines)
 
+
+_OURS = ("AddBlock", "CatBlock", "ResizeWith")
 
 _FIRST_OPTION = {
     "leaky_relu": "negative_slope",

@@ -15,12 +15,12 @@ from qdiag.tracing.trace import Call
 class UnmergeableBatchNorm(Rule):
     """A BatchNorm that does not directly follow a convolution or linear layer.
 
-    **Why it hurts.** A BatchNorm that follows a convolution is merged into its weights and disappears. Anywhere else, after
-    an activation, a sum, a concat or the input, it stays a layer of its own: one more tensor to round, whose channels are
-    multiplied by factors that may lie far apart while they share one power-of-two scale.
+    **Why it hurts.** A BatchNorm that follows a convolution is merged into its weights and disappears. Anywhere else,
+    after an activation, a sum, a concat or the input, it stays a layer of its own: one more tensor to round, whose
+    channels are multiplied by factors that may lie far apart while they share one power-of-two scale.
 
-    **Fix.** Order the layers as convolution, BatchNorm, activation. Pre-activation designs (DenseNet, ResNet v2) are harder
-    in 8 bits for this reason; keep these layers in 16 bits where a comparison shows that they lose accuracy.
+    **Fix.** Order the layers as convolution, BatchNorm, activation. Pre-activation designs (DenseNet, ResNet v2) are
+    harder in 8 bits for this reason; keep these layers in 16 bits where a comparison shows that they lose accuracy.
 
     **Reference.** Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference, arXiv:1712.05877, section 3.2 (merging). TI, "Quantization" (edgeai-torchvision docs).
@@ -76,7 +76,11 @@ _FIX = "x = self.relu(self.bn(self.conv(x)))  # convolution, BatchNorm, activati
 
 def uses_batch_statistics(call: Call) -> bool:
     """A BatchNorm that has no running statistics, or does not use them in eval mode."""
-    return call.tensor("running_mean") is None or call.tensor("running_var") is None or bool(call.arguments.get("training"))
+    return (
+        call.tensor("running_mean") is None
+        or call.tensor("running_var") is None
+        or bool(call.arguments.get("training"))
+    )
 
 
 def _position(context: LintContext, call: Call) -> str:

@@ -13,9 +13,9 @@ from qdiag.linting.rule import Example, Rule
 class UnusedParameter(Rule):
     """A parameter that the forward does not touch.
 
-    **Why it matters.** It costs nothing in 8 bits, but it is not part of what was compared or exported. Either a layer was
-    forgotten when the forward was written, which is worth knowing before anything is measured, or it belongs to a branch
-    that runs in training only, as an auxiliary head; then this is a note.
+    **Why it matters.** It costs nothing in 8 bits, but it is not part of what was compared or exported. Either a layer
+    was forgotten when the forward was written, which is worth knowing before anything is measured, or it belongs to a
+    branch that runs in training only, as an auxiliary head; then this is a note.
 
     **Fix.** Use it, or remove it. For a branch that is for training only there is nothing to do.
 

@@ -1,5 +1,6 @@
 """QD201."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,13 @@ RECOMMENDED = 1e-4
 class SmallWeightDecay(Rule):
     """Parameters that are trained with no weight decay, or with less than 1e-4.
 
-    **Why it hurts.** Weight decay keeps weights, biases and BatchNorm parameters small and close together. Without it some
-    channels grow, and since all share one power-of-two scale, the others lose bits. Recipes that spare biases, BatchNorm
-    parameters or depthwise weights gain a tenth of a percent in float and can lose several percent in 8 bits.
+    **Why it hurts.** Weight decay keeps weights, biases and BatchNorm parameters small and close together. Without it
+    some channels grow, and since all share one power-of-two scale, the others lose bits. Recipes that spare biases,
+    BatchNorm parameters or depthwise weights gain a tenth of a percent in float and can lose several percent in 8 bits.
 
-    **Fix.** Give every parameter a weight decay of about 1e-4 (SGD), in one group. AdamW shrinks weights by learning rate
-    times weight decay in each step (arXiv:1711.05101): at its usual learning rates, 1e-2 corresponds to SGD's 1e-4.
+    **Fix.** Give every parameter a weight decay of about 1e-4 (SGD), in one group. AdamW shrinks weights by learning
+    rate times weight decay in each step (arXiv:1711.05101): at its usual learning rates, 1e-2 corresponds to SGD's
+    1e-4.
 
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md) and edgeai-tidl-tools,
     docs/tidl_fsg_quantization.md, section E: about 1e-4 for all parameters, and not as little as 1e-5.
@@ -41,25 +43,30 @@ class SmallWeightDecay(Rule):
         kinds = _kinds(context)
         names = {id(parameter): name for name, parameter in context.parameters.items()}
         for number, group in enumerate(context.optimizer.param_groups if context.optimizer else ()):
+            trained = [names[id(p)] for p in group["params"] if p.requires_grad and id(p) in names]
             decay = float(group.get("weight_decay", 0.0))
-            for parameter in group["params"]:
-                name = names.get(id(parameter))
-                if decay < RECOMMENDED and parameter.requires_grad and name is not None:
-                    kind = kinds[name]
-                    why = _why(kind, decay, number, context.optimizer)
-                    yield self.finding(name, why, _fix(number, context.optimizer), cause=f"group {number}: {kind}")
+            if decay >= RECOMMENDED:
+                continue
+            counts = Counter(kinds[name] for name in trained)
+            for name in trained:
+                why = _why(context.optimizer, number, decay, counts)
+                yield self.finding(name, why, _fix(number, context.optimizer), cause=f"group {number}")
 
     @staticmethod
     def bad() -> Example:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
-        groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"params": net[0].parameters()},
+            {"params": net[1].parameters(), "weight_decay": 0.0},
+        ]
         optimizer = SGD(groups, lr=0.1, weight_decay=1e-4)
         return Example(net, torch.zeros(1, 3, 8, 8), optimizer, sites=("1.weight", "1.bias"))
 
     @staticmethod
     def good() -> Example:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
-        return Example(net, torch.zeros(1, 3, 8, 8), SGD(net.parameters(), lr=0.1, weight_decay=1e-4))
+        optimizer = SGD(net.parameters(), lr=0.1, weight_decay=1e-4)
+        return Example(net, torch.zeros(1, 3, 8, 8), optimizer)
 
 
 NO_OPTIMIZER = "no optimizer was given: `lint_model(model, inputs, optimizer)` checks its weight decay"
@@ -67,7 +74,7 @@ NO_OPTIMIZER = "no optimizer was given: `lint_model(model, inputs, optimizer)` c
 
 def _kinds(context: LintContext) -> dict[str, str]:
     """What each parameter is, in words: by its use in the forward, else by its shape."""
-    kinds = {name: "weights" if p.ndim > 1 else "vectors" for name, p in context.parameters.items()}
+    kinds = {name: "weights" if p.ndim > 1 else "other parameters" for name, p in context.parameters.items()}
     for call in context.trace.calls:
         weight, bias = call.tensor("weight"), call.tensor("bias")
         if call.kind is Kind.NORM:
@@ -82,11 +89,12 @@ def _kinds(context: LintContext) -> dict[str, str]:
     return kinds
 
 
-def _why(kind: str, decay: float, number: int, optimizer: Any) -> str:
-    kind_of_optimizer = type(optimizer).__name__
+def _why(optimizer: Any, number: int, decay: float, counts: Counter[str]) -> str:
+    name = type(optimizer).__name__
     how_much = f"of {decay:g}, under the recommended {RECOMMENDED:g}" if decay else "of 0"
-    why = f"{kind[0].upper() + kind[1:]} in group {number} of this {kind_of_optimizer} have a weight decay {how_much}."
-    if kind_of_optimizer == "AdamW":
+    which = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    why = f"Group {number} of this {name} has a weight decay {how_much}: {which}."
+    if name == "AdamW":
         why += " AdamW multiplies it by the learning rate: 1e-2 corresponds to SGD's 1e-4."
     return why
 

@@ -15,8 +15,8 @@ from qdiag.linting.rules.qd201_small_weight_decay import NO_OPTIMIZER
 class UnoptimizedParameter(Rule):
     """A parameter that the optimizer does not hold, though it is not frozen.
 
-    **Why it hurts.** It is never trained and never decayed, while the layers around it move. Often the optimizer was made
-    before a layer was exchanged, or for another copy of the model; then what is trained is not what is quantized.
+    **Why it hurts.** It is never trained and never decayed, while the layers around it move. Often the optimizer was
+    made before a layer was exchanged, or for another copy of the model; then what is trained is not what is quantized.
 
     **Fix.** Make the optimizer after the model is complete, from `model.parameters()`. Freeze on purpose with
     `parameter.requires_grad_(False)`; frozen parameters are not reported.
@@ -49,17 +49,14 @@ class UnoptimizedParameter(Rule):
     @staticmethod
     def bad() -> Example:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 1))
-        return Example(
-            net,
-            torch.zeros(1, 3, 8, 8),
-            SGD(net[0].parameters(), lr=0.1, weight_decay=1e-4),
-            sites=("1.weight", "1.bias"),
-        )
+        optimizer = SGD(net[0].parameters(), lr=0.1, weight_decay=1e-4)
+        return Example(net, torch.zeros(1, 3, 8, 8), optimizer, sites=("1.weight", "1.bias"))
 
     @staticmethod
     def good() -> Example:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 1))
-        return Example(net, torch.zeros(1, 3, 8, 8), SGD(net.parameters(), lr=0.1, weight_decay=1e-4))
+        optimizer = SGD(net.parameters(), lr=0.1, weight_decay=1e-4)
+        return Example(net, torch.zeros(1, 3, 8, 8), optimizer)
 
 
 _FIX = "optimizer = SGD(model.parameters(), lr=…, momentum=0.9, weight_decay=1e-4)  # after the model is complete"

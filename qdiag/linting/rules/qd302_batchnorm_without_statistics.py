@@ -16,10 +16,11 @@ class BatchNormWithoutStatistics(Rule):
     """A BatchNorm that normalizes by the batch even in eval mode, as with `track_running_stats=False`.
 
     **Why it hurts.** Its mean and variance depend on the images of the batch, and so does the factor of every channel.
-    There are no constants to merge into the convolution before it, and the target, which runs one image at a time, would
-    have to compute statistics that float took over a batch.
+    There are no constants to merge into the convolution before it, and the target, which runs one image at a time,
+    would have to compute statistics that float took over a batch.
 
-    **Fix.** Use `track_running_stats=True` (the default) and train, or run some training batches to fill the statistics.
+    **Fix.** Use `track_running_stats=True` (the default) and train, or run some training batches to fill the
+    statistics.
 
     **Reference.** Ioffe and Szegedy, Batch Normalization, arXiv:1502.03167, section 3.1 (inference).
     """

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
+from qdiag.numerics.merge import NormState
 
 # A channel's factor is suspect beyond this many times the layer's median, or beyond this size at all.
 TIMES_MEDIAN = 2.0**6
@@ -17,16 +18,16 @@ ABSOLUTE = 1e3
 class ExplodingBatchNorm(Rule):
     """A BatchNorm channel whose merged factor, gamma / sqrt(running_var + eps), is far larger than the others'.
 
-    **Why it hurts.** Merging multiplies the channel's weights by that factor. A running variance near zero makes it huge:
-    the channel then decides the scale of the whole merged weight tensor, and the other channels lose bits. Channels like
-    that often carried next to nothing in training, so that what fills the range is noise. Channels whose merged weights
-    are zero all the same are left out.
+    **Why it hurts.** Merging multiplies the channel's weights by that factor. A running variance near zero makes it
+    huge: the channel then decides the scale of the whole merged weight tensor, and the other channels lose bits.
+    Channels like that often carried next to nothing in training, so that what fills the range is noise. Channels whose
+    merged weights are zero all the same are left out.
 
     **Fix.** Estimate the BatchNorm statistics again on training data; train with weight decay on gamma and weights; or
     give the layer per-channel weights.
 
-    **Reference.** Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets, arXiv:1803.08607 (channels
-    with near-zero variance). Nagel et al., Data-Free Quantization, arXiv:1906.04721.
+    **Reference.** Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets, arXiv:1803.08607
+    (channels with near-zero variance). Nagel et al., Data-Free Quantization, arXiv:1906.04721.
     """
 
     code = "QD303"
@@ -43,13 +44,15 @@ class ExplodingBatchNorm(Rule):
             factor = state.factor().abs().cpu()
             suspect = layer.alive & ((factor > TIMES_MEDIAN * factor.median()) | (factor > ABSOLUTE))
             if suspect.any():
-                why = _why(factor, state.variance.cpu(), suspect)
-                yield self.finding(context.trace[norm.sites[-1]], why, _FIX, cause="exploding")
+                worst = int(torch.where(suspect, factor, 0).argmax())
+                fix = _ESTIMATE if float(state.variance[worst]) < 10 * state.eps else _EVEN_OUT
+                why = f"{int(suspect.sum())} of {len(factor)} channels have a huge factor: {_figures(state, worst)}."
+                yield self.finding(context.trace[norm.sites[-1]], why, fix, cause="exploding")
 
     @staticmethod
     def bad() -> Example:
         net = _Net()
-        net.bn.running_var[5] = 1e-9  # the factor becomes 1 / sqrt(1e-9 + 1e-5) = 316
+        net.get_buffer("bn.running_var")[5] = 1e-9  # the factor becomes 1 / sqrt(1e-9 + 1e-5) = 316
         return Example(net, torch.zeros(1, 3, 8, 8), sites=("bn",))
 
     @staticmethod
@@ -64,21 +67,22 @@ class _Net(nn.Module):
         self.bn = nn.BatchNorm2d(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(x))  # <-
 
 
-_FIX = """\
+def _figures(state: NormState, worst: int) -> str:
+    factor = state.factor().abs()
+    gamma = 1.0 if state.weight is None else float(state.weight[worst])
+    return (
+        f"channel {worst} is multiplied by {float(factor[worst]):.3g} (γ {gamma:.2g}, running variance "
+        f"{float(state.variance[worst]):.2g}), the median channel by {float(factor.median()):.3g}"
+    )
+
+
+_EVEN_OUT = 'qm = calibrate(model, loader, bits=8, per_channel="all")  # or equalize, or train with decay on γ'
+_ESTIMATE = """\
 model.train()  # estimate the statistics again
 with torch.no_grad():
     for images, _ in loader:
         model(images)
 model.eval()"""
-
-
-def _why(factor: Tensor, variance: Tensor, suspect: Tensor) -> str:
-    worst = int(torch.where(suspect, factor, 0).argmax())
-    return (
-        f"{int(suspect.sum())} of {len(factor)} channels have a huge factor; channel {worst} is multiplied by "
-        f"{float(factor[worst]):.3g} (running variance {float(variance[worst]):.2g}), the median channel by "
-        f"{float(factor.median()):.3g}."
-    )

@@ -13,8 +13,9 @@ from qdiag.linting.rule import Example, Rule
 class UntrainedBatchNorm(Rule):
     """A BatchNorm whose running statistics are still those it was made with: mean 0, variance 1, no batch seen.
 
-    **Why it matters.** Merged weights and ranges of an untrained network say nothing about the trained one. Either these
-    are random weights, which is fine for a first look at the structure, or the checkpoint did not reach these layers.
+    **Why it matters.** Merged weights and ranges of an untrained network say nothing about the trained one. Either
+    these are random weights, which is fine for a first look at the structure, or the checkpoint did not reach these
+    layers.
 
     **Fix.** Load the trained weights, and look at what `load_weights` reports as missing.
 
@@ -30,7 +31,7 @@ class UntrainedBatchNorm(Rule):
         norms = {name: m for name, m in context.modules.items() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
         untrained = [name for name, norm in norms.items() if _is_untrained(norm)]
         for name in untrained:
-            why = f"{len(untrained)} of {len(norms)} BatchNorms have mean 0, variance 1 and have seen no batch: untrained?"
+            why = f"{len(untrained)} of {len(norms)} BatchNorms have mean 0, variance 1 and no batch seen: untrained?"
             yield self.finding(name, why, _FIX, cause="untrained")
 
     @staticmethod

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.linting.context import LintContext
-from qdiag.linting.finding import Finding
+from qdiag.linting.finding import Finding, Severity
 from qdiag.linting.layer_weight import LayerWeight
 from qdiag.linting.rule import Example, Rule
 
@@ -18,18 +18,19 @@ TOLERATED = 0.05  # a few small channels are usual, and seldom matter
 class UnevenChannels(Rule):
     """A layer whose output channels have weights of very different sizes, after its BatchNorm is merged into it.
 
-    **Why it hurts.** One power-of-two scale holds the whole weight tensor, and has to reach its largest channel. A channel
-    16 times smaller than that has 4 of the 8 bits left, one 128 times smaller has 1. Depthwise convolutions drift into
-    this by themselves, since each channel has a filter of its own that nothing ties to the others.
+    **Why it hurts.** One power-of-two scale holds the whole weight tensor, and has to reach its largest channel. A
+    channel 16 times smaller than that has 4 of the 8 bits left, one 128 times smaller has 1. Depthwise convolutions
+    drift into this by themselves, since each channel has a filter of its own that nothing ties to the others.
 
-    A layer is reported where over 5 % of its channels are more than 16 times smaller than the largest, as an error where
-    most are. Channels that are zero even in 16 bits do not count.
+    A layer is reported where over 5 % of its channels are more than 16 times smaller than the largest, as an error
+    where most are. Channels that are zero even in 16 bits do not count.
 
-    **Fix.** Per-channel weights (`per_channel="depthwise"` or `"all"`) where the target has them; cross-layer equalization,
-    which float does not see; weight decay on all parameters when training.
+    **Fix.** Per-channel weights (`per_channel="depthwise"` or `"all"`) where the target has them; cross-layer
+    equalization, which float does not see; weight decay on all parameters when training.
 
-    **Reference.** Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, arXiv:1906.04721.
-    Krishnamoorthi, Quantizing deep convolutional networks: a whitepaper, arXiv:1806.08342 (per-channel weights).
+    **Reference.** Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction,
+    arXiv:1906.04721. Krishnamoorthi, Quantizing deep convolutional networks: a whitepaper, arXiv:1806.08342
+    (per-channel weights).
     """
 
     code = "QD305"
@@ -42,7 +43,7 @@ class UnevenChannels(Rule):
         for share, layer in sorted(found, key=lambda pair: pair[0], reverse=True):
             if share > TOLERATED:
                 kind = "depthwise" if layer.call.is_depthwise else "all"
-                severity = "error" if share > 0.5 else "warning"
+                severity: Severity = "error" if share > 0.5 else "warning"
                 yield self.finding(layer.call, _why(layer), _fix(kind), severity=severity, cause=kind)
 
     @staticmethod

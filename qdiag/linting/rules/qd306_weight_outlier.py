@@ -9,7 +9,6 @@ from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
 
-TIMES = 16.0  # four bits
 QUANTILE = 0.999
 ENOUGH = 1000  # fewer values have no 99.9th percentile
 
@@ -17,13 +16,14 @@ ENOUGH = 1000  # fewer values have no 99.9th percentile
 class WeightOutlier(Rule):
     """A few single weights that are far larger than all others of their tensor, BatchNorm merged.
 
-    **Why it hurts.** The scale has to reach the largest weight. Where 99.9 % of the weights lie under a sixteenth of it,
-    they share the lower four of the eight bits, for the sake of one in a thousand.
+    **Why it hurts.** The scale has to reach the largest weight. Where 99.9 % of the weights lie under a sixteenth of
+    it, they share the lower four of the eight bits, for the sake of one in a thousand.
 
-    **Fix.** Clip these weights, which the advanced calibration does where it lowers the error, or train with weight decay.
+    **Fix.** Clip these weights, which the advanced calibration does where it lowers the error, or train with weight
+    decay.
 
-    **Reference.** Zhao et al., Improving Neural Network Quantization without Retraining using Outlier Channel Splitting,
-    arXiv:1901.09504. TI, "Calibration" (edgeai-torchvision docs): weight clipping.
+    **Reference.** Zhao et al., Improving Neural Network Quantization without Retraining using Outlier Channel
+    Splitting, arXiv:1901.09504. TI, "Calibration" (edgeai-torchvision docs): weight clipping.
     """
 
     code = "QD306"
@@ -33,12 +33,10 @@ class WeightOutlier(Rule):
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         for layer in context.layer_weights:
-            weight = context.weight(layer.call)
-            if weight is None or weight.numel() < ENOUGH or layer.largest == 0 or layer.call.is_depthwise:
-                continue
-            large = int((weight.abs() > layer.largest / TIMES).sum())
-            if large <= (1 - QUANTILE) * weight.numel():
-                yield self.finding(layer.call, _why(weight, large), _FIX, cause="outlier")
+            few = 0 < layer.large <= (1 - QUANTILE) * layer.size
+            weight = context.weight(layer.call) if few and layer.size >= ENOUGH else None
+            if weight is not None and not layer.call.is_depthwise:
+                yield self.finding(layer.call, _why(weight, layer.large), _FIX, cause="outlier")
 
     @staticmethod
     def bad() -> Example:
@@ -69,6 +67,6 @@ def _why(weight: Tensor, large: int) -> str:
     quantile = float(magnitude.kthvalue(int(QUANTILE * len(magnitude))).values)
     largest = float(magnitude.max())
     return (
-        f"The largest weight is {largest:.3g}, while 99.9 % are under {quantile:.3g}, {largest / quantile:,.0f} times less: "
-        f"{large} of {len(magnitude):,} weights take four bits from all others."
+        f"The largest weight is {largest:.3g}, while 99.9 % are under {quantile:.3g}, "
+        f"{largest / quantile:,.0f} times less: {large} of {len(magnitude):,} weights take four bits from all others."
     )

@@ -15,8 +15,8 @@ class DeadWeights(Rule):
 
     **Why it matters.** A layer of zeros is a layer that was never trained, or whose BatchNorm scale has gone to zero.
     Single dead channels are usual in networks trained with strong weight decay. They cost no accuracy, yet each is
-    computed on the target, and statistics over channels are distorted by them; they are a note. A channel counts as dead
-    under 2^-16 of the layer's largest weight: it is zero even in 16 bits.
+    computed on the target, and statistics over channels are distorted by them; they are a note. A channel counts as
+    dead under 2^-16 of the layer's largest weight: it is zero even in 16 bits.
 
     **Fix.** For a whole layer, check the checkpoint. Dead channels can be pruned.
 
@@ -35,7 +35,7 @@ class DeadWeights(Rule):
                 why = f"All {len(layer.ranges)} channels of this `{layer.call.op}` have merged weights of 0."
                 yield self.finding(layer.call, why, _CHECK, cause="layer")
             elif dead:
-                why = f"{dead} of {len(layer.ranges)} channels have merged weights of 0."
+                why = f"{dead} of {len(layer.ranges)} channels have merged weights that are 0 even in 16 bits."
                 yield self.finding(layer.call, why, _PRUNE, severity="note", cause="channels")
 
     @staticmethod

@@ -15,8 +15,8 @@ HALF = (torch.float16, torch.bfloat16)
 class HalfPrecision(Rule):
     """A model whose weights are float16 or bfloat16.
 
-    **Why it hurts.** bfloat16 has 8 significant bits and float16 has 11: the "float" reference is itself as coarse as what
-    it is compared with, and a 16-bit fixed-point tensor may be the more exact of the two.
+    **Why it hurts.** bfloat16 has 8 significant bits and float16 has 11: the "float" reference is itself as coarse as
+    what it is compared with, and a 16-bit fixed-point tensor may be the more exact of the two.
 
     **Fix.** Convert to float32, best from the float32 master weights of the training.
 

@@ -14,13 +14,13 @@ from qdiag.tracing.trace import Call
 class HardActivation(Rule):
     """An activation function that 8 bits represent badly: SiLU (Swish), Hardswish, GELU, Mish, ELU and their kin.
 
-    **Why it hurts.** They let a little of the negative side through, at most -0.28 for SiLU and -0.38 for Hardswish, beside
-    positive values as large as ReLU's. The output turns signed, which costs one bit, and under one power-of-two scale for
-    the whole tensor the small negative part, which the next layers were trained on, is a handful of levels. ReLU and ReLU6
-    are also merged into the convolution, where these are a layer of their own and one more rounding.
+    **Why it hurts.** They let a little of the negative side through, at most -0.28 for SiLU and -0.38 for Hardswish,
+    beside positive values as large as ReLU's. The output turns signed, which costs one bit, and under one power-of-two
+    scale for the whole tensor the small negative part, which the next layers were trained on, is a handful of levels.
+    ReLU and ReLU6 are also merged into the convolution, where these are a layer of their own and one more rounding.
 
-    **Fix.** ReLU or ReLU6, and train again: EfficientNet-Lite, MobileNetV2, RegNetX and the "lite" variants of detectors
-    are made that way. Where the network has to stay, plan QAT, or 16 bits for the worst layers.
+    **Fix.** ReLU or ReLU6, and train again: EfficientNet-Lite, MobileNetV2, RegNetX and the "lite" variants of
+    detectors are made that way. Where the network has to stay, plan QAT, or 16 bits for the worst layers.
 
     **Reference.** Howard et al., Searching for MobileNetV3, arXiv:1905.02244, section 5.2 (precision of Swish in fixed
     point). Krishnamoorthi, arXiv:1806.08342. Radosavovic et al., RegNetX, arXiv:2003.13678, which TI recommends.
@@ -35,7 +35,7 @@ class HardActivation(Rule):
         for call in context.features:
             op = "silu" if _is_written_out_silu(context, call) else call.op
             if op in _HARD and context.feeds_weights(call):
-                why = f"`{op}`, {_HARD[op]}, is inside the network: signed, with a negative part of a few levels in 8 bits."
+                why = f"`{op}`, {_HARD[op]}: signed, with a negative part that is a few levels in 8 bits."
                 yield self.finding(call, why, _fix(call), cause=op)
 
     @staticmethod

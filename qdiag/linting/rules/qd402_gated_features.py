@@ -20,8 +20,8 @@ class GatedFeatures(Rule):
     levels of the product's one scale, and the gate itself comes from global means, that is, from one number for each
     channel, whose error then multiplies the whole channel.
 
-    **Fix.** Leave the gate out and train again, as EfficientNet-Lite, the "lite" form of MobileNetV3 and RegNetX (against
-    RegNetY) do. Where it has to stay, keep the gate's layers in 16 bits; they are small.
+    **Fix.** Leave the gate out and train again, as EfficientNet-Lite, the "lite" form of MobileNetV3 and RegNetX
+    (against RegNetY) do. Where it has to stay, keep the gate's layers in 16 bits; they are small.
 
     **Reference.** Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507. TI's "lite" models (edgeai-torchvision
     docs), which have none. Radosavovic et al., arXiv:2003.13678 (RegNetX).
@@ -76,6 +76,8 @@ def _gate_of(context: LintContext, call: Call) -> Call | None:
         return None
     for value, other in zip(call.activations, reversed(call.activations), strict=True):
         maker = context.trace.producer(value)
-        if maker is not None and maker.op in GATES and maker.inputs[0].number != other.number:
+        if maker is None or maker.op not in GATES or not context.is_feature(value):
+            continue
+        if maker.inputs[0].number != other.number:
             return maker
     return None

@@ -17,12 +17,13 @@ class InnerSoftmax(Rule):
 
     **Why it hurts.** Softmax turns differences into ratios: an error of one level at its input multiplies its output by
     e^scale. Its outputs pile up near zero, where a linear 8-bit format has few levels, and a product of two computed
-    tensors follows, each with an error of its own. A softmax at the very end of the network is harmless, since it does not
-    change which class is largest.
+    tensors follows, each with an error of its own. A softmax at the very end of the network is harmless, since it does
+    not change which class is largest.
 
     **Fix.** Leave attention in float or 16 bits, or take a convolutional backbone for the parts that have to be 8-bit.
 
-    **Reference.** Lin et al., FQ-ViT, arXiv:2111.13824 (softmax in powers of two). Kim et al., I-BERT, arXiv:2101.01321.
+    **Reference.** Lin et al., FQ-ViT, arXiv:2111.13824 (softmax in powers of two). Kim et al., I-BERT,
+    arXiv:2101.01321.
     """
 
     code = "QD403"
@@ -33,7 +34,7 @@ class InnerSoftmax(Rule):
     def check(self, context: LintContext) -> Iterator[Finding]:
         for call in context.features:
             if call.op in (*ATTENTION, "softmax", "log_softmax") and context.feeds_weights(call):
-                why = f"`{call.op}` is inside the network: its small outputs get few of the levels of a linear 8-bit format."
+                why = f"`{call.op}` inside the network: its small outputs get few of the levels of a linear format."
                 yield self.finding(call, why, _FIX, cause="softmax")
 
     @staticmethod

@@ -14,15 +14,15 @@ from qdiag.tracing.operations import Kind
 class LayerNormalization(Rule):
     """A normalization by statistics of the input itself: LayerNorm, GroupNorm, InstanceNorm, local response norm.
 
-    **Why it hurts.** BatchNorm has constants and disappears into the convolution. These compute a mean and a variance for
-    each image, from values that are already rounded, and divide by a square root: a layer of its own, often computed in
-    float or 16 bits at a cost in time. What they are given is not normalized, and in transformers a few channels of it are
-    tens of times larger than the rest, so that one scale for the tensor leaves the others few bits.
+    **Why it hurts.** BatchNorm has constants and disappears into the convolution. These compute a mean and a variance
+    for each image, from values that are already rounded, and divide by a square root: a layer of its own, often
+    computed in float or 16 bits at a cost in time. What they are given is not normalized, and in transformers a few
+    channels of it are tens of times larger than the rest, so that one scale for the tensor leaves the others few bits.
 
     **Fix.** BatchNorm, and train again; or keep these layers in 16 bits.
 
-    **Reference.** Lin et al., FQ-ViT, arXiv:2111.13824 (power-of-two factors for LayerNorm's channels). Kim et al., I-BERT,
-    arXiv:2101.01321. Wu and He, Group Normalization, arXiv:1803.08494.
+    **Reference.** Lin et al., FQ-ViT, arXiv:2111.13824 (power-of-two factors for LayerNorm's channels). Kim et al.,
+    I-BERT, arXiv:2101.01321. Wu and He, Group Normalization, arXiv:1803.08494.
     """
 
     code = "QD404"
@@ -32,7 +32,8 @@ class LayerNormalization(Rule):
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         for call in context.features:
-            if call.kind is Kind.NORMALIZE:
+            is_output_scaling = call.op == "normalize" and not context.feeds_weights(call)
+            if call.kind is Kind.NORMALIZE and not is_output_scaling:
                 why = f"`{call.op}` computes its statistics from each image, and cannot be merged into a convolution."
                 yield self.finding(call, why, _FIX, cause=call.op)
 

@@ -13,12 +13,13 @@ from qdiag.linting.rule import Example, Rule
 class DepthwiseConvolution(Rule):
     """Depthwise convolutions: known to be sensitive, and no defect.
 
-    **Why it matters.** A filter of nine weights for each channel gives every channel a range of its own, and averages few
-    rounding errors. Most of what MobileNets lose in 8 bits, they lose here. It is a note: look at these layers first.
+    **Why it matters.** A filter of nine weights for each channel gives every channel a range of its own, and averages
+    few rounding errors. Most of what MobileNets lose in 8 bits, they lose here. It is a note: look at these layers
+    first.
 
-    **Fix.** Per-channel weights for them, where the target has that (`per_channel="depthwise"`); BatchNorm after each and
-    weight decay on all; QAT where calibration is not enough. For a new design, RegNetX with its grouped convolutions
-    loses far less.
+    **Fix.** Per-channel weights for them, where the target has that (`per_channel="depthwise"`); BatchNorm after each
+    and weight decay on all; QAT where calibration is not enough. For a new design, RegNetX with its grouped
+    convolutions loses far less.
 
     **Reference.** Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets, arXiv:1803.08607. TI,
     "Quantization" (edgeai-torchvision docs), which recommends RegNetX, arXiv:2003.13678.

@@ -16,17 +16,18 @@ from qdiag.tracing.trace import Call
 class UncleanResize(Rule):
     """A resize that exports as more than one node, or that the target cannot compute.
 
-    **Why it hurts.** Sizes computed in the forward, and `recompute_scale_factor`, can turn one Resize into a tail of Shape,
-    Gather, Slice and Concat nodes. The target knows nearest and bilinear resizing, without aligned corners, by a power of
-    two that is the same for height and width; anything else leaves the accelerator, or is computed differently from float,
-    which then looks like a loss from quantization.
+    **Why it hurts.** Sizes computed in the forward, and `recompute_scale_factor`, can turn one Resize into a tail of
+    Shape, Gather, Slice and Concat nodes. The target knows nearest and bilinear resizing, without aligned corners, by a
+    power of two that is the same for height and width; anything else leaves the accelerator, or is computed differently
+    from float, which then looks like a loss from quantization.
 
-    **Fix.** `ResizeWith` (or `resize_with`), which gives one Resize node with its scales, or `nn.Upsample(scale_factor=2)`.
-    For other factors change the sizes, or resize outside the network. A functional `interpolate(size=…)` is a note: its
-    size may come from a tensor's shape, which a traced forward cannot tell from a constant.
+    **Fix.** `ResizeWith` (or `resize_with`), which gives one Resize node with its scales, or
+    `nn.Upsample(scale_factor=2)`. For other factors change the sizes, or resize outside the network. A functional
+    `interpolate(size=…)` is a note: its size may come from a tensor's shape, which a traced forward cannot tell from a
+    constant.
 
-    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md: Interpolation/Upsample/Resize)
-    and edgeai-tidl-tools, docs/supported_ops_rts_versions.md (TIDL_ResizeLayer).
+    **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md:
+    Interpolation/Upsample/Resize) and edgeai-tidl-tools, docs/supported_ops_rts_versions.md (TIDL_ResizeLayer).
     """
 
     code = "QD501"
