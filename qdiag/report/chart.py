@@ -59,6 +59,8 @@ class Chart:
     caption: str = ""
 
     def __post_init__(self) -> None:
+        if not self.series:
+            self._refuse("it has no series")
         size, what = (len(self.edges) - 1, "bins") if self.kind == "histogram" else (len(self.names), "names")
         for series in self.series:
             if len(series.values) != size:
@@ -67,6 +69,11 @@ class Chart:
             self._refuse("a name is there twice")
         if self.log_y and self.kind == "heatmap":
             self._refuse("a heat map has no log scale; give logarithms as values")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to draw: no layer, no bin."""
+        return not self.series[0].values
 
     def _refuse(self, why: str) -> None:
         raise OptionError(f"chart {self.title!r}: {why}.")

@@ -21,7 +21,7 @@ _SHORTEST_STRIP = 40  # a few layers or bins get several characters each
 
 def render_chart(chart: Chart, width: int) -> RenderableType:
     """The chart within `width` columns, its title and caption left to the caller."""
-    return _RENDER[chart.kind](chart, width)
+    return RichText("  (none)", style="dim") if chart.is_empty else _RENDER[chart.kind](chart, width)
 
 
 def _render_bars(chart: Chart, width: int) -> RenderableType:
@@ -61,7 +61,8 @@ def _render_heatmap(chart: Chart, width: int) -> RenderableType:
         buckets = _buckets(len(chart.names), _strip_width(chart, width))
         worst = [max(finite(row[index] for index in bucket), default=None) for bucket in buckets]
         rows.append("".join(_GAP if shade is None else _pick(_SHADES, shade) for shade in worst))
-    return Group(_strips(chart, rows), *_worst_notes(chart, width))
+    legend = RichText(f"blank is best, {_SHADES[-1]} worst, {_GAP} no value", style="dim")
+    return Group(_strips(chart, rows), legend, *_worst_notes(chart, width))
 
 
 def _render_histogram(chart: Chart, width: int) -> RenderableType:
@@ -122,7 +123,7 @@ def _strips(chart: Chart, rows: Sequence[str]) -> RichTable:
 
 def _worst_notes(chart: Chart, width: int) -> list[RenderableType]:
     """What a strip cannot say: how many layers a character stands for, and which layer is the worst."""
-    size = len(_buckets(len(chart.names), _strip_width(chart, width))[0]) if chart.names else 1
+    size = len(_buckets(len(chart.names), _strip_width(chart, width))[0])
     notes = [f"one character for {size} layers, the worst of them"] if size > 1 else []
     notes += [note for series in chart.series if (note := _worst_note(series, chart.names))]
     return [RichText("\n".join(notes), style="dim")] if notes else []

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from rich import box
 from rich.cells import cell_len
+from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
@@ -46,7 +47,11 @@ def _count_fitting(layouts: Sequence["_Layout"], width: int) -> int:
 
 
 def _has_prose(table: Table) -> bool:
-    return any(isinstance(cell, str) and len(cell) > _PROSE for row in table.rows for cell in row)
+    return any(_is_prose(cell) for row in table.rows for cell in row)
+
+
+def _is_prose(cell: Cell) -> bool:
+    return isinstance(cell, str) and len(cell) > _PROSE
 
 
 def _left_off(table: Table, rows: int, columns: int) -> list[RenderableType]:
@@ -85,19 +90,23 @@ def _render_columns(columns: Sequence[Column], layouts: Sequence[_Layout], cells
 
 
 def _render_records(table: Table, cells: list[list[RichText]]) -> RenderableType:
-    """The first cell leads; those of the others that hold something follow under their columns' names."""
+    """The first cell leads; then come those of the others that hold something, short ones side by side."""
     records: list[RenderableType] = []
     for values, row in zip(table.rows, cells, strict=False):
-        grid = RichTable.grid(padding=(0, _GAP))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
+        short: list[RichText] = []
+        prose: list[RichText] = []
         for column, value, cell in list(zip(table.columns, values, row, strict=True))[1:]:
             if value is not None:
-                grid.add_row(column.heading, cell)
+                labelled = RichText.assemble((f"{column.heading}: ", "dim"), cell)
+                (prose if _is_prose(value) else short).append(labelled)
         lead = row[0].copy()
         lead.stylize("bold")
-        records += ["", lead, Padding(grid, (0, 0, 0, 2))]
+        records += ["", lead, Padding(Group(*_side_by_side(short), *prose), (0, 0, 0, 2))]
     return Group(*records[1:])
+
+
+def _side_by_side(texts: list[RichText]) -> list[RenderableType]:
+    return [Columns(texts, padding=(0, 3))] if texts else []
 
 
 def _render_cell(cell: Cell, column: Column) -> RichText:

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from qdiag.report.blocks import Block, Report, Section, walk
 from qdiag.report.cells import Badge, Cell, cell_text
@@ -33,7 +32,7 @@ def render_page(report: Report) -> str:
             live=True,
             ids=ids,
             anchors=anchor_ids(report.blocks, ids),
-            plotly_js=_plotly_js() if has_charts else "",
+            plotly=_plotly() if has_charts else None,
         )
     )
 
@@ -123,7 +122,9 @@ def _picture(chart: Chart) -> str:
 
 
 @cache
-def _plotly_js() -> Markup:
+def _plotly() -> dict[str, Any]:
     from plotly.offline import get_plotlyjs
 
-    return Markup(get_plotlyjs())
+    from qdiag.report.to_plotly import CONFIG
+
+    return {"javascript": get_plotlyjs(), "config": CONFIG}

@@ -35,9 +35,10 @@ def draw(chart: Chart, with_title: bool = True) -> Figure:
     axes = made.add_subplot(facecolor="none")
     if with_title:
         made.suptitle(chart.title, x=0.01, ha="left", color=INK, fontsize=11)
-    _DRAW[chart.kind](axes, chart)
+    if not chart.is_empty:
+        _DRAW[chart.kind](axes, chart)
     _colour_in_ink(axes)
-    if len(chart.series) > 1 and chart.kind != "heatmap":
+    if axes.get_legend_handles_labels()[0] and len(chart.series) > 1:
         axes.legend(frameon=False, labelcolor=INK, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     return made
 

@@ -1,11 +1,12 @@
 """A chart as an interactive plotly figure."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import plotly.graph_objects as go
 
-from qdiag.report.chart import Chart, ChartKind
+from qdiag.report.chart import Chart, ChartKind, Series
 from qdiag.report.chart_scale import (
     GRID,
     INK,
@@ -23,10 +24,20 @@ from qdiag.report.numbers import format_number
 
 _CLEAR = "rgba(0, 0, 0, 0)"
 _LONG = 0.75  # of the value axis
+_LONGEST_BAR_NAME, _LONGEST_TICK_NAME = 36, 28
 _AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
 # Plotly would take the ground's colour, and that is transparent.
 _HOVER_COLOURS = {"bgcolor": "#2b2f36", "bordercolor": "#6b7280", "font": {"color": "#f3f4f6"}}
 _COLOUR_BAR = {"tickvals": [0, 1], "ticktext": ["best", "worst"], "thickness": 10, "outlinewidth": 0}
+
+
+CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],  # by default one uploads the chart
+    "plotlyServerURL": "",
+}
+"""How a figure behaves on a page; nothing of it leads to a network."""
 
 
 def figure(chart: Chart, with_title: bool = True) -> go.Figure:
@@ -62,7 +73,7 @@ def _height(chart: Chart) -> int:
         return 130 + len(chart.names) * (10 + 17 * len(chart.series))
     if chart.kind == "heatmap":
         return 190 + 30 * len(chart.series)
-    return 360
+    return 420
 
 
 def _draw_bars(made: go.Figure, chart: Chart) -> None:
@@ -82,7 +93,7 @@ def _draw_bars(made: go.Figure, chart: Chart) -> None:
             textfont={"size": 11},
             cliponaxis=False,
             hovertext=texts,
-            hovertemplate="%{hovertext}",
+            hovertemplate=_hover_template(chart, series, _LONGEST_BAR_NAME),
             customdata=chart.names,
         )
     made.update_layout(hovermode="y unified", barmode="group", bargap=0.3)
@@ -92,7 +103,7 @@ def _draw_bars(made: go.Figure, chart: Chart) -> None:
         type="category",
         autorange="reversed",
         tickvals=_escape_all(chart.names),
-        ticktext=_escape_all(shorten(name, 32) for name in chart.names),
+        ticktext=_escape_all(shorten(name, _LONGEST_BAR_NAME) for name in chart.names),
     )
 
 
@@ -106,7 +117,7 @@ def _draw_lines(made: go.Figure, chart: Chart) -> None:
             line={"color": style.colour, "dash": style.dash, "width": 2},
             marker={"size": 5 if len(chart.names) <= 100 else 3},
             hovertext=value_texts(series),
-            hovertemplate="%{hovertext}",
+            hovertemplate=_hover_template(chart, series, _LONGEST_TICK_NAME),
             customdata=chart.names,
         )
     made.update_layout(hovermode="x unified")
@@ -126,11 +137,11 @@ def _draw_heatmap(made: go.Figure, chart: Chart) -> None:
         hoverongaps=False,
         text=[value_texts(series) for series in chart.series],
         customdata=[chart.names for _ in chart.series],
-        hovertemplate="%{x}<br>%{y}: %{text}<extra></extra>",
+        hovertemplate="%{customdata}<br>%{y}: %{text}<extra></extra>",
         ygap=2,
     )
     made.update_xaxes(**_AXIS, **_name_axis(chart))
-    made.update_yaxes(**_AXIS, type="category", autorange="reversed", title=_escape(chart.y_title))
+    made.update_yaxes(**_AXIS, type="category", autorange="reversed", showgrid=False, title=_axis_title(chart.y_title))
 
 
 def _draw_histogram(made: go.Figure, chart: Chart) -> None:
@@ -155,7 +166,7 @@ def _draw_histogram(made: go.Figure, chart: Chart) -> None:
             mark.value, line={"color": INK, "dash": "dash", "width": 1.5}, annotation_text=_escape(mark.label)
         )
     made.update_layout(hovermode="x unified")
-    made.update_xaxes(**_AXIS, title=_escape(chart.x_title))
+    made.update_xaxes(**_AXIS, title=_axis_title(chart.x_title))
     made.update_yaxes(**_AXIS, **_value_axis(chart))
 
 
@@ -168,19 +179,34 @@ _DRAW: dict[ChartKind, Callable[[go.Figure, Chart], None]] = {
 
 
 def _value_axis(chart: Chart) -> dict[str, Any]:
-    return {"title": _escape(chart.y_title), **({"type": "log", "exponentformat": "power"} if chart.log_y else {})}
+    low, high = value_range(chart)
+    title = _axis_title(chart.y_title)
+    if not chart.log_y:
+        return {"title": title, "range": [low, high]}
+    decades = {"dtick": 1} if high >= 100 * low else {}  # else plotly marks 2 and 5 within a decade
+    return {"title": title, "type": "log", "range": [math.log10(low), math.log10(high)], **decades}
+
+
+def _axis_title(text: str) -> dict[str, Any]:
+    return {"text": _escape(text), "standoff": 10}
 
 
 def _name_axis(chart: Chart) -> dict[str, Any]:
     ticks = [chart.names[index] for index in tick_positions(chart.names, 20)]
     return {
         "type": "category",
-        "title": _escape(chart.x_title),
+        "title": _axis_title(chart.x_title),
         "tickvals": _escape_all(ticks),
-        "ticktext": _escape_all(shorten(name, 24) for name in ticks),
+        "ticktext": _escape_all(shorten(name, _LONGEST_TICK_NAME) for name in ticks),
         "tickangle": -40,
         "showgrid": False,
     }
+
+
+def _hover_template(chart: Chart, series: Series, longest: int) -> str:
+    """The value; under the last one the layer's name too, where the box's heading has it shortened."""
+    name_below = series is chart.series[-1] and any(len(name) > longest for name in chart.names)
+    return "%{hovertext}<br>%{customdata}" if name_below else "%{hovertext}"
 
 
 def _escape_all(texts: Iterable[str]) -> list[str]:

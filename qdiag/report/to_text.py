@@ -73,7 +73,7 @@ def _render_block(block: Block, width: int, everything: bool) -> RenderableType:
         case Table():
             return Group(*_title(block.title), render_table(block, width, everything), *_caption(block.caption))
         case Chart():
-            heading = with_unit(block.title, f"({block.y_title})" if block.y_title else "")
+            heading = f"{block.title}: {block.y_title}" if block.y_title else block.title
             return Group(*_title(heading), render_chart(block, width), *_caption(block.caption))
         case Section():
             rule = Rule(RichText(block.title, style="bold"), align="left", style="dim")

@@ -1,6 +1,7 @@
 // Charts are drawn when they come into view: a shut section has no width to draw in.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)").matches;
+const plotConfig = JSON.parse(document.getElementById("qd-plot-config").textContent);
 const PRINT_WIDTH = 680;
 const PIXELS_PER_NAME = 40;
 
@@ -21,10 +22,11 @@ function drawChart(plot) {
   figure.layout.font.color = inkLayout()["font.color"];
   thinTicks(figure.layout.xaxis, plot.clientWidth / PIXELS_PER_NAME);
   if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
-  Plotly.newPlot(plot, figure.data, figure.layout, config);
+  Plotly.newPlot(plot, figure.data, figure.layout, plotConfig);
   if (!figure.data.some((trace) => (trace.customdata || []).flat().some((name) => name in anchors))) return;
   plot.classList.add("qd-clickable");
+  const hint = '<p class="qd-caption">Click a layer to open its details.</p>';
+  plot.parentElement.querySelector(".qd-numbers").insertAdjacentHTML("beforebegin", hint);
   plot.on("plotly_click", (event) => {
     const name = event.points[0].customdata;
     if (name in anchors) openSection(name);

@@ -1,0 +1,65 @@
+import json
+
+from qdiag.report.chart import Chart, Series
+from qdiag.report.to_plotly import CONFIG, figure
+from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES, STRIP
+
+
+def test_bars_run_from_the_top_and_say_their_values() -> None:
+    made = figure(BARS)
+    sixteen, eight = made.data
+    assert (eight.orientation, made.layout.yaxis.autorange) == ("h", "reversed")
+    assert list(eight.y) == list(eight.customdata) == list(LAYERS)
+    assert list(eight.x) == [12.0, 3.0, 24.0, 30.0]
+    assert list(sixteen.x) == [0.0, 51.5, 60.0, 0.0]
+    assert list(sixteen.text) == list(sixteen.hovertext) == ["∞ dB", "51.5 dB", "60.0 dB", "–"]
+    assert list(sixteen.textposition) == ["outside", "inside", "inside", "outside"]
+
+
+def test_lines_break_where_a_value_is_missing() -> None:
+    made = figure(LINES)
+    assert list(made.data[0].y) == [0.001, 0.1, None, 0.01]
+    assert made.layout.yaxis.type == "log"
+
+
+def test_heat_maps_draw_shades_and_show_values() -> None:
+    (heat,) = figure(STRIP).data
+    assert list(heat.z[1]) == [0.0, 1.0, None, 0.4]
+    assert list(heat.text[1]) == ["0.00 %", "2.50 %", "–", "1.00 %"]
+    assert list(heat.customdata[0]) == list(LAYERS)
+
+
+def test_histograms_are_steps_over_their_edges_with_their_marks() -> None:
+    made = figure(HISTOGRAM)
+    assert list(made.data[0].x) == [-2.0, -1.0, 0.0, 1.0, 2.0]
+    assert list(made.data[0].y) == [2.0, 30.0, 400.0, 90.0, 90.0]
+    assert made.data[0].hovertext[1] == "-1.00 to 0: 30"
+    assert [shape.x0 for shape in made.layout.shapes] == [-1.0, 0.992]
+
+
+def test_long_names_are_cut_on_the_axis_and_whole_under_the_pointer() -> None:
+    name = "backbone.features.12.conv.0.depthwise.conv2d"
+    trace = figure(Chart("bar", "t", (Series("8-bit", (1.0,)),), (name,)))
+    assert len(trace.layout.yaxis.ticktext[0]) == 36
+    assert trace.data[0].hovertemplate == "%{hovertext}<br>%{customdata}"
+
+
+def test_names_are_words_and_no_tags() -> None:
+    made = figure(Chart("line", "a<b", (Series("x<y", (1.0,)),), ("<unnamed>",)))
+    assert made.layout.title.text == "a&lt;b"
+    assert made.data[0].name == "x&lt;y"
+    assert (made.data[0].x[0], made.data[0].customdata[0]) == ("&lt;unnamed&gt;", "<unnamed>")
+
+
+def test_a_figure_is_light_and_strict_json() -> None:
+    for chart in (BARS, LINES, STRIP, HISTOGRAM):
+        text = figure(chart).to_json()
+        assert "NaN" not in text
+        assert "Infinity" not in text
+        assert len(text) < 5000
+        assert json.loads(text)["layout"]["paper_bgcolor"] == "rgba(0, 0, 0, 0)"
+
+
+def test_no_button_leads_to_a_network() -> None:
+    assert CONFIG["modeBarButtons"] == [["toImage", "zoom2d", "pan2d", "resetScale2d"]]
+    assert CONFIG["plotlyServerURL"] == ""
