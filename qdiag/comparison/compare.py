@@ -23,7 +23,7 @@ from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
 CALIBRATION_IMAGES = 128
-ADDED_IMAGES = 32
+ADDED_IMAGES = 16
 # Values of the largest tensor that are worked on at once: what a processor's cache and allocator handle without
 # going to the system for every tensor (measured: half the time of batches of 16 images at 224 x 224).
 VALUES_AT_ONCE = 4_000_000

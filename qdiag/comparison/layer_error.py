@@ -33,23 +33,28 @@ class LayerError:
 
     accumulated: metrics of the stored tensor as it arises in the network, errors of earlier layers included.
     added: the same for the layer computed from float inputs: what this layer alone adds.
-    rounding_noise, added_noise: error over signal power, mean over channels, of rounding the float output alone, and of
-    the whole layer from float inputs; their difference is the weights' part. By channel, since a channel that is small
-    by itself can be large to the next layer: rescaling channels changes nothing in float.
+    added_noise: error over signal power of the layer from float inputs; rounding_noise: of rounding its float output
+    alone; weight_noise: of its weights. All three are means over channels, each of which counts at most 1 (lost): a
+    channel that is small by itself can be large to the next layer, since rescaling channels changes nothing in float.
+    loudest_channel, loudness: the stored tensor's channel of greatest power, and its amplitude over the median's.
     format: as uint8 · 2^-5; "float" where the tensor is not quantized.
     """
 
     format: str
     accumulated: Mapping[str, float | None]
     added: Mapping[str, float | None]
-    rounding_noise: float
     added_noise: float
+    rounding_noise: float
+    weight_noise: float
+    loudest_channel: int
+    loudness: float
     weight: WeightError | None
 
     @property
     def weight_share(self) -> float:
         """Part of the noise this layer adds that its weights cause, 0 to 1; the rest is rounding the output."""
-        return max(0.0, 1.0 - self.rounding_noise / self.added_noise) if self.added_noise > 0 else 0.0
+        total = self.weight_noise + self.rounding_noise
+        return self.weight_noise / total if total > 0 else 0.0
 
     @property
     def inherited_share(self) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError, WeightError
@@ -24,25 +25,28 @@ class LayerSums:
         self.layer, self.lanes = layer, lanes
         self.accumulated = [MomentSums() for _ in lanes]
         self.added = [MomentSums() for _ in lanes]
-        self.added_by_channel = [ChannelNoise(layer) for _ in lanes]
-        self.rounding_by_channel = [ChannelNoise(layer) for _ in lanes]
+        self.signal = ChannelPower(layer)
+        self.added_error = [ChannelPower(layer) for _ in lanes]
+        self.rounding_error = [ChannelPower(layer) for _ in lanes]
 
     def update(self, reference: Tensor, twins: Sequence[Tensor], solo: Sequence[Tensor]) -> None:
         """reference, twins: this batch's tensor in float and each lane; solo: the same from float inputs, or []."""
         if not reference.numel():
             return
         shared = ReferenceSums(reference)
+        if solo:
+            self.signal.update(reference)
         for number, lane in enumerate(self.lanes):
             qparams = lane.qparams.get(self.layer.site)
             ends = None if qparams is None else (qparams.low, qparams.high)
             self.accumulated[number].update(shared, twins[number], ends)
             if solo:
                 self.added[number].update(shared, solo[number], ends)
-                self.added_by_channel[number].update(reference, solo[number])
+                self.added_error[number].update(solo[number] - reference)
                 rounded = reference.clone()
                 if qparams is not None:
                     fake_quantize_(rounded, qparams, *(self.layer.bounds or ()))
-                self.rounding_by_channel[number].update(reference, rounded)
+                self.rounding_error[number].update(rounded - reference)
 
     def comparison(self, names: Sequence[str], trace: Trace) -> LayerComparison:
         layer = self.layer
@@ -59,43 +63,45 @@ class LayerSums:
     def _error(self, number: int) -> LayerError:
         lane, site = self.lanes[number], self.layer.site
         qparams, facts = lane.qparams.get(site), lane.weight_facts.get(site)
+        channel, loudness = self.signal.loudest()
         limits = None if qparams is None else FormatFacts(qparams.low, qparams.high, qparams.qtype.signed)
         return LayerError(
             format="float" if qparams is None else str(qparams),
             accumulated=_metrics(self.accumulated[number].moments(), limits),
             added=_metrics(self.added[number].moments(), limits),
-            rounding_noise=self.rounding_by_channel[number].mean(),
-            added_noise=self.added_by_channel[number].mean(),
+            added_noise=noise(self.added_error[number].power, self.signal.power),
+            rounding_noise=noise(self.rounding_error[number].power, self.signal.power),
+            weight_noise=0.0 if facts is None else noise(facts.noise, facts.signal),
+            loudest_channel=channel,
+            loudness=loudness,
             weight=None if facts is None else weight_error(facts),
         )
 
 
-class ChannelNoise:
-    """Error power over signal power of each channel, and their mean."""
+class ChannelPower:
+    """Sum of squares of each channel, over batches."""
 
     def __init__(self, layer: Layer):
-        self.last_axis = layer.site.op in ("linear", "layer_norm")
-        self.signal: Tensor | float = 0.0
-        self.error: Tensor | float = 0.0
+        self.is_last = layer.site.op in ("linear", "layer_norm")  # [..., C]; all else is [N, C, ...]
+        self.power: Tensor = torch.zeros(1)
 
-    def update(self, reference: Tensor, test: Tensor) -> None:
-        """Fold one batch in: [N, C, ...], or [..., C] after a linear layer."""
-        self.signal = self.signal + self._by_channel(reference)
-        self.error = self.error + self._by_channel(test - reference)
+    def update(self, x: Tensor) -> None:
+        axis = None if x.ndim < 2 else x.ndim - 1 if self.is_last else 1
+        squares = x.square().sum([d for d in range(x.ndim) if d != axis]).reshape(-1)
+        self.power = self.power.to(squares) + squares
 
-    def _by_channel(self, x: Tensor) -> Tensor:
-        if x.ndim < 2:
-            return x.square().sum().reshape(1)
-        axis = x.ndim - 1 if self.last_axis else 1
-        return x.square().sum([d for d in range(x.ndim) if d != axis])
+    def loudest(self) -> tuple[int, float]:
+        """The channel of greatest power, and its amplitude over the median channel's."""
+        median = float(self.power.median())
+        channel = int(self.power.argmax())
+        return channel, math.sqrt(float(self.power[channel]) / median) if median > 0 else 1.0
 
-    def mean(self) -> float:
-        """Mean over the channels that carry a signal; each counts at most 1, as a channel that is lost."""
-        if not isinstance(self.signal, Tensor) or not isinstance(self.error, Tensor):
-            return 0.0
-        alive = self.signal > 0
-        ratios = (self.error[alive] / self.signal[alive]).clamp(max=1.0)
-        return float(ratios.mean()) if len(ratios) else 0.0
+
+def noise(error: Tensor, signal: Tensor) -> float:
+    """Error over signal power, mean over the channels that carry a signal; a channel counts at most 1, as lost."""
+    alive = (signal > 0).expand_as(error)
+    ratios = (error[alive] / signal.expand_as(error)[alive]).clamp(max=1.0)
+    return float(ratios.mean()) if len(ratios) else 0.0
 
 
 def weight_error(facts: WeightFacts) -> WeightError:

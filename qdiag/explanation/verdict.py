@@ -7,7 +7,6 @@ from typing import Literal
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.outputs import OutputError
-from qdiag.numerics.metrics.sqnr import Sqnr
 from qdiag.tracing.site import Site
 
 VerdictKind = Literal["healthy", "small-loss", "quantization", "not-quantization"]
@@ -17,7 +16,8 @@ LIMIT_POINTS = 2.0
 # 16-bit simulation of a healthy network agrees with float in all decisions but ties; below these it does not.
 FINE_AGREEMENT = 98.0
 FINE_SQNR_DB = 25.0
-SITE_SQNR_DB = 30.0
+NOISY_SQNR_DB = 15.0
+SITE_NOISE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def judge(comparison: Comparison) -> Verdict:
     """The verdict on the finest and the coarsest lane of a comparison."""
     finest, coarsest = comparison.lanes[0], comparison.lanes[-1]
     fine, coarse = comparison.outputs[finest], comparison.outputs[coarsest]
-    if finest != coarsest and loss(fine) is Loss.LARGE:
+    if finest != coarsest and _is_already_bad(fine, coarse):
         site = first_departure(comparison, finest)
         where = f"It first departs at {str(site)!r}." if site else "No single layer departs: errors add up."
         return Verdict(
@@ -85,8 +85,9 @@ def loss(output: OutputError) -> Loss:
     if output.agreement_percent is not None:
         if output.agreement_percent < 100 - 2 * LIMIT_POINTS:
             return Loss.LARGE
-        return Loss.SMALL if output.agreement_percent < FINE_AGREEMENT else Loss.NONE
-    if output.sqnr_db < FINE_SQNR_DB - 10:
+        certain = output.agreement_percent >= FINE_AGREEMENT and output.sqnr_db >= NOISY_SQNR_DB
+        return Loss.NONE if certain else Loss.SMALL
+    if output.sqnr_db < NOISY_SQNR_DB:
         return Loss.LARGE
     return Loss.SMALL if output.sqnr_db < FINE_SQNR_DB else Loss.NONE
 
@@ -105,13 +106,15 @@ def describe(output: OutputError) -> str:
     return "equals float" if math.isinf(output.sqnr_db) else f"has its output at {output.sqnr_db:.1f} dB SQNR"
 
 
+def _is_already_bad(fine: OutputError, coarse: OutputError) -> bool:
+    """True where the finer format loses much, or something that the coarser one does not even double."""
+    same = fine.relative_error > 0.5 * coarse.relative_error
+    return loss(fine) is Loss.LARGE or (loss(fine) is Loss.SMALL and same)
+
+
 def first_departure(comparison: Comparison, lane: str) -> Site | None:
-    """The first layer that by itself, from float inputs, stays below 30 dB in this lane."""
-    for layer in comparison.layers:
-        sqnr = layer.lanes[lane].added.get(Sqnr.key)
-        if sqnr is not None and sqnr < SITE_SQNR_DB:
-            return layer.site
-    return None
+    """The first layer that in this lane adds noise of its own above a thousandth of the signal, channel by channel."""
+    return next((x.site for x in comparison.layers if x.lanes[lane].added_noise > SITE_NOISE), None)
 
 
 def _sentence(text: str) -> str:

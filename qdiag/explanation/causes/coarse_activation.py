@@ -1,5 +1,6 @@
 """A range so wide that the usual values get few steps."""
 
+from qdiag.explanation.causes.activation_channel_spread import ActivationChannelSpread
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
 
 
@@ -12,7 +13,8 @@ class CoarseActivation(Cause):
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
         share = 1.0 - suspect.error.weight_share
-        if share < 0.5 or suspect.error.format == "float":
+        loud = ActivationChannelSpread.judge(suspect) is not None
+        if share < 0.5 or loud or suspect.error.format == "float":
             return None
         wasted = suspect.error.accumulated.get("wasted_bits") or 0.0
         has_relu = any(site.op == "relu" for site in suspect.layer.sites)

@@ -19,8 +19,7 @@ class WeightOutlier(Rule):
     **Why it hurts.** The scale has to reach the largest weight. Where 99.9 % of the weights lie under a sixteenth of
     it, they share the lower four of the eight bits, for the sake of one in a thousand.
 
-    **Fix.** Clip these weights, which the advanced calibration does where it lowers the error, or train with weight
-    decay.
+    **Fix.** Keep the layer in 16 bit; or clip these weights and train on, with weight decay.
 
     **Reference.** Zhao et al., Improving Neural Network Quantization without Retraining using Outlier Channel
     Splitting, arXiv:1901.09504. TI, "Calibration" (edgeai-torchvision docs): weight clipping.
@@ -36,7 +35,8 @@ class WeightOutlier(Rule):
             few = 0 < layer.large <= (1 - QUANTILE) * layer.size
             weight = context.weight(layer.call) if few and layer.size >= ENOUGH else None
             if weight is not None and not layer.call.is_depthwise:
-                yield self.finding(layer.call, _why(weight, layer.large), _FIX, cause="outlier")
+                fix = _FIX.replace("SITE", str(layer.call.site))
+                yield self.finding(layer.call, _why(weight, layer.large), fix, cause="outlier")
 
     @staticmethod
     def bad() -> Example:
@@ -59,7 +59,7 @@ class _Net(nn.Module):
         return self.conv(x)  # <-
 
 
-_FIX = 'qm = calibrate(model, loader, bits=8, method="advanced")  # clips weights where that lowers the error'
+_FIX = 'qm = calibrate(model, loader, bits={"SITE": 16, "*": 8})  # or clip these weights and train on'
 
 
 def _why(weight: Tensor, large: int) -> str:

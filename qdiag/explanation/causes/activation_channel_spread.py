@@ -1,0 +1,26 @@
+"""One scale for channels whose values are of very different size."""
+
+from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+
+LOUDNESS = 8.0
+"""A channel 2^3 above the median leaves the usual channel 3 bits fewer than the format has."""
+
+
+class ActivationChannelSpread(Cause):
+    """One loud channel sets the tensor's range, and the usual channels get few steps (arXiv:1906.04721, section 3)."""
+
+    name = "activation-channel-spread"
+    title = "one channel is far louder than the others"
+
+    @classmethod
+    def judge(cls, suspect: Suspect) -> Evidence | None:
+        error = suspect.error
+        share = 1.0 - error.weight_share
+        if error.loudness < LOUDNESS or share < 0.3 or error.format == "float":
+            return None
+        return cls.evidence(
+            share,
+            f"channel {error.loudest_channel} is {error.loudness:.3g} times as loud as the median channel and sets the "
+            f"range, so that rounding to {error.format} causes {share:.0%} of the noise this layer adds",
+            "equalize the channels with the next layer; else 16 bit for this layer",
+        )

@@ -1,0 +1,65 @@
+"""Trials change one thing, and what they report is what that change does."""
+
+import torch
+from torch import nn
+
+from qdiag.comparison.compare import compare
+from qdiag.explanation.trials import loudest, raised_steps, trial_steps
+from qdiag.progress import run
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.quantized_model import QuantizedModel
+
+
+def network() -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5))
+    return net.eval(), torch.randn(16, 3, 8, 8)
+
+
+def relative(test: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((test - reference).norm() / reference.norm())
+
+
+def test_alone_quantizes_one_layer_and_no_other() -> None:
+    net, images = network()
+    qm = calibrate(net, images, bits=8)
+    trials = run(trial_steps(net, images, compare(net, images, quantized={"8-bit": qm}), qm))
+    alone = {str(trial.site): trial.output for trial in trials if trial.kind == "alone"}
+    assert set(alone) == {":input", "0", "2", "5"}
+    for name, output in alone.items():
+        others = {layer.site: None for layer in qm.plan.layers if str(layer.site) != name}
+        one = QuantizedModel(net, qm.plan.change(others, others), qm.ranges)
+        with torch.no_grad():
+            assert abs(output.relative_error - relative(one(images), net(images))) < 1e-5
+        assert output.relative_error > 0
+
+
+def test_weights_alone_and_activations_alone_are_each_less_than_both() -> None:
+    net, images = network()
+    qm = calibrate(net, images, bits=4)
+    comparison = compare(net, images, quantized={"4-bit": qm})
+    parts = {t.title: t.output.sqnr_db for t in run(trial_steps(net, images, comparison, qm)) if t.kind == "part"}
+    assert min(parts.values()) > comparison.outputs["4-bit"].sqnr_db
+
+
+def test_raising_every_layer_to_16_bits_gives_the_16_bit_network() -> None:
+    net, images = network()
+    qm, fine = calibrate(net, images, bits=8), calibrate(net, images, bits=16)
+    sites = [layer.site for layer in qm.plan.layers]
+    trial = run(raised_steps(net, images, qm, sites, images=16))
+    expected = compare(net, images, quantized={"16-bit": fine}).outputs["16-bit"]
+    assert abs(trial.output.sqnr_db - expected.sqnr_db) < 0.1
+
+
+def test_a_stretched_channel_is_loud_though_its_tensor_s_sqnr_is_fine() -> None:
+    torch.manual_seed(0)
+    stretched, consumer = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), stretched, nn.ReLU(), consumer)
+    with torch.no_grad():
+        stretched.bias.fill_(1.0)  # type: ignore[union-attr]
+        stretched.weight[1] *= 256
+        stretched.bias[1] *= 256  # type: ignore[index]
+        consumer.weight[:, 1] /= 256
+    comparison = compare(net, torch.randn(16, 3, 8, 8), bits=(8,))
+    assert (comparison.layer("2").lanes["8-bit"].added["sqnr_db"] or 0.0) > 20
+    assert str(loudest(comparison, 1)[0]) == "2"
