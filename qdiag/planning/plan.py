@@ -188,7 +188,7 @@ class _Builder:
             return (
                 "takes a tensor that is neither parameter nor buffer; register it as a buffer if it is part of the net"
             )
-        return "computed from values that do not come out of the network's layers (post-processing)"
+        return "computed from values that do not come out of the network's layers (pre- or post-processing)"
 
 
 def moves_values(call: Call) -> bool:

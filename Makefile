@@ -1,0 +1,67 @@
+# Needs Python 3.11 or newer, and nothing else: every target first makes the environment that it needs, in .venv.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+# Each stamp is newer than pyproject.toml as long as what it stands for is installed.
+CREATED := $(VENV)/.created
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+SLOW := browser or training or sweep
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo lab test test-fast check clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+venv: $(RUNTIME)  ## what qdiag needs, in .venv (torch is a few GB)
+
+demo: $(RUNTIME)  ## diagnose a small network with five faults
+	$(BIN)/qdiag demo
+
+lab: $(RUNTIME)  ## the guided notebooks, in JupyterLab
+	$(BIN)/qdiag lab
+
+test: $(DEV)  ## every test: the model sweep, training, notebooks, a real browser
+	$(PYTEST) --nbmake tests qdiag notebooks
+
+test-fast: $(DEV)  ## the tests that need no browser, train nothing and take a sample of the models
+	$(PYTEST) -m "not ($(SLOW))"
+
+check: $(DEV)  ## ruff, mypy, import contracts, notebooks stored without outputs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
+
+clean:  ## remove builds and caches, but not .venv
+	rm -rf build dist test-results .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	find qdiag tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "qdiag needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)."; \
+		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"  # the first that reads dependency groups
+	@touch $@
+
+$(RUNTIME): pyproject.toml $(CREATED)
+	@echo "Installing qdiag in $(VENV), once: torch is a few GB, and takes some minutes."
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(DEV): pyproject.toml $(CREATED)
+	@echo "Installing qdiag and its development tools in $(VENV), once: torch is a few GB, and takes some minutes."
+	$(BIN)/python -m pip install --editable ".[imagenet,onnx]" --group dev
+	@touch $(RUNTIME) $@
