@@ -122,6 +122,8 @@ def _layers_steps(
 
     images = yield from _stream(traced, model, data, quantized, outputs, meet, "comparing", added_images=added_images)
     names = tuple(quantized)
+    reason = "did not run when the model was traced on the first images: its forward depends on the data"
+    unplanned = {site: reason for qm in quantized.values() for site in qm.lane.unplanned}
     return Comparison(
         model_name=traced.model_name,
         images=images,
@@ -129,7 +131,7 @@ def _layers_steps(
         layers=tuple(sums[layer.site].comparison(names, traced) for layer in plan.layers),
         outputs={name: outputs.error(number) for number, name in enumerate(names)},
         float_top1_percent=outputs.float_top1_percent,
-        floating=tuple((str(site), reason) for site, reason in plan.floating.items()),
+        floating=tuple((str(site), reason) for site, reason in (plan.floating | unplanned).items()),
     )
 
 

@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane
-from qdiag.tracing.inputs import Inputs, forward
+from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.operations import Kind, kind_of
 from qdiag.tracing.site import Site
@@ -53,7 +53,9 @@ class Lockstep(Interceptor):
                 self.twins[tensor] = twins
                 self.meet(layer, tensor, twins, twins if self.alone else [])
         with self:
-            return forward(self.reference.model, reference, self)
+            result = forward(self.reference.model, reference, self)
+        self.reference.way.end(tensor for _, tensor in named_leaves(result))
+        return result
 
     def twin(self, tensor: Tensor, lane: int) -> Tensor:
         """What the reference's tensor is in a lane: the tensor itself where it does not depend on the inputs."""

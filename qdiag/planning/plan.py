@@ -29,11 +29,12 @@ class QuantPlan:
     """Every stored tensor's number format, and what stays in float and why.
 
     layers: in the order of the forward, the network's inputs first.
-    floating: operations that are computed in float, each with the reason.
+    floating: operations that are computed in float, each with the reason. traced: every operation that the trace saw.
     """
 
     layers: tuple[Layer, ...]
-    floating: Mapping[Site, str]
+    floating: dict[Site, str]
+    traced: frozenset[Site]
     target: type[Target]
     label: str = ""
 
@@ -85,7 +86,7 @@ def plan_quantization(
     if isinstance(bits, Mapping):
         _check_patterns(bits, layers)
     label = " ".join(filter(None, [_label(bits), f"{per_channel} per-channel" if per_channel else ""]))
-    return QuantPlan(layers, builder.floating, engine, label)
+    return QuantPlan(layers, builder.floating, frozenset(trace.sites()), engine, label)
 
 
 def _label(bits: Bits) -> str:

@@ -16,10 +16,11 @@ from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
-from qdiag.tracing.inputs import Inputs
+from qdiag.quantization.way import Way
+from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.norms import MergedNorm
-from qdiag.tracing.operations import bind, replace_arguments
+from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
 
 
@@ -43,6 +44,7 @@ class Lane:
     """Carries out single operations in a plan's number formats.
 
     ranges: of every stored tensor that the plan gives a format. channels_last: hold 4-D weights in that layout.
+    unplanned: layers that ran though no trace had seen them, and so ran in float.
     """
 
     def __init__(self, model: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False):
@@ -54,6 +56,8 @@ class Lane:
             if layer.output is not None and layer.site in ranges
         }
         self.weight_facts: dict[Site, WeightFacts] = {}
+        self.unplanned: set[Site] = set()
+        self.way = Way(plan.layers)
         self._prepared: dict[Site, tuple[tuple[int, ...], Tensor, Tensor | None]] = {}
 
     def leaves_alone(self, site: Site) -> bool:
@@ -75,9 +79,13 @@ class Lane:
         return inputs.map(one)
 
     def run(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of one operation in this lane's numbers."""
+        """The result of one operation in this lane's numbers. Raises ModelError where the forward leaves the plan."""
+        if self.way.open or site in self.way.inner:
+            self.way.enter(site, tensors_in((args, kwargs)))
         layer = self.layers.get(site)
         if layer is None:
+            if site not in self.plan.traced and kind_of(site.op) not in (Kind.OTHER, Kind.SAME_RANGE):
+                self.unplanned.add(site)
             return function(*args, **kwargs)
         is_last = site == layer.sites[-1]
         if layer.is_weighted and site == layer.site:
@@ -86,7 +94,10 @@ class Lane:
             result = args[0] if args else kwargs["input"]
         else:
             result = function(*args, **kwargs)
-        return self._stored(layer, result) if is_last else result
+        if is_last:
+            return self._stored(layer, result)
+        self.way.leave(site, result)
+        return result
 
     def _bounds_merge(self, layer: Layer) -> bool:
         """True where clamping to the format's ends does the work of the ReLU-like operation at the layer's end."""
@@ -171,6 +182,15 @@ class LaneRunner(Interceptor):
     def __init__(self, lane: Lane):
         super().__init__(lane.model)
         self.lane = lane
+
+    def forward(self, inputs: Inputs) -> Any:
+        """The model's result on these inputs. Raises ModelError where the model raises, or leaves the plan."""
+        self.restart()
+        stored = self.lane.inputs(inputs)
+        with self:
+            result = forward(self.lane.model, stored, self)
+        self.lane.way.end(tensor for _, tensor in named_leaves(result))
+        return result
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.lane.run(site, function, args, kwargs)

@@ -1,17 +1,18 @@
 """Ranges of every stored tensor, from float forwards over calibration data."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from qdiag.errors import ModelError, QdiagError
+from qdiag.errors import ModelError, QdiagError, QdiagWarning
 from qdiag.numerics.ranges.range import Range, RangeEstimator
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.lane import Lane, LaneRunner
-from qdiag.quantization.quantized_model import layout
+from qdiag.quantization.quantized_model import layout, unplanned_warning
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
@@ -55,14 +56,13 @@ def observe(
         runner = LaneRunner(lane)
         images = 0
         for progress, batch in Progress.over(batches(data, model), "calibrating"):
-            runner.restart()
-            inputs = lane.inputs(layout(batch.inputs, channels_last))
-            with runner:
-                forward(model, inputs, runner)
+            runner.forward(layout(batch.inputs, channels_last))
             yield progress
             images += batch.inputs.batch_size
             if max_images is not None and images >= max_images:
                 break
+    if lane.unplanned:
+        warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
     return lane.ranges()
 
 

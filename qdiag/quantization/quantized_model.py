@@ -1,18 +1,19 @@
 """The user's model, run in fixed point."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from qdiag.errors import ModelError
+from qdiag.errors import ModelError, QdiagWarning
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Inputs, forward
+from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 
 
@@ -43,11 +44,11 @@ class QuantizedModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
-        runner = LaneRunner(self.lane)
         with borrow(self.module):
-            inputs = self.lane.inputs(layout(Inputs(*args, **kwargs), self.channels_last))
-            with runner:
-                return forward(self.module, inputs, runner)
+            result = LaneRunner(self.lane).forward(layout(Inputs(*args, **kwargs), self.channels_last))
+        if self.lane.unplanned:
+            warnings.warn(unplanned_warning(self.lane.unplanned), QdiagWarning, stacklevel=2)
+        return result
 
     def get_extra_state(self) -> dict[str, tuple[float, float]]:
         return {str(site): (found.low, found.high) for site, found in self.ranges.items()}
@@ -59,6 +60,15 @@ class QuantizedModel(nn.Module):
             raise ModelError(f"the saved state has a range for {unknown[0]!r}, which this model's plan does not hold.")
         self.ranges = {by_name[name]: Range(*ends) for name, ends in state.items()}
         self._lane = None
+
+
+def unplanned_warning(sites: Collection[Site]) -> str:
+    """What to tell a user whose forward ran layers that no trace had seen."""
+    names = ", ".join(sorted(map(str, sites))[:3])
+    return (
+        f"{len(sites)} operation(s) ran that did not run when the model was traced, and stay in float: {names}. "
+        "The forward depends on its data; calibrate with images that take the same way."
+    )
 
 
 def layout(inputs: Inputs, channels_last: bool) -> Inputs:
