@@ -14,11 +14,7 @@ from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
 from tests.report.samples import EVERY_KIND, LAYERS, Shown
 
-pytestmark = [
-    pytest.mark.browser,
-    # pytest-base-url, which pytest-playwright brings along, is behind pytest.
-    pytest.mark.filterwarnings("ignore:Session-scoped fixtures:pytest.PytestRemovedIn10Warning"),
-]
+pytestmark = pytest.mark.browser
 
 
 def ten_rows() -> Table:
