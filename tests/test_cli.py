@@ -1,0 +1,201 @@
+"""The command line, as a shell sees it: output, files, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from qdiag.cli import inputs
+from qdiag.errors import InputError, OptionError
+from qdiag.images import ImageFolder, Preprocessing
+
+MODEL = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3)
+        self.relu = nn.ReLU()
+        self.second = nn.Conv2d(width, 4, 1)
+    def forward(self, x):
+        return self.second(self.relu(self.first(x))).mean((2, 3))
+
+def build(width=8):
+    torch.manual_seed(0)
+    return Net(width)
+
+def clean():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
+
+def with_data():
+    return build(), [torch.randn(2, 3, 12, 12)]
+
+def batches():
+    return [torch.randn(2, 3, 12, 12), torch.randn(2, 3, 12, 12)]
+
+def wrong():
+    return 42
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    (tmp_path / "net.py").write_text(MODEL)
+    return str(tmp_path / "net.py")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six images in two classes."""
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = torch.randint(0, 255, (40, 50, 3), dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(tmp_path / "images" / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+def qdiag(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from qdiag.cli import main; main()", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+def strict(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_demo_ends_in_a_verdict_and_the_path_of_its_report(tmp_path: Path) -> None:
+    done = qdiag("demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "It is quantization" in done.stdout
+    assert "block3.depthwise" in done.stdout
+    assert "healthy twin" in done.stdout
+    assert str(tmp_path / "qdiag-report.html") in done.stderr
+    assert "block3.depthwise" in (tmp_path / "qdiag-report.html").read_text()
+
+
+def test_the_demo_as_json_is_strict_and_alone_on_standard_output(tmp_path: Path) -> None:
+    data = strict(qdiag("demo", "--json", cwd=tmp_path).stdout)
+    assert "quantization" in json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "code"),
+    [("clean", [], 0), ("build", ["--fail-on", "warning"], 1), ("build", ["--fail-on", "never"], 0)],
+)
+def test_lint_exits_for_ci(model: str, function: str, options: list[str], code: int) -> None:
+    done = qdiag("lint", f"{model}:{function}", "--input", "2,3,12,12", *options)
+    assert done.returncode == code, done.stderr
+
+
+def test_lint_takes_rules_and_sites_aside(model: str) -> None:
+    words = ["lint", f"{model}:build", "--input", "2,3,12,12", "--json"]
+    assert "QD101" in json.dumps(strict(qdiag(*words).stdout)["data"]["findings"])
+    for aside in (["--ignore", "QD101"], ["--suppress", "QD101=fir*"]):
+        found = strict(qdiag(*words, *aside).stdout)["data"]["findings"]
+        assert "QD101" not in json.dumps(found)
+
+
+def test_compare_writes_the_table_of_layers(model: str, folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "layers.csv"
+    words = [
+        "--images",
+        str(folder),
+        "--size",
+        "16",
+        "--resize",
+        "16",
+        "--csv",
+        str(table),
+        "--json",
+        "--bits",
+        "16,8,4",
+    ]
+    done = qdiag("compare", f"{model}:build", *words)
+    assert done.returncode == 0, done.stderr
+    assert strict(done.stdout)["data"]["images"] == 6
+    header, *rows = table.read_text().splitlines()
+    assert "sqnr_db_16bit" in header
+    assert "sqnr_db_4bit" in header
+    assert [row.split(",")[0] for row in rows] == [":input", "first", "second", ":mean"]
+
+
+def test_diagnose_takes_data_from_a_function_and_arguments_for_the_model(model: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = qdiag("diagnose", f"{model}:build", "--arg", "width=5", "--data", f"{model}:batches", "--html", str(page))
+    assert done.returncode == 0, done.stderr
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lint", "nowhere.py:build", "--input", "1,3,8,8"], "no file nowhere.py"),
+        (["lint", "MODEL:missing", "--input", "1,3,8,8"], "has no 'missing'"),
+        (["lint", "MODEL:wrong", "--input", "1,3,8,8"], "returned a int"),
+        (["lint", "MODEL", "--input", "1,3,8,8"], "write file.py:function"),
+        (["diagnose", "MODEL:build"], "no data"),
+        (["diagnose", "MODEL:build", "--images", "nowhere"], "no folder nowhere"),
+        (["diagnose", "MODEL:build", "--input", "1,five"], "write the shape"),
+        (["diagnose", "MODEL:build", "--input", "1,7,12,12"], "the model raised RuntimeError"),
+        (["explain", "QD999"], "QD999"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_message_and_exit_code_2(model: str, words: list[str], says: str) -> None:
+    done = qdiag(*(word.replace("MODEL", model) for word in words))
+    assert done.returncode == 2
+    assert says in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_explain_prints_a_rule_and_lists_all() -> None:
+    assert "BatchNorm" in qdiag("explain", "QD101").stdout
+    listing = qdiag("explain").stdout
+    assert "QD101" in listing
+    assert "QD501" in listing
+
+
+def test_a_function_may_bring_the_data_along(model: str) -> None:
+    subject = inputs.build(f"{model}:with_data")
+    assert len(subject.data) == 1
+
+
+def test_folders_with_classes_with_a_table_and_with_neither(folder: Path) -> None:
+    small = Preprocessing(16, 16)
+    assert [label for _, label in ImageFolder(folder, small).items] == [0, 0, 0, 1, 1, 1]
+    image, label = ImageFolder(folder, small)[5]
+    assert image.shape == (3, 16, 16)
+    assert label == 1
+    assert ImageFolder(folder / "cat", small)[0].shape == (3, 16, 16)
+    (folder / "labels.csv").write_text("file,class_index\ndog/1.png,7\n")
+    assert ImageFolder(folder, small)[0][1] == 7
+    assert len(ImageFolder(folder / "dog", small, limit=2)) == 2
+
+
+def test_a_broken_image_is_named(folder: Path) -> None:
+    (folder / "cat" / "0.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"0\.png"):
+        ImageFolder(folder, Preprocessing(16, 16))[0]
+
+
+def test_normalisation_is_as_stated(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), (255, 0, 51)).save(tmp_path / "one.png")
+    image = ImageFolder(tmp_path, Preprocessing(8, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.25)))[0]
+    assert image[:, 0, 0].tolist() == pytest.approx([1.0, -1.0, -1.2])
+
+
+def test_an_interpolation_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
+    with pytest.raises(OptionError, match="bicubic"):
+        ImageFolder(tmp_path, Preprocessing(interpolation="cubic"))
