@@ -1,6 +1,7 @@
 """The user's model is a guest: what `borrow` lends out comes back as it was, also when an exception passes."""
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -32,6 +33,9 @@ def borrow(model: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(warnings.catch_warnings())
+        # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
+        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
         try:
             model.eval()
             yield
