@@ -4,6 +4,7 @@ The names below are in the order in which a user meets them; everything else is 
 """
 
 from importlib.metadata import version
+from typing import Any
 
 from qdiag.blocks import AddBlock, CatBlock, ResizeWith, resize_with
 from qdiag.comparison.compare import compare
@@ -35,6 +36,7 @@ __all__ = [
     "inspect",
     "explain",
     "diagnose",
+    "Workbench",
     "AddBlock",
     "CatBlock",
     "ResizeWith",
@@ -54,3 +56,12 @@ __all__ = [
     "SiteNotFound",
     "QdiagWarning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Workbench` on first use: its widgets take a second to load, which a script need not wait for."""
+    if name == "Workbench":
+        from qdiag.workbench.workbench import Workbench
+
+        return Workbench
+    raise AttributeError(f"module 'qdiag' has no attribute {name!r}")

@@ -12,7 +12,7 @@ from qdiag.explanation.explain import explain, rank
 from qdiag.explanation.trials import Trial, raised_steps, trial_steps
 from qdiag.explanation.verdict import judge
 from qdiag.linting.lint import lint_model
-from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.plan import Bits, PerChannelOption
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -55,15 +55,36 @@ def diagnosis_steps(
     target: str = "tidl",
 ) -> Steps[Diagnosis]:
     """`diagnose` as a generator of Progress."""
-    lint = lint_model(model, example(data, model), optimizer)
+    quantized = yield from quantized_steps(
+        model, data, per_channel=per_channel, calibration_data=calibration_data, target=target
+    )
+    return (yield from explanation_steps(model, data, optimizer, quantized))
+
+
+def quantized_steps(
+    model: nn.Module,
+    data: Any,
+    *,
+    per_channel: PerChannelOption = None,
+    calibration_data: Any = None,
+    target: str = "tidl",
+) -> Steps[dict[str, QuantizedModel]]:
+    """The model in 16 and in 8 bit by name, the finer first; ranges from the calibration data, else from the data."""
     source, images = (data, CALIBRATION_IMAGES) if calibration_data is None else (calibration_data, None)
-    formats = [(16, per_channel), (8, per_channel)]
+    formats: list[tuple[Bits, PerChannelOption]] = [(16, per_channel), (8, per_channel)]
     models = yield from calibration_steps(model, source, "simple", formats, target=target, max_images=images)
-    quantized = {qm.plan.label: qm for qm in models}
+    return {qm.plan.label: qm for qm in models}
+
+
+def explanation_steps(
+    model: nn.Module, data: Any, optimizer: torch.optim.Optimizer | None, quantized: dict[str, QuantizedModel]
+) -> Steps[Diagnosis]:
+    """Lint, comparison, trials where something is lost, and the explanation of quantized models, the finest first."""
+    lint = lint_model(model, example(data, model), optimizer)
     comparison = yield from comparison_steps(model, data, quantized=quantized)
     trials: tuple[Trial, ...] = ()
     if judge(comparison).kind in ("quantization", "small-loss"):
-        coarse: QuantizedModel = models[-1]
+        coarse = list(quantized.values())[-1]
         trials = yield from trial_steps(model, data, comparison, coarse)
         worst = [culprit.layer.site for culprit in covering(rank(comparison, None, trials), 0.9)[:CULPRITS_RAISED]]
         repairs = [trial.images for trial in trials if trial.kind == "repair"]

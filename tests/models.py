@@ -1,307 +1,538 @@
-"""The zoo of small models: each shows one construct that quantization tools get wrong."""
+"""The zoo: small models that each show one construct, with what qdiag is to make of it.
+
+`ZOO` holds them by name. Each is built with fixed weights and BatchNorm statistics of its own inputs, so that it
+quantizes well: what goes wrong with one of them is qdiag's doing.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrize, parametrizations
 from torchvision.ops import FrozenBatchNorm2d
 
-ZOO: dict[str, Callable[[], "Sample"]] = {}
+from qdiag.planning.plan import plan_quantization
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.tracer import trace
+
+Shape = tuple[int, ...]
+IMAGE: Shape = (4, 3, 12, 12)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A model, and two batches that it takes; `layers`: how the operations group, by the text of their sites."""
+class Specimen:
+    """A construct.
 
-    model: nn.Module
-    batches: list[Any]
-    layers: tuple[tuple[str, ...], ...] = ()
+    build: the model, not yet settled. layers: what is stored, as the addresses of the operations it comes from, joined
+    by " + ". shapes: of the inputs. floating: addresses of what stays in float. is_eval: as handed to qdiag.
+    """
 
+    build: Callable[[], nn.Module]
+    layers: tuple[str, ...]
+    shapes: tuple[Shape, ...] = (IMAGE,)
+    floating: tuple[str, ...] = ()
+    is_eval: bool = True
 
-def sample(make: Callable[[], Sample]) -> Callable[[], Sample]:
-    ZOO[make.__name__] = make
-    return make
+    def model(self) -> nn.Module:
+        """With the same weights each time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            model = self.build()
+            return settle(model, *self.inputs(seed=1)).train(not self.is_eval)
 
-
-def noise(*shape: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    return list(torch.randn(2, *shape, generator=generator))
-
-
-def live(norm: nn.Module) -> nn.Module:
-    """A BatchNorm with statistics and affine parameters as after training."""
-    with torch.no_grad():
-        for name, tensor in (*norm.named_parameters(), *norm.named_buffers()):
-            if tensor.is_floating_point():
-                tensor.uniform_(0.5, 1.5) if "var" in name or "weight" in name else tensor.uniform_(-0.3, 0.3)
-    return norm
+    def inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(torch.randn(shape, generator=generator) for shape in self.shapes)
 
 
-class Functional(nn.Module):
-    """A model whose forward is a function of itself and its input."""
+def settle(model: nn.Module, *inputs: Tensor) -> nn.Module:
+    """BatchNorms get statistics of these inputs, and scales and shifts that are not one and zero; then eval mode."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.momentum = 1.0  # this batch's statistics alone
+        if norm.affine:
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.bias, -0.5, 0.5)
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        model.train()
+        model(*inputs)
+        for norm in norms:
+            norm.momentum = 0.1
+    return model.eval()
 
-    def __init__(self, forward: Callable[..., Any], **modules: Any) -> None:
+
+def layers_of(model: nn.Module, *inputs: Any) -> tuple[str, ...]:
+    """The planned layers, in the form of `Specimen.layers`."""
+    plan = plan_quantization(trace(model, Inputs(*inputs)))
+    return tuple(" + ".join(map(str, layer.sites)) for layer in plan.layers)
+
+
+class Small(nn.Module):
+    """Conv-BN-ReLU, a residual block with a stride, pooling, a classifier: nothing out of the ordinary."""
+
+    def __init__(self) -> None:
         super().__init__()
-        for name, module in modules.items():
-            setattr(self, name, module)
-        self.body = forward
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.body(self, *args, **kwargs)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu1(self.bn1(self.conv1(x)))
+        x = self.relu2(self.bn2(self.conv2(x)) + x)
+        return self.head(self.pool(x).flatten(1))
 
 
-def conv(inputs: int = 3, outputs: int = 8, **options: Any) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
+class Relu6OverSix(nn.Module):
+    """The values before the ReLU6 go far over 6."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.act = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, affine=False), nn.ReLU6()
+        self.head = nn.Conv2d(8, 4, 1)
 
-IMAGES = (4, 3, 10, 10)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(8 * self.bn(self.conv(x))))
 
 
-@sample
-def relu6_with_values_over_6() -> Sample:
-    net = nn.Sequential(conv(), nn.ReLU6(), conv(8))
-    return Sample(net, [20 * x for x in noise(*IMAGES)], ((":input",), ("0", "1"), ("2",)))
+class InplaceSum(nn.Module):
+    """As torchvision's ResNet writes it: `out += identity`, then a ReLU in place."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.relu1, self.relu2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
 
-@sample
-def in_place_residual() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        identity = m.a(x)
-        out = m.b(identity)
-        out += identity
-        return m.c(F.relu(out, inplace=True))
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu1(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(x))
+        out += x
+        return self.relu2(out)
 
-    net = Functional(forward, a=conv(), b=conv(8), c=conv(8))
-    return Sample(net, noise(*IMAGES), ((":input",), ("a",), ("b",), (":add", ":relu"), ("c",)))
 
+class BatchNormAct(nn.BatchNorm2d):
+    """BatchNorm with its activation inside, as timm's BatchNormAct2d."""
 
-@sample
-def batchnorm_with_fused_activation() -> Sample:
-    class BatchNormAct(nn.BatchNorm2d):
-        def forward(self, x: Tensor) -> Tensor:
-            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.1, self.eps)
-            return F.relu(x)
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU(inplace=True)
 
-    net = nn.Sequential(conv(), live(BatchNormAct(8)), conv(8))
-    return Sample(net, noise(*IMAGES), ((":input",), ("0", "1", "1:relu"), ("2",)))
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+        return self.act(self.drop(x))
 
 
-@sample
-def convolution_with_a_forward_of_its_own() -> Sample:
-    class Same(nn.Conv2d):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+class SameConv2d(nn.Conv2d):
+    """A convolution with its own forward: padding as TensorFlow does it, by the input's size."""
 
-    net = nn.Sequential(Same(3, 8, 3, stride=2), live(nn.BatchNorm2d(8)), nn.ReLU())
-    return Sample(net, noise(*IMAGES), ((":input",), ("0", "1", "2")))
+    def forward(self, x: Tensor) -> Tensor:
+        missing = [
+            max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            for size, stride, kernel in zip(x.shape[-2:], self.stride, self.kernel_size, strict=True)
+        ]
+        height, width = missing
+        x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)
 
 
-@sample
-def hardtanh() -> Sample:
-    return Sample(nn.Sequential(conv(), nn.Hardtanh(-1, 1), conv(8)), [3 * x for x in noise(*IMAGES)])
+class ReusedRelu(nn.Module):
+    """One ReLU at two scales, two hundred times apart."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.relu = nn.ReLU()
 
-@sample
-def reflect_padding() -> Sample:
-    net = nn.Sequential(conv(padding_mode="reflect"), live(nn.BatchNorm2d(8)), nn.ReLU())
-    return Sample(net, noise(*IMAGES), ((":input",), ("0", "1", "2")))
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(x)) * 200)
 
 
-@sample
-def batchnorm_without_affine() -> Sample:
-    net = nn.Sequential(conv(), live(nn.BatchNorm2d(8, affine=False)), nn.ReLU(), conv(8))
-    return Sample(net, noise(*IMAGES), ((":input",), ("0", "1", "2"), ("3",)))
+class AttentionBlock(nn.Module):
+    """As in a vision transformer: attention called with keyword arguments, and a tuple that it gives back."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
 
-@sample
-def one_dimensional() -> Sample:
-    net = nn.Sequential(nn.Conv1d(3, 8, 3), live(nn.BatchNorm1d(8)), nn.ReLU(), nn.Conv1d(8, 4, 1))
-    return Sample(net, noise(4, 3, 20), ((":input",), ("0", "1", "2"), ("3",)))
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        y, _ = self.attention(query=y, key=y, value=y, need_weights=False)
+        return x + y
 
 
-@sample
-def three_dimensional() -> Sample:
-    net = nn.Sequential(nn.Conv3d(3, 4, 3), live(nn.BatchNorm3d(4)), nn.ReLU(), nn.Conv3d(4, 4, 1))
-    return Sample(net, noise(2, 3, 6, 6, 6), ((":input",), ("0", "1", "2"), ("3",)))
+class ChannelsLastBlock(nn.Module):
+    """A ConvNeXt block: depthwise convolution, LayerNorm over the last axis, linear layers, scale, sum."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 7, padding=3, groups=8), nn.LayerNorm(8)
+        self.wide, self.act, self.narrow = nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8)
+        self.scale = nn.Parameter(torch.full((8, 1, 1), 0.1))
 
-@sample
-def one_relu_at_two_scales() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        return m.c(m.relu(50 * m.b(m.relu(m.a(x)))))
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x).permute(0, 2, 3, 1))
+        y = self.narrow(self.act(self.wide(y))).permute(0, 3, 1, 2)
+        return x + self.scale * y
 
-    return Sample(Functional(forward, a=conv(), b=conv(8), c=conv(8), relu=nn.ReLU()), noise(*IMAGES))
 
+class CompiledPart(nn.Module):
+    """A submodule that is compiled."""
 
-@sample
-def keyword_arguments() -> Sample:
-    class Attention(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.MultiheadAttention(16, 2, batch_first=True)
-            self.out = nn.Linear(16, 4)
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.part = torch.compile(nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), backend="eager")
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(self.inner(query=x, key=x, value=x, need_weights=False)[0])
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(self.stem(x))
 
-    return Sample(Attention(), noise(4, 5, 16))
 
+class Branching(nn.Module):
+    """Which way it takes depends on the values."""
 
-@sample
-def channels_last_layer_norm() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = m.norm(m.depthwise(x).permute(0, 2, 3, 1))
-        return x + (m.scale * m.shrink(F.gelu(m.grow(y)))).permute(0, 3, 1, 2)
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bright, self.dark = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
 
-    net = Functional(
-        forward,
-        depthwise=conv(8, 8, groups=8),
-        norm=nn.LayerNorm(8),
-        grow=nn.Linear(8, 32),
-        shrink=nn.Linear(32, 8),
-        scale=nn.Parameter(torch.full((8,), 0.5)),
-    )
-    return Sample(net, noise(4, 8, 10, 10))
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.conv(x))
+        return self.bright(y) if x.sum() > 0 else self.dark(y)
 
 
-@sample
-def grouped_transposed_convolution() -> Sample:
-    net = nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2, groups=2), live(nn.BatchNorm2d(6)), nn.ReLU(), conv(6))
-    return Sample(net, noise(4, 4, 6, 6), ((":input",), ("0", "1", "2"), ("3",)))
+@dataclass
+class Found:
+    """A result as a dataclass."""
 
+    logits: Tensor
+    features: dict[str, Tensor]
 
-@sample
-def shared_head_over_levels() -> Sample:
-    def forward(m: Any, x: Tensor) -> list[Tensor]:
-        return [m.head(F.relu(m.norm(m.conv(y)))) for y in (x, F.max_pool2d(x, 2))]
 
-    return Sample(Functional(forward, conv=conv(), norm=live(nn.BatchNorm2d(8)), head=conv(8, 4)), noise(*IMAGES))
+class Pair(NamedTuple):
+    """A result as a named tuple."""
 
+    low: Tensor
+    high: Tensor
 
-@sample
-def frozen_batchnorm() -> Sample:
-    norm = FrozenBatchNorm2d(8, eps=1e-3)
-    live(norm)
-    net = nn.Sequential(conv(bias=False), norm, nn.ReLU(), conv(8))
-    return Sample(net, noise(*IMAGES), ((":input",), ("0", "1:mul#2", "1:add#1", "2"), ("3",)))
 
+class ManyOutputs(nn.Module):
+    """Returns a tuple of a dict, a dataclass and a named tuple."""
 
-@sample
-def weight_norm() -> Sample:
-    return Sample(nn.Sequential(parametrizations.weight_norm(conv()), nn.ReLU(), conv(8)), noise(*IMAGES))
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 2, 1)
 
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], Found, Pair]:
+        x = F.relu(self.stem(x))
+        left, right = self.left(x), self.right(x)
+        return {"out": left}, Found(right, {"stem": x}), Pair(left.sigmoid(), right.sigmoid())
 
-@sample
-def weight_standardization() -> Sample:
-    class Standardized(nn.Conv2d):
-        def forward(self, x: Tensor) -> Tensor:
-            flat = self.weight.reshape(1, len(self.weight), -1)
-            weight = F.batch_norm(flat, None, None, training=True, momentum=0.0).reshape_as(self.weight)
-            return F.conv2d(x, weight, self.bias, padding=1)
 
-    return Sample(nn.Sequential(Standardized(3, 8, 3), nn.ReLU(), conv(8)), noise(*IMAGES))
+class PyramidHead(nn.Module):
+    """One head over three levels, as detectors have it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.head = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
 
-@sample
-def split_and_concatenate() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        first, second = m.a(x).chunk(2, 1)
-        return m.b(torch.cat([F.relu(first), 4 * second], dim=1))
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        return [self.head(level) for level in (x, F.max_pool2d(x, 2), F.avg_pool2d(x, 4))]
 
-    return Sample(Functional(forward, a=conv(), b=conv(8)), noise(*IMAGES))
 
+class StandardizedConv2d(nn.Conv2d):
+    """Weight standardization: the weight is computed from the parameter at every forward."""
 
-@sample
-def write_into_zeros() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = m.a(x)
-        out = torch.zeros_like(y)
-        out[:, :4] = y[:, 4:]
-        out[:, 4:] = y[:, :4]
-        return m.b(out)
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        deviation = self.weight.var((1, 2, 3), keepdim=True, unbiased=False)
+        weight = (self.weight - mean) * torch.rsqrt(deviation + 1e-6)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
-    return Sample(Functional(forward, a=conv(), b=conv(8)), noise(*IMAGES))
 
+class Halved(nn.Module):
+    """A parametrization: half of the parameter."""
 
-@sample
-def squeeze_and_excite() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = m.a(x)
-        return m.b(y * torch.sigmoid(m.gate(y.mean((2, 3), keepdim=True))))
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / 2
 
-    return Sample(Functional(forward, a=conv(), gate=nn.Conv2d(8, 8, 1), b=conv(8)), noise(*IMAGES))
 
+def parametrized() -> nn.Module:
+    first = parametrizations.weight_norm(nn.Conv2d(3, 8, 3, bias=False))
+    second = nn.Conv2d(8, 8, 1)
+    parametrize.register_parametrization(second, "weight", Halved())
+    return nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second)
 
-@sample
-def two_inputs_by_keyword() -> Sample:
-    def forward(m: Any, left: Tensor, right: Tensor) -> dict[str, Tensor]:
-        return {"sum": m.a(left) + m.b(right), "left": m.a(left)}
 
-    class Pair(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = conv(), conv()
+def frozen_norm() -> nn.Module:
+    norm = FrozenBatchNorm2d(8)
+    norm.weight.uniform_(0.5, 1.5), norm.bias.uniform_(-0.5, 0.5)
+    norm.running_mean.uniform_(-0.5, 0.5), norm.running_var.uniform_(0.5, 1.5)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), norm, nn.ReLU(), nn.Conv2d(8, 4, 1))
 
-        def forward(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
-            return forward(self, left, right)
 
-    return Sample(Pair(), [{"left": x, "right": 2 * x} for x in noise(*IMAGES)])
+class IntoBuffer(nn.Module):
+    """Writes its features into slices of a tensor of zeros."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(8, 4, 1)
 
-@sample
-def reused_then_overwritten() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = m.a(x)
-        y.relu_()
-        y.mul_(0.5).add_(1.0)
-        return m.b(y)
+    def forward(self, x: Tensor) -> Tensor:
+        canvas = x.new_zeros(x.shape[0], 8, *x.shape[2:])
+        canvas[:, :4] = self.conv(x)
+        canvas[:, 4:] = 1.0
+        return self.head(canvas)
 
-    return Sample(Functional(forward, a=conv(), b=conv(8)), noise(*IMAGES))
 
+class Shuffle(nn.Module):
+    """Splits channels, treats one half, and puts them together again."""
 
-@sample
-def dropout_and_identity() -> Sample:
-    return Sample(nn.Sequential(conv(), nn.Dropout2d(0.5), nn.Identity(), nn.ReLU(), conv(8)), noise(*IMAGES))
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv, self.bn = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
 
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.stem(x).chunk(2, dim=1)
+        first, second = left.split([1, 3], dim=1)
+        x = torch.cat([second, first, F.relu(self.bn(self.conv(right)))], dim=1)
+        return x.view(-1, 2, 4, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
 
-@sample
-def resized_and_added() -> Sample:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y = m.a(x)
-        small = F.avg_pool2d(y, 2)
-        return m.b(y + F.interpolate(small, size=y.shape[-2:], mode="bilinear", align_corners=False))
 
-    return Sample(Functional(forward, a=conv(), b=conv(8)), noise(*IMAGES))
+class Gate(nn.Module):
+    """Squeeze-and-excite."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.bn, self.squeeze = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1)
+        self.narrow, self.wide = nn.Conv2d(8, 2, 1), nn.Conv2d(2, 8, 1)
 
-@sample
-def leaky_and_prelu() -> Sample:
-    return Sample(nn.Sequential(conv(), nn.LeakyReLU(0.1), conv(8), nn.PReLU(8), conv(8)), noise(*IMAGES))
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.bn(self.stem(x)))
+        return x * torch.sigmoid(self.wide(F.relu(self.narrow(self.squeeze(x)))))
 
 
-@sample
-def a_function_with_its_own_gradient() -> Sample:
-    class Double(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x * 2
+class TwoInputs(nn.Module):
+    """An image and its depth map, of another size."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
-        return m.b(Double.apply(m.a(x)))  # type: ignore[no-any-return]
+    def __init__(self) -> None:
+        super().__init__()
+        self.color, self.depth = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(1, 8, 3, padding=1)
 
-    return Sample(Functional(forward, a=conv(), b=conv(8)), noise(*IMAGES))
+    def forward(self, image: Tensor, depth: Tensor) -> Tensor:
+        depth = F.interpolate(self.depth(depth), scale_factor=2.0, mode="bilinear")
+        return F.relu(self.color(image) - depth)
 
 
-@sample
-def compiled() -> Sample:
-    net = nn.Sequential(conv(), live(nn.BatchNorm2d(8)), nn.ReLU(), conv(8))
-    return Sample(torch.compile(net, backend="eager"), noise(*IMAGES))
+class SquaredGradient(torch.autograd.Function):
+    """A function with its own backward, as memory-saving activations have it."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
 
-@sample
-def data_parallel() -> Sample:
-    return Sample(nn.DataParallel(nn.Sequential(conv(), live(nn.BatchNorm2d(8)), nn.ReLU())), noise(*IMAGES))
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x.sigmoid() * (1 + x * (1 - x.sigmoid()))
+
+
+class OwnFunction(nn.Module):
+    """Calls an autograd.Function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(SquaredGradient.apply(self.bn(self.conv(x))))
+
+
+class PlainAttribute(nn.Module):
+    """A tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+        self.offset = torch.linspace(-1, 1, 8).reshape(8, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x) + self.offset)
+
+
+class HiddenModules(nn.Module):
+    """Convolutions in a plain list, where torch does not see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.hidden = [nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for module in self.hidden:
+            x = module(x)
+        return x
+
+
+class TwoReaders(nn.Module):
+    """A convolution whose result is read by a BatchNorm and by a sum, so that the two cannot become one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.bn(x) + x
+
+
+class Upsampling(nn.Module):
+    """A decoder's last step: transposed convolution, skip connection, nearest and bilinear resizing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up, self.bn = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2), nn.BatchNorm2d(6)
+        self.head = nn.Conv2d(9, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn(self.up(self.down(x))))
+        y = self.head(torch.cat([F.interpolate(y, scale_factor=2), F.interpolate(x, scale_factor=2)], 1))
+        return F.interpolate(y, scale_factor=0.5, mode="bilinear", align_corners=False)
+
+
+def compiled() -> nn.Module:
+    model: nn.Module = torch.compile(Small(), backend="eager")  # type: ignore[assignment]
+    return model
+
+
+def shared_twice() -> nn.Module:
+    """The very same convolution and BatchNorm, one after the other, twice."""
+    unit = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
+    return nn.Sequential(unit, unit)
+
+
+def timm_style() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct(8), nn.Conv2d(8, 4, 1))
+
+
+ZOO: dict[str, Specimen] = {
+    "plain network": Specimen(
+        Small, (":input", "conv1 + bn1 + relu1", "conv2 + bn2", ":add + relu2", "pool", "head")
+    ),
+    "ReLU6 over 6": Specimen(Relu6OverSix, (":input", "conv + bn", ":mul + act", "head")),
+    "out += identity": Specimen(InplaceSum, (":input", "conv1 + bn1 + relu1", "conv2 + bn2", ":add + relu2")),
+    "BatchNorm with activation inside": Specimen(timm_style, (":input", "0 + 1 + 1.act", "2")),
+    "Conv2d with its own forward": Specimen(
+        lambda: nn.Sequential(SameConv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU()), (":input", "0 + 1 + 2")
+    ),
+    "Hardtanh": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Hardtanh(-1, 1), nn.Conv2d(8, 4, 1)),
+        (":input", "0 + 1 + 2", "3"),
+    ),
+    "reflecting padding": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(8)),
+        (":input", "0 + 1"),
+    ),
+    "BatchNorm without affine": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, affine=False), nn.ReLU()), (":input", "0 + 1 + 2")
+    ),
+    "Conv1d and BatchNorm1d": Specimen(
+        lambda: nn.Sequential(nn.Conv1d(3, 8, 3), nn.BatchNorm1d(8), nn.ReLU()), (":input", "0 + 1 + 2"), ((4, 3, 32),)
+    ),
+    "Conv3d and BatchNorm3d": Specimen(
+        lambda: nn.Sequential(nn.Conv3d(3, 8, 3), nn.BatchNorm3d(8), nn.ReLU()),
+        (":input", "0 + 1 + 2"),
+        ((2, 3, 5, 6, 6),),
+    ),
+    "Linear and BatchNorm1d": Specimen(
+        lambda: nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU()), (":input", "0 + 1 + 2"), ((16, 12),)
+    ),
+    "one ReLU at two scales": Specimen(ReusedRelu, (":input", "conv1 + bn1 + relu", "conv2 + bn2", ":mul + relu#1")),
+    "keyword arguments": Specimen(
+        AttentionBlock,
+        (":input", "norm", "attention:multi_head_attention_forward", ":add"),
+        ((4, 9, 16),),
+        floating=("attention:multi_head_attention_forward",),
+    ),
+    "channels-last LayerNorm": Specimen(
+        ChannelsLastBlock, (":input", "conv", "norm", "wide", "act", "narrow", ":mul", ":add"), ((2, 8, 10, 10),)
+    ),
+    "grouped transposed convolution": Specimen(
+        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.BatchNorm2d(6), nn.ReLU()),
+        (":input", "0 + 1 + 2"),
+        ((4, 4, 6, 6),),
+    ),
+    "compiled model": Specimen(
+        compiled,
+        (
+            ":input",
+            *("_orig_mod.conv1 + _orig_mod.bn1 + _orig_mod.relu1", "_orig_mod.conv2 + _orig_mod.bn2"),
+            *("_orig_mod:add + _orig_mod.relu2", "_orig_mod.pool", "_orig_mod.head"),
+        ),
+    ),
+    "compiled part": Specimen(
+        CompiledPart, (":input", "stem", "part._orig_mod.0 + part._orig_mod.1 + part._orig_mod.2")
+    ),
+    "in train mode": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)),
+        (":input", "0 + 1 + 2"),
+        is_eval=False,
+    ),
+    "branch on the data": Specimen(Branching, (":input", "conv + :relu", "bright"), floating=(":sum",)),
+    "many outputs": Specimen(ManyOutputs, (":input", "stem + :relu", "left", "right", ":sigmoid", ":sigmoid#1")),
+    "head over a pyramid": Specimen(
+        PyramidHead,
+        (
+            *(":input", "stem", ":avg_pool2d", "head.0 + head.1", "head.2"),
+            *("head.0#1 + head.1#1", "head.2#1", "head.0#2 + head.1#2", "head.2#2"),
+        ),
+    ),
+    "weight standardization": Specimen(
+        lambda: nn.Sequential(StandardizedConv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), (":input", "0 + 1 + 2")
+    ),
+    "parametrized weights": Specimen(parametrized, (":input", "0 + 1 + 2", "3")),
+    "FrozenBatchNorm2d": Specimen(frozen_norm, (":input", "0 + 1:mul#2 + 1:add#1 + 2", "3")),
+    "dropout": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout2d(0.5, inplace=True), nn.Conv2d(8, 4, 1)),
+        (":input", "0", "2"),
+    ),
+    "writing into a buffer": Specimen(IntoBuffer, (":input", "conv", "head"), floating=(":new_zeros", ":setitem", ":setitem#1")),
+    "chunk, split and cat": Specimen(Shuffle, (":input", "stem", "conv + bn + :relu", ":cat")),
+    "gate": Specimen(
+        Gate, (":input", "stem + bn", ":silu", "squeeze", "narrow + :relu", "wide", ":sigmoid", ":mul")
+    ),
+    "two inputs": Specimen(
+        TwoInputs,
+        (":input", ":input#1", "depth", ":interpolate", "color", ":sub + :relu"),
+        (IMAGE, (4, 1, 6, 6)),
+    ),
+    "DataParallel": Specimen(
+        lambda: nn.DataParallel(Small()),
+        (
+            *(":input", "module.conv1 + module.bn1 + module.relu1", "module.conv2 + module.bn2"),
+            *("module:add + module.relu2", "module.pool", "module.head"),
+        ),
+    ),
+    "autograd.Function": Specimen(OwnFunction, (":input", "conv + bn", ":sigmoid", ":mul", "head")),
+    "tensor as a plain attribute": Specimen(PlainAttribute, (":input", "conv", "head"), floating=(":add",)),
+    "modules in a plain list": Specimen(HiddenModules, (":input", "stem", "<Conv2d>", "<Conv2d>#1")),
+    "two readers": Specimen(TwoReaders, (":input", "conv", "bn", ":add")),
+    "decoder": Specimen(Upsampling, (":input", "down", "up + bn + :relu", ":cat", "head", ":interpolate#2")),
+    "the same layer twice": Specimen(shared_twice, (":input", "0.0 + 0.1 + 0.2", "0.0#1 + 0.1#1 + 0.2#1")),
+    "PReLU and LeakyReLU": Specimen(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 4, 1), nn.LeakyReLU(0.1)),
+        (":input", "0 + 1", "2 + 3"),
+    ),
+}
+

@@ -17,7 +17,7 @@ from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.quantized_model import QuantizedModel, layout
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import batches, example, named_leaves
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
@@ -152,8 +152,9 @@ def _stream(
     channels_last = all(qm.channels_last for qm in quantized.values())
     reference = Lane(model, plan_quantization(traced, None), {}, channels_last=channels_last)
     lanes = [qm.lane for qm in quantized.values()]
-    images = 0
-    with borrow(model):
+
+    def steps() -> Steps[int]:
+        images = 0
         for progress, batch in Progress.over(batches(data, model), label):
             for part in batch.split(at_once):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
@@ -165,7 +166,9 @@ def _stream(
             yield progress
             if max_images is not None and images >= max_images:
                 break
-    return images
+        return images
+
+    return (yield from borrow_stepwise(model, steps()))
 
 
 def _images_at_once(traced: Trace) -> int:

@@ -12,7 +12,8 @@ from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
-from qdiag.tracing.operations import Kind, kind_of
+from qdiag.tracing.operations import RANDOM, Kind, kind_of
+from qdiag.tracing.random_state import RandomState
 from qdiag.tracing.site import Site
 
 Meet = Callable[[Layer, Tensor, list[Tensor], list[Tensor]], None]
@@ -64,9 +65,11 @@ class Lockstep(Interceptor):
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = tensors_in((args, kwargs))
-        if not any(tensor in self.twins for tensor in given):
-            return self.reference.run(site, function, args, kwargs)
         layer = self.reference.layers.get(site)
+        if layer is None and not any(tensor in self.twins for tensor in given):
+            return self.reference.run(site, function, args, kwargs)
+        if site.op in RANDOM:
+            function = _drawing_the_same(function)
         overwritten = _overwritten(site, function, args, kwargs)
         same = [self._same(number, layer, given) for number in range(len(self.lanes))]
         if overwritten is not None:
@@ -139,6 +142,18 @@ class Lockstep(Interceptor):
             result = lane.run(site, function, *_exchanged((args, kwargs), own))
             results.append(tensors_in(result)[0])
         return results
+
+
+def _drawing_the_same(function: Function) -> Function:
+    """The function, which draws the same numbers at every call: what a lane draws must not tell it from another."""
+    state = RandomState.now()
+
+    @functools.wraps(function)
+    def again(*args: Any, **kwargs: Any) -> Any:
+        state.restore()
+        return function(*args, **kwargs)
+
+    return again
 
 
 def _exchanged(given: tuple[Any, Any], new: Callable[[Tensor], Tensor]) -> tuple[Any, Any]:

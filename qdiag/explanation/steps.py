@@ -28,9 +28,11 @@ def next_steps(
     if verdict.kind == "healthy":
         return (*steps, Step("Keep this calibration", "Nothing is lost that calibration or training could win back."))
     repairs = sorted((t for t in trials if t.kind == "repair"), key=lambda t: -t.output.sqnr_db)
-    if repairs:
-        steps.append(_repair(repairs, comparison))
-    if not repairs or all(loss(trial.output) is Loss.LARGE for trial in repairs):
+    if not repairs:
+        text = "The usual repairs were not tried yet: diagnose() runs them, and says what each of them brings."
+        return (*steps, Step("Try the repairs", text, "diagnose(model, loader, optimizer)"))
+    steps.append(_repair(repairs, comparison))
+    if all(loss(trial.output) is Loss.LARGE for trial in repairs):
         steps.append(
             Step(
                 "Train with quantization (QAT)",

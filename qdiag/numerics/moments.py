@@ -30,9 +30,14 @@ class ReferenceSums:
     """The sums that depend on the reference alone: taken once, shared by every lane."""
 
     def __init__(self, ref: Tensor):
-        self.flat = flat(ref)
+        self.order = sorted(range(ref.ndim), key=lambda d: ref.stride(d), reverse=True)
+        self.flat = self.flatten(ref)
         self.low, self.high = (t.double() for t in torch.aminmax(self.flat))
         self.sums = torch.stack([torch.dot(self.flat, self.flat), self.flat.sum()]).double()
+
+    def flatten(self, x: Tensor) -> Tensor:
+        """All values in one row in the order of the reference's memory: no copy where x is dense and laid out alike."""
+        return x.permute(self.order).reshape(-1)
 
 
 class MomentSums:
@@ -46,7 +51,7 @@ class MomentSums:
 
     def update(self, ref: ReferenceSums, test: Tensor, ends: tuple[float, float] | None) -> None:
         """Fold one batch in. ends: the least and greatest value of the test's format; None counts no clipping."""
-        error = flat(test) - ref.flat
+        error = ref.flatten(test) - ref.flat
         least, most = torch.aminmax(error)
         own = torch.stack([torch.dot(error, error), torch.dot(ref.flat, error), error.sum()]).double()
         sums = torch.cat([ref.sums, own])
@@ -63,9 +68,3 @@ class MomentSums:
         ref2, ref, err2, cross, err = self.sums.tolist()
         peak, low, high = self.peaks.tolist()
         return Moments(self.count, ref2, err2, cross, ref, err, peak, -low, high, int(self.clipped))
-
-
-def flat(x: Tensor) -> Tensor:
-    """All values in one row in the order of memory, without a copy where the tensor is dense."""
-    order = sorted(range(x.ndim), key=lambda d: x.stride(d), reverse=True)
-    return x.permute(order).reshape(-1)

@@ -29,7 +29,8 @@ class QuantPlan:
     """Every stored tensor's number format, and what stays in float and why.
 
     layers: in the order of the forward, the network's inputs first.
-    floating: operations that are computed in float, each with the reason. traced: every operation that the trace saw.
+    floating: operations that are computed in float, or a part of them, each with the reason.
+    traced: every operation that the trace saw.
     """
 
     layers: tuple[Layer, ...]
@@ -181,15 +182,31 @@ class _Builder:
         self.layers.append(layer)
         for value in chain[-1].outputs:
             self.stored[value.number] = layer.site
+        if call.inputs[0].kind == "unseen":
+            self.floating[call.site] = f"its input {_UNSEEN}"
+        elif call.op in _MULTIPLIES and any(map(self._is_weight, call.inputs)):
+            self.floating[call.site] = "its weights stay in float: they are neither a convolution's nor a linear layer's"
+
+    def _is_weight(self, value: Value) -> bool:
+        return self.status[value.number] is Status.STATIC and value.is_floating and math.prod(value.shape) > 1
 
     def _reason(self, call: Call) -> str:
         if call.kind is Kind.OTHER:
             return f"{call.op} is not a layer of the target"
         if any(value.kind == "unseen" for value in call.inputs):
-            return (
-                "takes a tensor that is neither parameter nor buffer; register it as a buffer if it is part of the net"
-            )
+            return f"takes a tensor that {_UNSEEN}"
         return "computed from values that do not come out of the network's layers (pre- or post-processing)"
+
+
+_UNSEEN = (
+    "cannot be followed: register it as a buffer, or compute it with torch's operations, not NumPy, a script or a kernel"
+)
+
+# Operations that multiply by weights, where these are not computed in the forward as the other factor is.
+_MULTIPLIES = (
+    *("matmul", "bmm", "mm", "einsum", "baddbmm", "addmm"),
+    *("multi_head_attention_forward", "deform_conv2d"),
+)
 
 
 def moves_values(call: Call) -> bool:

@@ -16,7 +16,8 @@ def check_model(model: nn.Module) -> None:
                 f"{name or 'the model'} is a ScriptModule, inside which operations cannot be seen. "
                 "Pass the nn.Module it was made from."
             )
-    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+    buffers = dict(model.named_buffers())
+    for name, tensor in itertools.chain(model.named_parameters(), buffers.items()):
         if not tensor.is_floating_point() or tensor.is_meta:
             continue
         if tensor.dtype in (torch.float16, torch.bfloat16):
@@ -24,6 +25,8 @@ def check_model(model: nn.Module) -> None:
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}, itself coarser than 16-bit fixed point. "
                 "Compare the float32 model: model.float()."
             )
+        if name in buffers and not name.endswith(("running_mean", "running_var")):
+            continue  # a mask may hold infinity, and a buffer may be there and not be used
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise ModelError(

@@ -58,7 +58,7 @@ class Lane:
         self.weight_facts: dict[Site, WeightFacts] = {}
         self.unplanned: set[Site] = set()
         self.way = Way(plan.layers)
-        self._prepared: dict[Site, tuple[tuple[int, ...], Tensor, Tensor | None]] = {}
+        self._prepared: dict[Site, tuple[tuple[tuple[int, ...], ...], Tensor, Tensor | None]] = {}
 
     def leaves_alone(self, site: Site) -> bool:
         """True where this lane computes the layer at a site as in float."""
@@ -80,13 +80,13 @@ class Lane:
 
     def run(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of one operation in this lane's numbers. Raises ModelError where the forward leaves the plan."""
-        if self.way.open or site in self.way.inner:
-            self.way.enter(site, tensors_in((args, kwargs)))
         layer = self.layers.get(site)
         if layer is None:
             if site not in self.plan.traced and kind_of(site.op) not in (Kind.OTHER, Kind.SAME_RANGE):
                 self.unplanned.add(site)
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            self._keep_to_way(site, (args, kwargs), result)
+            return result
         is_last = site == layer.sites[-1]
         if layer.is_weighted and site == layer.site:
             result = self._weighted(layer, site, function, args, kwargs)
@@ -94,10 +94,16 @@ class Lane:
             result = args[0] if args else kwargs["input"]
         else:
             result = function(*args, **kwargs)
+        self._keep_to_way(site, (args, kwargs), result)
         if is_last:
             return self._stored(layer, result)
         self.way.leave(site, result)
         return result
+
+    def _keep_to_way(self, site: Site, given: Any, result: Any) -> None:
+        """Hold every operation to the plan, save for questions about a tensor, which the trace did not record."""
+        if (self.way.open or site in self.way.inner) and tensors_in(result):
+            self.way.enter(site, tensors_in(given))
 
     def _bounds_merge(self, layer: Layer) -> bool:
         """True where clamping to the format's ends does the work of the ReLU-like operation at the layer's end."""
@@ -124,7 +130,7 @@ class Lane:
     def _prepare(self, layer: Layer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weight and bias as this lane multiplies with them; kept as long as the model's own do not change."""
         norm = self._norm_tensors(layer.norm) if layer.norm is not None else []
-        stamp = tuple(x for t in (weight, bias, *norm) if t is not None for x in (t.data_ptr(), version(t)))
+        stamp = tuple(stamp_of(tensor) for tensor in (weight, bias, *norm) if tensor is not None)
         known = self._prepared.get(layer.site)
         if known is not None and known[0] == stamp:
             return known[1], known[2]
@@ -171,9 +177,11 @@ def _tensor(model: nn.Module, name: str) -> Tensor | None:
     return tensor.detach()
 
 
-def version(tensor: Tensor) -> int:
-    """How often the tensor was written to; 0 for inference tensors, which do not count."""
-    return 0 if tensor.is_inference() else tensor._version
+def stamp_of(tensor: Tensor) -> tuple[int, ...]:
+    """Another one as soon as the tensor holds other values, also where they were written past autograd (`.data`)."""
+    version = 0 if tensor.is_inference() else tensor._version  # inference tensors do not count
+    contents = int(torch.hash_tensor(tensor.detach()).item()) if tensor.numel() else 0
+    return tensor.data_ptr(), version, contents
 
 
 class LaneRunner(Interceptor):

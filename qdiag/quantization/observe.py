@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from qdiag.errors import ModelError, QdiagError, QdiagWarning
@@ -13,7 +14,7 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import layout, unplanned_warning
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
 
@@ -52,18 +53,24 @@ def observe(
 ) -> Steps[Mapping[Site, Range]]:
     """Ranges by site, from the first `max_images` images or from all of them."""
     lane = ObservingLane(model, plan, new, channels_last=channels_last)
-    with borrow(model):
-        runner = LaneRunner(lane)
-        images = 0
-        for progress, batch in Progress.over(batches(data, model), "calibrating"):
-            runner.forward(layout(batch.inputs, channels_last))
-            yield progress
-            images += batch.inputs.batch_size
-            if max_images is not None and images >= max_images:
-                break
+    yield from borrow_stepwise(model, _show(lane, data, max_images))
     if lane.unplanned:
         warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
     return lane.ranges()
+
+
+def _show(lane: ObservingLane, data: Any, max_images: int | None) -> Steps[None]:
+    """Run the lane over the data. Raises ModelError after the first batch where that gives NaN or infinity."""
+    runner = LaneRunner(lane)
+    images = 0
+    for progress, batch in Progress.over(batches(data, lane.model), "calibrating"):
+        runner.forward(layout(batch.inputs, lane.channels_last))
+        if images == 0:
+            lane.ranges()
+        yield progress
+        images += batch.inputs.batch_size
+        if max_images is not None and images >= max_images:
+            break
 
 
 def prefers_channels_last(model: nn.Module, data: Any) -> bool:
@@ -73,7 +80,7 @@ def prefers_channels_last(model: nn.Module, data: Any) -> bool:
     """
     with borrow(model):
         try:
-            forward(model, layout(example(data, model), True))
+            forward(model, layout(example(data, model).map(torch.clone), True))  # the forward may write to them
         except QdiagError:
             return False
     return True

@@ -1,59 +1,96 @@
 """The user's model is a guest: what `borrow` lends out comes back as it was, also when an exception passes."""
 
-import random
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import nn
 
 from qdiag.errors import ModelError
+from qdiag.progress import Steps
+from qdiag.tracing.random_state import RandomState, kept_random_state
+
+T = TypeVar("T")
+
+# Modes, random states and the stance on compilation are not a thread's own: one thread at a time.
+_ONE_THREAD = threading.RLock()
+
+# Where torch keeps a module's tensors and children, in dicts of their own.
+_MEMBERS = ("_parameters", "_buffers", "_modules")
 
 
 @contextmanager
 def borrow(model: nn.Module) -> Iterator[None]:
-    """Run the model in eval mode without gradients, then restore modes, buffers and random states.
+    """Run the model in eval mode without gradients; then its modes, buffers and attributes are as before.
 
-    Compiled parts run eagerly meanwhile, since the operations inside a compiled graph have no addresses.
-    Raises ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of each.
+    So are the random states. Compiled parts run eagerly meanwhile, since the operations inside a compiled graph have
+    no addresses. Raises ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of
+    each.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    versions = [(name, parameter, parameter._version) for name, parameter in model.named_parameters()]
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(warnings.catch_warnings())
-        # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
-        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
-        try:
-            model.eval()
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for module, name, buffer, before in buffers:
-                module._buffers[name] = buffer
-                if not _same(buffer, before):
-                    buffer.copy_(before)
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
+    with _ONE_THREAD:
+        attributes = [(module, dict(vars(module)), _members(module)) for module in model.modules()]
+        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+        versions = [(name, parameter, parameter._version) for name, parameter in model.named_parameters()]
+        with ExitStack() as stack:
+            stack.enter_context(kept_random_state())
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(warnings.catch_warnings())
+            # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
+            warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
+            try:
+                model.eval()
+                yield
+            finally:
+                for module, before, members in attributes:
+                    _put_back(vars(module), before)
+                    for name, member in members.items():
+                        _put_back(before[name], member)
+                for buffer, value in buffers:
+                    if not _same(buffer, value):
+                        buffer.copy_(value)
     changed = [name for name, parameter, version in versions if parameter._version != version]
     if changed:
         raise ModelError(
             f"the model's forward writes to its own parameter {changed[0]!r}, in eval mode and without gradients. "
             "qdiag runs the forward several times and cannot undo that: make it a buffer, or write to a copy."
         )
+
+
+def borrow_stepwise(model: nn.Module, steps: Steps[T]) -> Steps[T]:
+    """The steps of long work on a model, which is borrowed while each of them runs and back between two of them.
+
+    So whoever runs the work may look at the model, train it or leave the work unfinished meanwhile. What the work draws
+    at random goes on from step to step.
+    """
+    drawn: RandomState | None = None
+    with closing(steps):
+        while True:
+            with borrow(model):
+                if drawn is not None:
+                    drawn.restore()
+                try:
+                    progress = next(steps)
+                except StopIteration as end:
+                    value: T = end.value
+                    return value
+                drawn = RandomState.now()
+            yield progress
+
+
+def _members(module: nn.Module) -> dict[str, dict[str, Any]]:
+    return {name: dict(found) for name in _MEMBERS if isinstance(found := vars(module).get(name), dict)}
+
+
+def _put_back(current: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in [name for name in current if name not in before]:
+        del current[name]
+    for name, value in before.items():
+        if current.get(name) is not value:
+            current[name] = value
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from qdiag.errors import InputError, ModelError, QdiagError
+from qdiag.tracing.random_state import kept_random_state
 
 if TYPE_CHECKING:
     from qdiag.tracing.intercept import Interceptor
@@ -140,7 +141,8 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
 
 def first_batch(data: Any, model: nn.Module) -> Batch:
     """The first batch. Raises InputError where there is none."""
-    return next(iter(batches(data, model)))
+    with kept_random_state():  # a loader that shuffles draws a seed as soon as it is asked
+        return next(iter(batches(data, model)))
 
 
 def example(data: Any, model: nn.Module) -> Inputs:

@@ -75,6 +75,14 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# Operations that draw at random, at least in training.
+RANDOM = {
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"),
+    *("rand_like", "randn_like", "randint_like", "bernoulli", "multinomial", "poisson", "normal", "uniform", "random"),
+    *("exponential", "rrelu", "gumbel_softmax", "scaled_dot_product_attention", "multi_head_attention_forward"),
+}
+
+
 def kind_of(op: str) -> Kind:
     """The kind of an operation by its canonical name; OTHER for one that the table does not hold."""
     return _KIND_OF.get(op, Kind.OTHER)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -22,12 +23,11 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
 
     Raises ModelError where the model raises, with the last address reached; InputError for inputs it cannot take.
 
-    >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
     >>> trace(net, torch.zeros(1, 3, 8, 8)).sites()
     (0, 1)
     """
-    inputs = Inputs.of(example_inputs, model).to_device_of(model)
+    inputs = Inputs.of(example_inputs, model).to_device_of(model).map(torch.clone)  # the forward may write to them
     recorder = _Recorder(model)
     recorder.know_inputs(inputs)
     with borrow(model), recorder:

@@ -1,0 +1,143 @@
+"""The workbench's two figures: all layers, and one of them."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.inspect import SiteDetail
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.report.chart_scale import GRID, INK, shorten
+
+BARS = 20
+NAME = 30
+WIDTH = 590
+CLEAR = "rgba(0, 0, 0, 0)"
+COLOURS = {"float": "#858585", "16-bit": "#0072B2", "8-bit": "#D55E00"}
+WEIGHTS, OUTPUT, INHERITED = "#D55E00", "#0072B2", "#BBBBBB"
+
+
+def empty(height: int) -> go.FigureWidget:
+    """A figure with nothing on it yet."""
+    widget = go.FigureWidget(layout=_look(height))
+    widget._config = widget._config | {"displaylogo": False, "displayModeBar": False}
+    return widget
+
+
+def overview(figure: go.FigureWidget, diagnosis: Diagnosis) -> list[str]:
+    """Draw the worst layers as bars and all layers as a strip. Returns the bars' layers, from the top."""
+    comparison = diagnosis.comparison
+    lane = comparison.lanes[-1]
+    worst = worst_layers(diagnosis)
+    errors = [comparison.layer(name).lanes[lane] for name in worst]
+    made = make_subplots(rows=2, cols=1, row_heights=[0.84, 0.16], vertical_spacing=0.13)
+    for name, colour, share in (
+        ("by weights", WEIGHTS, lambda e: e.weight_share),
+        ("by output", OUTPUT, lambda e: 1 - e.weight_share),
+    ):
+        lengths = [100 * math.sqrt(e.added_noise) * share(e) for e in errors]
+        made.add_bar(
+            y=[shorten(n, NAME) for n in worst],
+            x=lengths,
+            name=name,
+            orientation="h",
+            marker={"color": colour},
+            customdata=worst,
+            hovertemplate="%{customdata}<br>" + name + " %{x:.2f} %<extra></extra>",
+            row=1,
+            col=1,
+        )
+    names = [str(layer.site) for layer in comparison.layers]
+    rows = list(comparison.lanes)
+    made.add_heatmap(
+        z=[[_sqnr(comparison, name, lane) for name in names] for lane in rows],
+        y=rows,
+        x=list(range(len(names))),
+        customdata=[names] * len(rows),
+        colorscale="Cividis",
+        showscale=True,
+        colorbar={"title": {"text": "dB"}, "thickness": 8, "len": 0.22, "y": 0.07},
+        hovertemplate="%{customdata}<br>%{y}: %{z:.1f} dB<extra></extra>",
+        row=2,
+        col=1,
+    )
+    made.update_yaxes(autorange="reversed", automargin=True, row=1, col=1)
+    made.update_xaxes(title_text="error this layer adds, % of its signal", gridcolor=GRID, row=1, col=1)
+    made.update_xaxes(title_text="all layers, first to last (click)", showticklabels=False, row=2, col=1)
+    made.update_layout(**_look(600), barmode="stack", legend={"orientation": "h", "y": 1.06})
+    _replace(figure, made)
+    return worst
+
+
+def worst_layers(diagnosis: Diagnosis) -> list[str]:
+    """The culprits, then the layers that add most noise."""
+    lane = diagnosis.comparison.lanes[-1]
+    loud = sorted(diagnosis.comparison.layers, key=lambda layer: -layer.lanes[lane].added_noise)
+    names = [str(culprit.layer.site) for culprit in diagnosis.culprits] + [str(layer.site) for layer in loud]
+    return list(dict.fromkeys(names))[:BARS]
+
+
+def drill_down(figure: go.FigureWidget, detail: SiteDetail) -> None:
+    """Draw one layer: histograms of float and fixed point with the format's ends, and its channels."""
+    made = make_subplots(rows=2, cols=1, row_heights=[0.55, 0.45], vertical_spacing=0.2)
+    centres = [(a + b) / 2 for a, b in zip(detail.edges, detail.edges[1:], strict=False)]
+    for name, counts in detail.counts.items():
+        made.add_scatter(
+            x=centres,
+            y=[count or None for count in counts],
+            name=name,
+            line={"shape": "hvh", "color": COLOURS.get(name, "#009E73"), "width": 1.5},
+            fill="tozeroy" if name == "float" else None,
+            hovertemplate=name + ": %{y} values near %{x:.3g}<extra></extra>",
+            row=1,
+            col=1,
+        )
+    lowest, highest = detail.edges[0], detail.edges[-1]
+    for name, ends in list(detail.ends.items())[-1:]:
+        for end in ends:
+            if lowest <= end <= highest * 1.3:
+                made.add_vline(x=end, line={"dash": "dash", "color": COLOURS.get(name, INK), "width": 1}, row=1, col=1)
+    series = channel_series(detail)
+    for name, values, colour in series:
+        made.add_scatter(y=sorted(values, reverse=True), name=name, mode="lines", line={"color": colour}, row=2, col=1)
+    made.update_yaxes(type="log", gridcolor=GRID, automargin=True, exponentformat="power", dtick=1)
+    made.update_yaxes(title_text="values", row=1, col=1)
+    made.update_yaxes(title_text="magnitude", row=2, col=1)
+    made.update_xaxes(gridcolor=GRID, row=1, col=1, title_text=f"value of the stored tensor, {detail.images} images")
+    made.update_xaxes(gridcolor=GRID, row=2, col=1, title_text="channels, the largest first")
+    made.update_layout(**_look(520), legend={"orientation": "h", "y": 1.08})
+    _replace(figure, made)
+
+
+def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
+    """Magnitudes by channel of the output and of the weight, where there are any."""
+    outputs = [max(abs(low), abs(high)) for low, high in zip(detail.channel_low, detail.channel_high, strict=True)]
+    series = [("output by channel", outputs, OUTPUT), ("weight by channel", detail.weight_magnitudes, WEIGHTS)]
+    return [(name, values, colour) for name, values, colour in series if len(values)]
+
+
+def _look(height: int) -> dict[str, object]:
+    return {
+        "template": go.layout.Template(),
+        "height": height,
+        "width": WIDTH,  # a FigureWidget takes 700 pixels whatever its cell has, unless it is told
+        "font": {"color": INK, "size": 12},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "margin": {"l": 8, "r": 8, "t": 28, "b": 44},
+    }
+
+
+def _replace(figure: go.FigureWidget, made: go.Figure) -> None:
+    """Put another figure's content on the widget in one message."""
+    with figure.batch_update():
+        figure.data = []
+        figure.layout = made.layout
+        figure.add_traces(made.data)
+
+
+def _sqnr(comparison: Comparison, name: str, lane: str) -> float | None:
+    value = comparison.layer(name).lanes[lane].accumulated["sqnr_db"]
+    return None if value is None else min(value, 100.0)

@@ -1,0 +1,61 @@
+"""Long work in one thread beside the notebook's."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qdiag.progress import Progress, Steps
+
+
+class Job:
+    """Runs one piece of work at a time, and stops it between two steps.
+
+    on_progress, on_done, on_stopped, on_error: called from the worker's thread, which interrupting the kernel does not
+    reach.
+    """
+
+    def __init__(
+        self,
+        on_progress: Callable[[Progress], None],
+        on_done: Callable[[Any], None],
+        on_stopped: Callable[[], None],
+        on_error: Callable[[Exception], None],
+    ):
+        self.on_progress, self.on_done, self.on_stopped, self.on_error = on_progress, on_done, on_stopped, on_error
+        self._cancel = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, steps: Steps[Any]) -> bool:
+        """Begin; False where something is under way already."""
+        with self._lock:
+            if self.is_running:
+                return False
+            self._cancel.clear()
+            self._thread = threading.Thread(target=self._work, args=(steps,), name="qdiag-job", daemon=True)
+            self._thread.start()
+            return True
+
+    def stop(self) -> None:
+        """Ask the work to end after the step it is in."""
+        self._cancel.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Until the work has ended."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _work(self, steps: Steps[Any]) -> None:
+        try:
+            while not self._cancel.is_set():
+                self.on_progress(next(steps))
+            steps.close()
+            self.on_stopped()
+        except StopIteration as end:
+            self.on_done(end.value)
+        except Exception as error:  # noqa: BLE001 - whatever the user's model raises is shown on the page
+            self.on_error(error)

@@ -1,0 +1,166 @@
+"""What a model is called with: one batch in any form, or a data set in any form."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from qdiag.errors import InputError
+from qdiag.tracing.inputs import Batch, Inputs, batches, example, first_batch
+
+MODEL = nn.Conv2d(3, 4, 1)
+IMAGES = torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 3, 4, 4).contiguous()
+LABELS = torch.arange(20)
+
+
+class TwoArguments(nn.Module):
+    """Needs an image and a depth map."""
+
+    def forward(self, image: Tensor, depth: Tensor, scale: float = 1.0) -> Tensor:
+        return image + depth * scale
+
+
+def sizes(data: Any, model: nn.Module = MODEL) -> list[int]:
+    return [batch.inputs.batch_size for batch in batches(data, model)]
+
+
+def only(batch: Batch) -> Tensor:
+    """The one tensor of a batch."""
+    ((_, tensor),) = batch.inputs.tensors()
+    return tensor
+
+
+class Counted(Dataset[tuple[Tensor, int]]):
+    """Images with labels, by index."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if index >= 20:
+            raise IndexError
+        return IMAGES[index], index
+
+
+class Streamed(IterableDataset[tuple[Tensor, int]]):
+    """The same, one after the other, of unknown number."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        yield from zip(IMAGES, range(20), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (IMAGES, [16, 4]),
+        (list(IMAGES.split(8)), [8, 8, 4]),
+        (tuple(IMAGES.split(10)), [10, 10]),
+        ([(IMAGES, LABELS)], [20]),
+        ([[IMAGES, LABELS]], [20]),
+        ([(IMAGES,)], [20]),
+        ([{"input": IMAGES}], [20]),
+        ({"input": IMAGES}, [20]),
+        (Inputs(IMAGES), [20]),
+        (TensorDataset(IMAGES, LABELS), [16, 4]),
+        (TensorDataset(IMAGES), [16, 4]),
+        (Counted(), [16, 4]),
+        (Streamed(), [16, 4]),
+        (DataLoader(Counted(), batch_size=5), [5, 5, 5, 5]),
+        (DataLoader(Streamed(), batch_size=8), [8, 8, 4]),
+    ],
+    ids=[
+        *("tensor", "list", "tuple", "pairs", "lists of two", "single tuples", "dicts", "dict", "Inputs", "TensorDataset"),
+        *("TensorDataset without labels", "Dataset", "IterableDataset", "DataLoader", "DataLoader of a stream"),
+    ],
+)
+def test_every_form_of_data_gives_all_its_images_twice(data: Any, expected: list[int]) -> None:
+    found = batches(data, MODEL)
+    for _ in range(2):
+        given = [batch.inputs for batch in found]
+        assert [inputs.batch_size for inputs in given] == expected
+        torch.testing.assert_close(torch.cat([inputs.tensors()[0][1] for inputs in given]), IMAGES)
+
+
+@pytest.mark.parametrize("data", [[(IMAGES, LABELS)], TensorDataset(IMAGES, LABELS), Counted(), Streamed()])
+def test_the_second_of_a_pair_are_targets(data: Any) -> None:
+    targets = torch.cat([batch.targets for batch in batches(data, MODEL)])
+    assert targets.tolist() == list(range(20))
+
+
+def test_a_model_of_two_arguments_takes_both_of_a_pair_and_the_third_is_targets() -> None:
+    pair = first_batch([(IMAGES, IMAGES)], TwoArguments())
+    assert ([name for name, _ in pair.inputs.tensors()], pair.targets) == (["input", "input1"], None)
+    triple = first_batch([(IMAGES, IMAGES, LABELS)], TwoArguments())
+    assert len(triple.inputs.args) == 2
+    assert triple.targets is LABELS
+
+
+def test_a_list_of_images_of_different_sizes_is_one_argument() -> None:
+    images = [torch.zeros(3, 8, 8), torch.zeros(3, 6, 10)]
+    batch = first_batch([images], MODEL)
+    assert batch.inputs.args == (images,)
+    assert batch.inputs.batch_size == 2
+    assert batch.split(1) == [batch]  # it is not plain how to take it apart
+
+
+def test_images_with_a_list_of_targets_are_a_pair() -> None:
+    images, targets = [torch.zeros(3, 8, 8)] * 3, [{"boxes": torch.zeros(1, 4)}] * 3
+    batch = first_batch([(images, targets)], MODEL)
+    assert batch.inputs.args == (images,)
+    assert batch.targets is targets
+
+
+def test_a_batch_is_split_with_its_targets() -> None:
+    parts = Batch(Inputs(IMAGES), LABELS).split(8)
+    assert [len(only(part)) for part in parts] == [8, 8, 4]
+    assert torch.cat([part.targets for part in parts]).tolist() == list(range(20))
+
+
+def test_a_batch_with_a_tensor_for_all_images_is_not_split() -> None:
+    batch = Batch(Inputs(IMAGES, torch.zeros(1, 3, 4, 4)))
+    assert batch.split(8) == [batch]
+
+
+def test_two_images_are_an_example() -> None:
+    assert example(IMAGES, MODEL).batch_size == 2
+    assert example(DataLoader(Counted(), batch_size=1), MODEL).batch_size == 1
+
+
+def test_a_named_tuple_is_one_argument() -> None:
+    class Sample(NamedTuple):
+        image: Tensor
+        mask: Tensor
+
+    sample = Sample(IMAGES, LABELS)
+    assert Inputs.of(sample, MODEL).args == (sample,)
+    assert [name for name, _ in Inputs.of(sample, MODEL).tensors()] == ["input.image", "input.mask"]
+
+
+def test_inputs_go_to_the_type_and_place_where_they_are() -> None:
+    inputs = Inputs(IMAGES, labels=LABELS, flag=True)
+    assert inputs.describe() == "input: float32[20, 3, 4, 4], labels: int64[20]"
+    doubled = inputs.map(lambda tensor: tensor * 2)
+    assert torch.equal(doubled.args[0], IMAGES * 2)
+    assert torch.equal(doubled.kwargs["labels"], LABELS * 2)
+    assert doubled.kwargs["flag"] is True
+
+
+@pytest.mark.parametrize("data", [[], torch.zeros(0, 3, 4, 4), DataLoader([]), TensorDataset(torch.zeros(0, 3, 4, 4))])
+def test_no_data_is_an_error(data: Any) -> None:
+    with pytest.raises(InputError, match="empty|no image"):
+        first_batch(data, MODEL)
+
+
+@pytest.mark.parametrize("data", [iter([IMAGES]), (x for x in [IMAGES]), map(torch.neg, [IMAGES]), iter(DataLoader(Counted()))])
+def test_what_can_be_read_once_is_refused(data: Any) -> None:
+    with pytest.raises(InputError, match="can be read only once.*Pass the DataLoader itself"):
+        batches(data, MODEL)
+
+
+@pytest.mark.parametrize("data", [3, None, MODEL, object()], ids=["int", "None", "module", "object"])
+def test_what_is_no_data_is_refused(data: Any) -> None:
+    with pytest.raises(InputError, match=r"the data is a \w+\. Pass a DataLoader, a list of batches, or a tensor"):
+        batches(data, MODEL)
