@@ -1,0 +1,64 @@
+"""The guided notebook in a real JupyterLab: run all, click a layer, see its histogram."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.lab import Lab, jupyterlab
+
+pytestmark = pytest.mark.browser
+REPOSITORY = Path(__file__).parents[2]
+NOTEBOOK = "01_find_the_layer.ipynb"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("jupyter")
+    shutil.copy(REPOSITORY / "notebooks" / NOTEBOOK, home)
+    with jupyterlab(home) as running:
+        yield running
+
+
+def click(page: Any, box: dict[str, float], x: float = 0.5, y: float = 0.5) -> None:
+    """A click that plotly takes: hovering first, since its drag layer lies over the marks."""
+    page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
+    page.mouse.down()
+    page.mouse.up()
+
+
+def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.set_viewport_size({"width": 1400, "height": 1500})
+    outside = lab.open(page, NOTEBOOK)
+    assert lab.run_all(page) == []
+    page.locator(".qd-status", has_text="Done").wait_for()
+    about = page.locator(".qd-about")
+    page.locator(".qd-about", has_text="block3.depthwise").wait_for()  # the worst is shown first
+    lab.show(page, ".qd-workbench")
+    assert page.locator(".qd-workbench .js-plotly-plot").count() == 2
+
+    bars = page.locator(".qd-workbench .js-plotly-plot").first.locator(".barlayer .trace").first.locator(".point")
+    bars.first.wait_for()
+    before = about.inner_text()
+    click(page, bars.nth(1).bounding_box())
+    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
+    lines = page.locator(".qd-workbench .js-plotly-plot").nth(1).locator(".scatterlayer .trace")
+    lines.first.wait_for()
+    assert lines.count() >= 3  # float, 16 bit and 8 bit
+
+    page.locator(".qd-next").click()
+    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=about.inner_text())
+    strip = page.locator(".qd-workbench .js-plotly-plot").first.locator(".heatmaplayer image, .heatmaplayer .hm").first
+    click(page, strip.bounding_box(), x=0.02, y=0.2)
+    page.locator(".qd-about", has_text=":input").wait_for()
+
+    results = REPOSITORY / "test-results"
+    results.mkdir(exist_ok=True)
+    page.screenshot(path=results / "notebook.png")
+    assert outside == []
+    assert problems == []

@@ -1,0 +1,111 @@
+"""The page's logic, without a kernel or a browser."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qdiag.demo.load import load_demo
+from qdiag.errors import OptionError
+from qdiag.workbench.lab import copy_notebooks
+from qdiag.workbench.session import Session
+from qdiag.workbench.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def bench() -> Workbench:
+    demo = load_demo("wild")
+    bench = Workbench(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader)
+    bench.run_button.click()
+    bench.job.wait(120)
+    return bench
+
+
+def click(trace: Any, index: Any) -> None:
+    """What plotly tells a FigureWidget of a click; the one place that knows its private name."""
+    for callback in trace._click_callbacks:
+        callback(trace, _Points([index]), None)
+
+
+class _Points:
+    def __init__(self, point_inds: list[Any]):
+        self.point_inds = point_inds
+
+
+def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
+    assert bench.status.value == "Done: 500 images."
+    assert bench.choice.value == "block3.depthwise"
+    assert "It is quantization" in bench.verdict.value
+    assert "channel 18" in bench.about.value
+
+
+def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
+    bars = bench.layers.data[0]
+    click(bars, 2)
+    assert bench.choice.value == bars.customdata[2]
+    names = [trace.name for trace in bench.layer.data]
+    assert names[:3] == ["float", "16-bit", "8-bit"]
+
+
+def test_a_click_on_the_strip_shows_that_layer(bench: Workbench) -> None:
+    click(bench.layers.data[-1], [1, 0])
+    assert bench.choice.value == ":input"
+
+
+def test_previous_and_next_go_round(bench: Workbench) -> None:
+    bench.select(bench.names[0])
+    bench.step(-1)
+    assert bench.choice.value == bench.names[-1]
+    bench.step(1)
+    assert bench.choice.value == bench.names[0]
+
+
+def test_an_error_of_the_users_model_is_shown_on_the_page() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("no <weights> today")
+
+    bench = Workbench(Broken(), [torch.zeros(1, 3, 8, 8)])
+    bench.run_button.click()
+    bench.job.wait(60)
+    assert "no &lt;weights&gt; today" in bench.verdict.value
+    assert not bench.run_button.disabled
+
+
+def test_stop_keeps_the_results_from_before() -> None:
+    demo = load_demo("healthy")
+    bench = Workbench(demo.model, demo.loader)
+    bench.run_button.click()
+    bench.stop_button.click()
+    bench.job.wait(60)
+    assert bench.status.value.startswith(("Stopped", "Done"))
+
+
+def test_two_clicks_start_one_run() -> None:
+    demo = load_demo("healthy")
+    bench = Workbench(demo.model, demo.loader)
+    bench.run_checks()
+    assert not bench.job.start(iter(()))  # type: ignore[arg-type]
+    bench.job.wait(120)
+
+
+def test_a_session_is_driven_without_a_screen() -> None:
+    demo = load_demo("wild")
+    session = Session(demo.model, demo.loader, calibration_data=demo.calibration_loader)
+    with pytest.raises(OptionError, match="diagnose"):
+        session.inspect("stem")
+    session.diagnose()
+    detail = session.inspect("stem")
+    assert len(detail.channel_high) == len(detail.weight_magnitudes)
+    assert sum(detail.counts["8-bit"]) == sum(detail.counts["float"]) > 0
+    assert detail is session.inspect("stem")
+
+
+def test_notebooks_are_copied_and_no_copy_is_overwritten(tmp_path: Path) -> None:
+    first = copy_notebooks(tmp_path / "course")
+    (first / "01_find_the_layer.ipynb").write_text("edited")
+    second = copy_notebooks(tmp_path / "course")
+    assert second.name == "course-2"
+    assert (first / "01_find_the_layer.ipynb").read_text() == "edited"
