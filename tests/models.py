@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize, parametrizations
+from torch.nn.utils import parametrizations, parametrize
 from torchvision.ops import FrozenBatchNorm2d
 
 from qdiag.planning.plan import plan_quantization
@@ -123,7 +123,14 @@ class BatchNormAct(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
         )
         return self.act(self.drop(x))
 
@@ -402,8 +409,8 @@ class Upsampling(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down, self.up, self.bn = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2), nn.BatchNorm2d(6)
-        self.head = nn.Conv2d(9, 4, 1)
+        self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2)
+        self.bn, self.head = nn.BatchNorm2d(6), nn.Conv2d(9, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn(self.up(self.down(x))))
@@ -427,9 +434,7 @@ def timm_style() -> nn.Module:
 
 
 ZOO: dict[str, Specimen] = {
-    "plain network": Specimen(
-        Small, (":input", "conv1 + bn1 + relu1", "conv2 + bn2", ":add + relu2", "pool", "head")
-    ),
+    "plain network": Specimen(Small, (":input", "conv1 + bn1 + relu1", "conv2 + bn2", ":add + relu2", "pool", "head")),
     "ReLU6 over 6": Specimen(Relu6OverSix, (":input", "conv + bn", ":mul + act", "head")),
     "out += identity": Specimen(InplaceSum, (":input", "conv1 + bn1 + relu1", "conv2 + bn2", ":add + relu2")),
     "BatchNorm with activation inside": Specimen(timm_style, (":input", "0 + 1 + 1.act", "2")),
@@ -507,11 +512,11 @@ ZOO: dict[str, Specimen] = {
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout2d(0.5, inplace=True), nn.Conv2d(8, 4, 1)),
         (":input", "0", "2"),
     ),
-    "writing into a buffer": Specimen(IntoBuffer, (":input", "conv", "head"), floating=(":new_zeros", ":setitem", ":setitem#1")),
-    "chunk, split and cat": Specimen(Shuffle, (":input", "stem", "conv + bn + :relu", ":cat")),
-    "gate": Specimen(
-        Gate, (":input", "stem + bn", ":silu", "squeeze", "narrow + :relu", "wide", ":sigmoid", ":mul")
+    "writing into a buffer": Specimen(
+        IntoBuffer, (":input", "conv", "head"), floating=(":new_zeros", ":setitem", ":setitem#1")
     ),
+    "chunk, split and cat": Specimen(Shuffle, (":input", "stem", "conv + bn + :relu", ":cat")),
+    "gate": Specimen(Gate, (":input", "stem + bn", ":silu", "squeeze", "narrow + :relu", "wide", ":sigmoid", ":mul")),
     "two inputs": Specimen(
         TwoInputs,
         (":input", ":input#1", "depth", ":interpolate", "color", ":sub + :relu"),
@@ -535,4 +540,3 @@ ZOO: dict[str, Specimen] = {
         (":input", "0 + 1", "2 + 3"),
     ),
 }
-

@@ -78,17 +78,28 @@ def comparison_steps(
     added_images: int = ADDED_IMAGES,
 ) -> Steps[Comparison]:
     """`compare` as a generator of Progress."""
+    if not isinstance(bits, Sequence) or isinstance(bits, str) or (quantized is None and not bits):
+        raise OptionError(f"bits={bits!r}: give the bits of each version to compare with float, as bits=(16, 8).")
     if quantized is None:
         images = CALIBRATION_IMAGES if calibration_data is None else None
         source = data if calibration_data is None else calibration_data
         formats = [(b, per_channel) for b in bits]
         models = yield from calibration_steps(model, source, method, formats, target=target, max_images=images)
-        quantized = {qm.plan.label: qm for qm in models}
+        quantized = _named(models)
     if not quantized:
-        raise OptionError("nothing to compare float with: give at least one bit width, as bits=(16, 8).")
+        raise OptionError("nothing to compare float with: `quantized` holds no model.")
     if any(qm.module is not model for qm in quantized.values()):
         raise OptionError("a quantized model to compare was made from another model than the one given.")
     return (yield from _layers_steps(model, data, quantized, added_images))
+
+
+def _named(models: Sequence[QuantizedModel]) -> dict[str, QuantizedModel]:
+    """By the plans' labels, with a number where a label comes again."""
+    named: dict[str, QuantizedModel] = {}
+    for model in models:
+        alike = sum(model.plan.label == other.plan.label for other in named.values())
+        named[f"{model.plan.label} ({alike + 1})" if alike else model.plan.label] = model
+    return named
 
 
 def outputs_steps(

@@ -17,8 +17,7 @@ class QType:
     signed: bool
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 32:
-            raise OptionError(f"{self.bits} bits: a fixed-point format has 2 to 32 bits.")
+        check_bits(self.bits)
 
     @property
     def qmin(self) -> int:
@@ -30,3 +29,9 @@ class QType:
 
     def __str__(self) -> str:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+
+def check_bits(bits: int) -> None:
+    """Raises OptionError for what no fixed-point format has."""
+    if not isinstance(bits, int) or not 2 <= bits <= 32:
+        raise OptionError(f"{bits!r} bits: a fixed-point format has 2 to 32 bits, a whole number.")

@@ -185,7 +185,7 @@ class _Builder:
         if call.inputs[0].kind == "unseen":
             self.floating[call.site] = f"its input {_UNSEEN}"
         elif call.op in _MULTIPLIES and any(map(self._is_weight, call.inputs)):
-            self.floating[call.site] = "its weights stay in float: they are neither a convolution's nor a linear layer's"
+            self.floating[call.site] = "its weights stay in float: it is neither a convolution nor a linear layer"
 
     def _is_weight(self, value: Value) -> bool:
         return self.status[value.number] is Status.STATIC and value.is_floating and math.prod(value.shape) > 1
@@ -198,9 +198,7 @@ class _Builder:
         return "computed from values that do not come out of the network's layers (pre- or post-processing)"
 
 
-_UNSEEN = (
-    "cannot be followed: register it as a buffer, or compute it with torch's operations, not NumPy, a script or a kernel"
-)
+_UNSEEN = "cannot be followed: register it as a buffer, or compute it with torch's operations, not NumPy or a script"
 
 # Operations that multiply by weights, where these are not computed in the forward as the other factor is.
 _MULTIPLIES = (

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from qdiag.errors import ModelError
+from qdiag.tracing.guest import check_guest
 
 
 def check_model(model: nn.Module) -> None:
-    """Raises ModelError for NaN or infinity in weights, half precision, and parts that torch has compiled to script."""
+    """Raises ModelError for what `check_guest` refuses, NaN or infinity in weights, half precision, and scripts."""
+    check_guest(model)
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(
@@ -18,7 +20,7 @@ def check_model(model: nn.Module) -> None:
             )
     buffers = dict(model.named_buffers())
     for name, tensor in itertools.chain(model.named_parameters(), buffers.items()):
-        if not tensor.is_floating_point() or tensor.is_meta:
+        if not tensor.is_floating_point():
             continue
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise ModelError(

@@ -1,5 +1,6 @@
 """The user's model is a guest: what `borrow` lends out comes back as it was, also when an exception passes."""
 
+import itertools
 import threading
 import warnings
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from qdiag.errors import ModelError
 from qdiag.progress import Steps
@@ -20,6 +22,18 @@ _ONE_THREAD = threading.RLock()
 
 # Where torch keeps a module's tensors and children, in dicts of their own.
 _MEMBERS = ("_parameters", "_buffers", "_modules")
+
+
+def check_guest(model: Any) -> None:
+    """Raises ModelError for what is no module, and for a module without numbers."""
+    if not isinstance(model, nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise ModelError(f"the model is {what}. Pass an nn.Module, into which the weights have been loaded.")
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if is_lazy(tensor):
+            raise ModelError(f"{name} has no shape yet, as its module is lazy. Run the model once on an image first.")
+        if tensor.is_meta:
+            raise ModelError(f"{name} lies on the 'meta' device and has no numbers. Load the model's weights first.")
 
 
 @contextmanager

@@ -62,13 +62,8 @@ class Inputs:
         return Inputs(*args, **kwargs)
 
     def to_device_of(self, model: nn.Module) -> "Inputs":
-        """On the model's device, where all of the model lies on one.
-
-        Raises ModelError for a model on the meta device: it has no numbers.
-        """
+        """On the model's device, where all of the model lies on one."""
         devices = {p.device for p in itertools.chain(model.parameters(), model.buffers())}
-        if torch.device("meta") in devices:
-            raise ModelError("the model lies on the 'meta' device and has no numbers. Load its weights first.")
         if len(devices) != 1:
             return self
         device = devices.pop()
@@ -117,7 +112,7 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
     data: a DataLoader or list of batches; a Dataset; one tensor of images [N, ...]. A batch is what the model takes
     (see `trace`), or a pair (inputs, targets) where the model needs only one argument.
 
-    Raises InputError for what can be read only once, for no data, and for what is none of these.
+    Raises InputError for what can be read only once, for no data, for what is none of these, and where the data raises.
     """
     if isinstance(data, Tensor):
         if data.ndim == 0 or len(data) == 0:
@@ -125,14 +120,14 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
         return _Batches(list(data.split(batch_size)), model)
     if isinstance(data, (Inputs, Mapping)):
         return _Batches([data], model)
-    if (isinstance(data, Dataset) and not isinstance(data, Iterable)) or _is_map_dataset(data):
+    if isinstance(data, Dataset):  # also one that streams: it gives single samples
         data = DataLoader(data, batch_size=batch_size)
     if isinstance(data, Iterator):
         raise InputError(
             "the data is an iterator, which can be read only once; calibration and comparison each read it. "
             "Pass the DataLoader itself, or list(...) of the batches."
         )
-    if not isinstance(data, Iterable):
+    if not isinstance(data, Iterable) or isinstance(data, str):
         raise InputError(
             f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...]."
         )
@@ -160,7 +155,7 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         number = -1
-        for number, item in enumerate(self.data):
+        for number, item in enumerate(self._items()):
             inputs, targets = self._split(item)
             batch = Batch(Inputs.of(inputs, self.model).to_device_of(self.model), targets)
             batch.inputs.check_finite(f"batch {number} of the data")
@@ -169,6 +164,14 @@ class _Batches:
             raise InputError(
                 "the data is empty: not one batch came out of it. Check the folder, the split, the filter."
             )
+
+    def _items(self) -> Iterator[Any]:
+        try:
+            yield from self.data
+        except Exception as error:  # the user's data may raise anything; its error stays attached
+            raise InputError(
+                f"the data raised {type(error).__name__}: {error}. Does it run by itself, as in `for batch in data`?"
+            ) from error
 
     def _split(self, item: Any) -> tuple[Any, Any]:
         """(inputs, targets): a pair is inputs and targets unless the model needs two arguments."""
@@ -239,10 +242,6 @@ def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
 def _is_required(parameter: inspect.Parameter) -> bool:
     positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     return positional and parameter.default is parameter.empty
-
-
-def _is_map_dataset(data: Any) -> bool:
-    return isinstance(data, Dataset) and hasattr(data, "__len__")
 
 
 def _are_images(items: Any) -> bool:

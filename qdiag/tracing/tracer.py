@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.guest import borrow, check_guest
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, tensors_in
 from qdiag.tracing.operations import bind
@@ -21,12 +21,13 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     example_inputs: a tensor; a tuple of positional arguments; a dict of keyword arguments; `Inputs(...)` for both;
     anything else is the one positional argument.
 
-    Raises ModelError where the model raises, with the last address reached; InputError for inputs it cannot take.
+    Raises ModelError for what is no model, and where the model raises, with the last address reached.
 
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
     >>> trace(net, torch.zeros(1, 3, 8, 8)).sites()
     (0, 1)
     """
+    check_guest(model)
     inputs = Inputs.of(example_inputs, model).to_device_of(model).map(torch.clone)  # the forward may write to them
     recorder = _Recorder(model)
     recorder.know_inputs(inputs)

@@ -72,8 +72,15 @@ class Streamed(IterableDataset[tuple[Tensor, int]]):
         (DataLoader(Streamed(), batch_size=8), [8, 8, 4]),
     ],
     ids=[
-        *("tensor", "list", "tuple", "pairs", "lists of two", "single tuples", "dicts", "dict", "Inputs", "TensorDataset"),
-        *("TensorDataset without labels", "Dataset", "IterableDataset", "DataLoader", "DataLoader of a stream"),
+        *("tensor", "list", "tuple", "pairs", "lists of two", "single tuples", "dicts", "dict", "Inputs"),
+        *(
+            "TensorDataset",
+            "TensorDataset without labels",
+            "Dataset",
+            "IterableDataset",
+            "DataLoader",
+            "DataLoader of a stream",
+        ),
     ],
 )
 def test_every_form_of_data_gives_all_its_images_twice(data: Any, expected: list[int]) -> None:
@@ -148,15 +155,20 @@ def test_inputs_go_to_the_type_and_place_where_they_are() -> None:
     assert doubled.kwargs["flag"] is True
 
 
-@pytest.mark.parametrize("data", [[], torch.zeros(0, 3, 4, 4), DataLoader([]), TensorDataset(torch.zeros(0, 3, 4, 4))])
+NOTHING = TensorDataset(torch.zeros(0, 3, 4, 4))
+
+
+@pytest.mark.parametrize("data", [[], torch.zeros(0, 3, 4, 4), NOTHING, DataLoader(NOTHING)])
 def test_no_data_is_an_error(data: Any) -> None:
-    with pytest.raises(InputError, match="empty|no image"):
+    with pytest.raises(InputError, match=r"empty|no image"):
         first_batch(data, MODEL)
 
 
-@pytest.mark.parametrize("data", [iter([IMAGES]), (x for x in [IMAGES]), map(torch.neg, [IMAGES]), iter(DataLoader(Counted()))])
+@pytest.mark.parametrize(
+    "data", [iter([IMAGES]), (x for x in [IMAGES]), map(torch.neg, [IMAGES]), iter(DataLoader(Counted()))]
+)
 def test_what_can_be_read_once_is_refused(data: Any) -> None:
-    with pytest.raises(InputError, match="can be read only once.*Pass the DataLoader itself"):
+    with pytest.raises(InputError, match=r"can be read only once.*Pass the DataLoader itself"):
         batches(data, MODEL)
 
 

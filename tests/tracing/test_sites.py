@@ -94,7 +94,8 @@ def test_a_call_is_found_by_site_by_text_and_by_text_with_occurrence(residual: T
 
 
 def test_an_unknown_address_names_the_nearest(residual: Trace) -> None:
-    with pytest.raises(SiteNotFound, match=r"no site 'layer1.0.relu#2' in this trace. Nearest: 'layer1\.\d\.relu") as error:
+    expected = r"no site 'layer1.0.relu#2' in this trace. Nearest: 'layer1\.\d\.relu"
+    with pytest.raises(SiteNotFound, match=expected) as error:
         residual["layer1.0.relu#2"]
     assert str(error.value).endswith("List them with trace.sites().")
 

@@ -86,8 +86,7 @@ def test_parameters_buffers_constants_and_unseen_tensors_are_told_apart() -> Non
     class Kinds(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.weight = nn.Parameter(torch.ones(3))
-            self.register_buffer("mean", torch.ones(3))
+            self.weight, self.mean = nn.Parameter(torch.ones(3)), nn.Buffer(torch.ones(3))
             self.plain = torch.ones(3)
 
         def forward(self, x: Tensor) -> Tensor:
@@ -226,8 +225,8 @@ class Placed(nn.Module):
 
 def test_sources_are_the_users_own_lines() -> None:
     traced = trace(Placed(), torch.ones(1, 3, 4, 4))
-    places = {"conv": "convolution", ":relu": "function", "inner.0": "sequence", "inner.1": "sequence", ":add": "operator"}
-    for name, what in places.items():
+    places = {"conv": "convolution", ":relu": "function", "inner.0": "sequence", "inner.1": "sequence"}
+    for name, what in (places | {":add": "operator"}).items():
         source = traced[name].source
         assert source is not None
         assert (source.file, source.function) == (__file__, "forward")
