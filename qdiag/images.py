@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
@@ -19,13 +19,20 @@ from qdiag.errors import InputError, OptionError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MODES = {1: "L", 3: "RGB"}  # Pillow's names, by the number of colours
+
+Items = list[tuple[Path, int | None]]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an image file to what the network takes: resize the short side, crop the centre, normalise.
+    """From an image to what the network takes: resize the short side, cut out the centre, normalise.
 
-    resize, size: in pixels. mean, std: of each colour, after scaling to 0 … 1.
+    resize, size: in pixels; the centre is a square of `size`.
+    mean, std: of each colour, after scaling to 0 … 1; three numbers make colour images, one makes grey ones.
+    interpolation: as torchvision calls it, "bilinear" or "bicubic" for example.
+
+    Raises OptionError for values that do not go together.
     """
 
     resize: int = 256
@@ -34,43 +41,57 @@ class Preprocessing:
     std: Sequence[float] = IMAGENET_STD
     interpolation: str = "bilinear"
 
-    def transform(self) -> transforms.Compose:
-        """Raises OptionError for an interpolation that torchvision does not have, and for mean and std of 0 values."""
-        try:
-            mode = InterpolationMode(self.interpolation)
-        except ValueError:
-            known = ", ".join(mode.value for mode in InterpolationMode)
-            raise OptionError(f"interpolation {self.interpolation!r}: it is one of {known}.") from None
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(self.std):
-            raise OptionError(f"mean {self.mean} and std {self.std}: give three numbers each, and no std of 0.")
-        return transforms.Compose(
+    def __post_init__(self) -> None:
+        modes = [mode.value for mode in InterpolationMode]
+        if self.interpolation not in modes:
+            raise OptionError(f"interpolation {self.interpolation!r}: it is one of {', '.join(modes)}.")
+        if not 0 < self.size <= self.resize:
+            raise OptionError(
+                f"size {self.size} and resize {self.resize}: the square that is cut out must fit into the resized "
+                "image, or its border would be black. Give a resize of at least the size."
+            )
+        if len(self.mean) not in MODES or len(self.std) != len(self.mean) or min(self.std) <= 0:
+            raise OptionError(
+                f"mean {tuple(self.mean)} and std {tuple(self.std)}: give three numbers each, or one each for grey "
+                "images, and no std of 0."
+            )
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """A tensor [colours, size, size]."""
+        steps = transforms.Compose(
             [
-                transforms.Resize(self.resize, mode),
+                transforms.Resize(self.resize, InterpolationMode(self.interpolation)),
                 transforms.CenterCrop(self.size),
                 transforms.ToTensor(),
                 transforms.Normalize(self.mean, self.std),
             ]
         )
+        tensor: torch.Tensor = steps(image.convert(MODES[len(self.mean)]))
+        return tensor
 
 
 class ImageFolder(Dataset[Any]):
-    """The images of a folder: a tensor [3, H, W] each, with its class index where there are labels.
+    """The images of a folder: a tensor [colours, H, W] each, with its class index where there are labels.
 
-    The folder holds `labels.csv` (columns file and class_index, the files lying beside it or in images/); or one folder
-    for each class, in alphabetical order; or images alone, which have no labels.
+    The folder holds one of:
+    - `labels.csv`, with columns file and class_index; the files lie in `images/`, or beside the table;
+    - one folder for each class; the classes are numbered in alphabetical order, as torchvision does;
+    - images alone, which have no labels.
 
-    limit: take so many, spread evenly over the folder. Raises InputError where there is no folder, or no image in it.
+    limit: take so many images, evenly spread over the folder, so that a few are of many classes.
+    items: the files that were taken, each with its class index or None. labels: where the labels come from.
+
+    Raises InputError where the folder holds none of these.
     """
 
     def __init__(self, folder: str | Path, preprocessing: Preprocessing, limit: int | None = None):
-        self.folder, self.transform = Path(folder), preprocessing.transform()
-        if not self.folder.is_dir():
-            raise InputError(f"there is no folder {self.folder}. Give one with images in it.")
-        items = _listed(self.folder) or _by_class(self.folder) or [(path, None) for path in _images_in(self.folder)]
-        if not items:
-            raise InputError(f"no image in {self.folder}: not one file that ends in {', '.join(sorted(SUFFIXES))}.")
-        step = max(1, len(items) // limit) if limit else 1
-        self.items = items[::step][:limit]
+        if limit is not None and limit < 1:
+            raise OptionError(f"limit {limit}: at least one image is needed.")
+        self.folder, self.preprocessing = Path(folder), preprocessing
+        everything, self.labels = _listing(self.folder)
+        self.available = len(everything)
+        count = min(limit or self.available, self.available)
+        self.items = [everything[number * self.available // count] for number in range(count)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -79,32 +100,65 @@ class ImageFolder(Dataset[Any]):
         path, label = self.items[number]
         try:
             with Image.open(path) as image:
-                tensor: torch.Tensor = self.transform(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
+                tensor = self.preprocessing(image)
+        except OSError as error:  # also Pillow's UnidentifiedImageError
             raise InputError(f"cannot read the image {path}: {error}. Remove it, or save it anew.") from error
         return tensor if label is None else (tensor, label)
+
+    def __str__(self) -> str:
+        return f"{len(self)} of {self.available} images in {self.folder}, {self.labels}"
 
     def loader(self, batch_size: int = 16) -> DataLoader[Any]:
         """Batches in the folder's order."""
         return DataLoader(self, batch_size=batch_size)
 
 
-def _listed(folder: Path) -> list[tuple[Path, int | None]]:
+def _listing(folder: Path) -> tuple[Items, str]:
+    """Every image with its label, and in words where the labels come from."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}. Give one with images in it.")
     table = folder / "labels.csv"
-    if not table.is_file():
-        return []
-    with table.open(newline="") as file:
+    if table.is_file():
+        return _listed(table), "labels from labels.csv"
+    loose = _images_in(folder)
+    # An empty folder counts as a class too: without it, all later ones would get the number of the one before.
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    filled = {path.name: images for path in folders if (images := _images_in(path))}
+    if loose and filled:
+        raise InputError(
+            f"{folder} holds images as well as folders with images ({', '.join(filled)[:200]}). "
+            "Name one that holds either images alone, or one folder for each class."
+        )
+    if len(filled) > 1:
+        numbered = [(path, number) for number, one in enumerate(folders) for path in filled.get(one.name, ())]
+        return [*numbered], f"labels from {len(folders)} class folders"
+    images = loose or [path for paths in filled.values() for path in paths]
+    if not images:
+        raise InputError(f"no image in {folder}: not one file that ends in {', '.join(sorted(SUFFIXES))}.")
+    return [(path, None) for path in images], "without labels"
+
+
+def _listed(table: Path) -> Items:
+    with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
         rows = list(csv.DictReader(file))
     if not rows or not {"file", "class_index"} <= set(rows[0]):
-        raise InputError(f"{table} needs the columns file and class_index.")
-    base = folder / "images" if (folder / "images").is_dir() else folder
-    return [(base / row["file"], int(row["class_index"])) for row in rows]
+        raise InputError(f"{table} needs the columns file and class_index, and a row for each image.")
+    images = table.parent / "images"
+    base = images if images.is_dir() else table.parent
+    return [_row(row, base, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
 
 
-def _by_class(folder: Path) -> list[tuple[Path, int | None]]:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and _images_in(path))
-    return [(path, number) for number, name in enumerate(classes) for path in _images_in(name)]
+def _row(row: dict[str, str], base: Path, where: str) -> tuple[Path, int]:
+    path = base / row["file"]
+    if not path.is_file():
+        raise InputError(f"{where}: there is no file {path}.")
+    try:
+        return path, int(row["class_index"])
+    except (TypeError, ValueError):  # None where the row is too short
+        raise InputError(
+            f"{where}: class_index is {row['class_index']!r}. Give a whole number: which output stands for the class."
+        ) from None
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from qdiag.cli import inputs
 from qdiag.errors import InputError, OptionError
 from qdiag.images import ImageFolder, Preprocessing
 
@@ -81,7 +80,7 @@ def test_the_demo_ends_in_a_verdict_and_the_path_of_its_report(tmp_path: Path) -
     assert "It is quantization" in done.stdout
     assert "block3.depthwise" in done.stdout
     assert "healthy twin" in done.stdout
-    assert str(tmp_path / "qdiag-report.html") in done.stderr
+    assert str(tmp_path / "qdiag-report.html") in done.stdout
     assert "block3.depthwise" in (tmp_path / "qdiag-report.html").read_text()
 
 
@@ -141,13 +140,14 @@ def test_diagnose_takes_data_from_a_function_and_arguments_for_the_model(model: 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["lint", "nowhere.py:build", "--input", "1,3,8,8"], "no file nowhere.py"),
+        (["lint", "nowhere.py:build", "--input", "1,3,8,8"], "nowhere.py"),
         (["lint", "MODEL:missing", "--input", "1,3,8,8"], "has no 'missing'"),
-        (["lint", "MODEL:wrong", "--input", "1,3,8,8"], "returned a int"),
+        (["lint", "MODEL:wrong", "--input", "1,3,8,8"], "gave a int"),
         (["lint", "MODEL", "--input", "1,3,8,8"], "write file.py:function"),
         (["diagnose", "MODEL:build"], "no data"),
         (["diagnose", "MODEL:build", "--images", "nowhere"], "no folder nowhere"),
-        (["diagnose", "MODEL:build", "--input", "1,five"], "write the shape"),
+        (["diagnose", "MODEL:build", "--input", "1,five"], "as 1,3,224,224"),
+        (["diagnose", "MODEL:build", "--input", "1,0,9,9"], "write the shape"),
         (["diagnose", "MODEL:build", "--input", "1,7,12,12"], "the model raised RuntimeError"),
         (["explain", "QD999"], "QD999"),
     ],
@@ -167,8 +167,24 @@ def test_explain_prints_a_rule_and_lists_all() -> None:
 
 
 def test_a_function_may_bring_the_data_along(model: str) -> None:
-    subject = inputs.build(f"{model}:with_data")
-    assert len(subject.data) == 1
+    done = qdiag("compare", f"{model}:with_data", "--json")
+    assert done.returncode == 0, done.stderr
+    assert strict(done.stdout)["data"]["images"] == 2
+
+
+def test_grey_images_have_one_colour(folder: Path) -> None:
+    image, _ = ImageFolder(folder, Preprocessing(16, 16, (0.5,), (0.5,)))[0]
+    assert image.shape == (1, 16, 16)
+
+
+def test_a_few_images_are_spread_over_the_classes(folder: Path) -> None:
+    assert [label for _, label in ImageFolder(folder, Preprocessing(16, 16), limit=2).items] == [0, 1]
+
+
+def test_two_sources_of_data_are_refused(model: str) -> None:
+    done = qdiag("lint", f"{model}:build", "--input", "1,3,8,8", "--data", f"{model}:batches")
+    assert done.returncode == 2
+    assert "--data and --input" in done.stderr.replace("\n", " ")
 
 
 def test_folders_with_classes_with_a_table_and_with_neither(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""The command line: `qdiag demo | lint | compare | diagnose | report | lab | explain`.
+"""The command line: `qdiag demo | lint | compare | diagnose | report | explain | lab`.
 
-May import: pipeline and everything under it, and the workbench's `lab`. Only words and files come in and go out here.
+`options` are what the user types, `subject` makes a model and its data from them, `commands` holds one file for each
+command, and `output` is what comes back. May import: pipeline and everything under it, and the workbench's `lab`.
 """
 
 from qdiag.cli.app import main

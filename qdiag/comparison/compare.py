@@ -163,6 +163,8 @@ def _stream(
     channels_last = all(qm.channels_last for qm in quantized.values())
     reference = Lane(model, plan_quantization(traced, None), {}, channels_last=channels_last)
     lanes = [qm.lane for qm in quantized.values()]
+    for lane in lanes:
+        lane.unplanned.clear()
 
     def steps() -> Steps[int]:
         images = 0

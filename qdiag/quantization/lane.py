@@ -23,6 +23,8 @@ from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
 
+Stamp = tuple[int, int, int, float]
+
 
 @dataclass(frozen=True)
 class WeightFacts:
@@ -58,7 +60,7 @@ class Lane:
         self.weight_facts: dict[Site, WeightFacts] = {}
         self.unplanned: set[Site] = set()
         self.way = Way(plan.layers)
-        self._prepared: dict[Site, tuple[tuple[tuple[int, ...], ...], Tensor, Tensor | None]] = {}
+        self._prepared: dict[Site, tuple[tuple[Stamp, ...], Tensor, Tensor | None]] = {}
 
     def leaves_alone(self, site: Site) -> bool:
         """True where this lane computes the layer at a site as in float."""
@@ -177,11 +179,14 @@ def _tensor(model: nn.Module, name: str) -> Tensor | None:
     return tensor.detach()
 
 
-def stamp_of(tensor: Tensor) -> tuple[int, ...]:
+def stamp_of(tensor: Tensor) -> Stamp:
     """Another one as soon as the tensor holds other values, also where they were written past autograd (`.data`)."""
     version = 0 if tensor.is_inference() else tensor._version  # inference tensors do not count
-    contents = int(torch.hash_tensor(tensor.detach()).item()) if tensor.numel() else 0
-    return tensor.data_ptr(), version, contents
+    values = tensor.detach()
+    bits = (
+        int(torch.hash_tensor(values).item()) if values.numel() else 0
+    )  # exclusive or: it misses a change of all signs
+    return values.data_ptr(), version, bits, float(values.sum())
 
 
 class LaneRunner(Interceptor):

@@ -44,6 +44,7 @@ class QuantizedModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
+        self.lane.unplanned.clear()
         with borrow(self.module):
             result = LaneRunner(self.lane).forward(layout(Inputs(*args, **kwargs), self.channels_last))
         if self.lane.unplanned:

@@ -1,0 +1,44 @@
+"""`qdiag compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions, whole_numbers
+from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable
+from qdiag.cli.subject import gather
+from qdiag.comparison.compare import compare as compare_model
+
+
+def compare(
+    model: ModelOptions,
+    data: DataOptions,
+    formats: FormatOptions,
+    output: OutputOptions,
+    bits: Annotated[
+        str, typer.Option(metavar="B,B", rich_help_panel=FORMATS, help="Bit widths to compare, the finest first.")
+    ] = "16,8",
+    csv: Annotated[
+        Path | None, typer.Option(rich_help_panel=PANEL, help="Also write the table of layers, for a spreadsheet.")
+    ] = None,
+) -> None:
+    """Float against fixed point at every layer: where does the error enter?
+
+    qdiag compare my_model.py:build --images photos/ --limit 200 --csv layers.csv
+    """
+    check_writable(csv)
+    widths = whole_numbers(bits, "--bits", "16,8")
+    subject = gather(model, data, formats.calibration)
+    found = compare_model(
+        subject.model,
+        subject.data,
+        widths,
+        per_channel=formats.scales,
+        calibration_data=subject.calibration,
+        target=formats.target,
+        on_progress=bar(),
+    )
+    if csv is not None:
+        found.to_pandas("layers").to_csv(csv, index=False)
+    output.show(found)

@@ -1,0 +1,55 @@
+"""`qdiag diagnose`, and `qdiag report`, which keeps only the page."""
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions
+from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, write_page
+from qdiag.cli.subject import gather
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.pipeline import diagnose as diagnose_model
+
+
+def diagnose(model: ModelOptions, data: DataOptions, formats: FormatOptions, output: OutputOptions) -> None:
+    """Is it quantization, which layers are to blame, why, and what to do next?
+
+    qdiag diagnose my_model.py:build --images photos/ --limit 200
+    """
+    output.show(_diagnosed(model, data, formats))
+
+
+def report(
+    model: ModelOptions,
+    data: DataOptions,
+    formats: FormatOptions,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", rich_help_panel=PANEL, help="The page to write; it needs no network.")
+    ] = Path("qdiag-report.html"),
+    open: Annotated[bool, typer.Option("--open", rich_help_panel=PANEL, help="Open the page in a browser.")] = False,
+) -> None:
+    """Diagnose, and write what was found as one HTML page.
+
+    qdiag report my_model.py:build --images photos/ --output report.html
+    """
+    check_writable(output)
+    found = _diagnosed(model, data, formats)
+    typer.echo(found.verdict.headline)
+    page = write_page(found, output)
+    if open:
+        webbrowser.open(page.as_uri())
+
+
+def _diagnosed(model: ModelOptions, data: DataOptions, formats: FormatOptions) -> Diagnosis:
+    subject = gather(model, data, formats.calibration)
+    return diagnose_model(
+        subject.model,
+        subject.data,
+        subject.optimizer,
+        per_channel=formats.scales,
+        calibration_data=subject.calibration,
+        target=formats.target,
+        on_progress=bar(),
+    )

@@ -1,0 +1,153 @@
+"""What the user types, in groups that several commands share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdiag.errors import OptionError
+from qdiag.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from qdiag.planning.plan import PerChannelOption
+
+
+class PerChannel(StrEnum):
+    """Which weights have one scale for each output channel."""
+
+    DEPTHWISE = "depthwise"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Where the model comes from."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            show_default=False,
+            help="The function that returns your model: my_model.py:build, or torchvision.models:mobilenet_v2. "
+            "It may return (model, data) or (model, data, optimizer) as well.",
+        ),
+    ]
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", rich_help_panel="Model", help="An argument for that function; repeatable."),
+    ] = None
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", rich_help_panel="Model", help="A checkpoint to load into the model.")
+    ] = None
+    device: Annotated[str, typer.Option(rich_help_panel="Model", help="Where it runs: cpu, cuda …")] = "cpu"
+
+
+DATA, FOLDER, FORMATS = "Data: one of these", "How a folder's images are read", "Number formats"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the data comes from, and how images become tensors."""
+
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+            help="Images: one folder for each class; or labels.csv (columns file, class_index) with images/; or images "
+            "alone, without labels.",
+        ),
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.PY:FUNCTION", rich_help_panel=DATA, help="A function that returns a DataLoader, or batches."
+        ),
+    ] = None
+    input: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,C,H,W",
+            rich_help_panel=DATA,
+            help="Random numbers of this shape, as 1,3,224,224: enough to lint, not to judge accuracy.",
+        ),
+    ] = None
+    size: Annotated[
+        int, typer.Option(metavar="PIXELS", rich_help_panel=FOLDER, help="Side of the square cut out of the middle.")
+    ] = 224
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            rich_help_panel=FOLDER,
+            help="Short side before that; if not given, 8/7 of the size (256).",
+        ),
+    ] = None
+    mean: Annotated[
+        str, typer.Option(metavar="R,G,B", rich_help_panel=FOLDER, help="Subtracted, after scaling to 0 … 1.")
+    ] = ",".join(map(str, IMAGENET_MEAN))
+    std: Annotated[str, typer.Option(metavar="R,G,B", rich_help_panel=FOLDER, help="Divided by.")] = ",".join(
+        map(str, IMAGENET_STD)
+    )
+    interpolation: Annotated[str, typer.Option(rich_help_panel=FOLDER, help="bilinear, bicubic …")] = "bilinear"
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, rich_help_panel=FOLDER, help="Images at a time.")] = 16
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=FOLDER, help="So many images, spread over the folder."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name in ("images", "data", "input") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)}: data comes from one of them. Leave the others out.")
+        if self.limit is not None and self.images is None:
+            raise OptionError("--limit counts the images of a folder: give it with --images.")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Raises OptionError where the options do not go together."""
+        resize = round(self.size * 8 / 7) if self.resize is None else self.resize
+        mean, std = numbers(self.mean, "--mean"), numbers(self.std, "--std")
+        return Preprocessing(resize, self.size, mean, std, self.interpolation)
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """What the fixed point is like, and where its ranges come from."""
+
+    per_channel: Annotated[
+        PerChannel | None,
+        typer.Option(rich_help_panel=FORMATS, help="Weights with a scale for each channel, not one for each tensor."),
+    ] = None
+    target: Annotated[
+        str, typer.Option(rich_help_panel=FORMATS, help="The engine whose rounding is simulated: tidl or onnxruntime.")
+    ] = "tidl"
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=FORMATS,
+            help="Images that ranges are taken from, 128 of them; of the data itself if not given.",
+        ),
+    ] = None
+
+    @property
+    def scales(self) -> PerChannelOption:
+        """`per_channel` as the library spells it."""
+        return None if self.per_channel is None else self.per_channel.value
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Numbers with commas between. Raises OptionError."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"{option} {text!r}: write numbers with commas between, as 0.5,0.5,0.5.") from None
+
+
+def whole_numbers(text: str, option: str, sample: str) -> tuple[int, ...]:
+    """Whole numbers with commas between. Raises OptionError."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"{option} {text!r}: write whole numbers with commas between, as {sample}.") from None

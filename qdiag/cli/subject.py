@@ -1,0 +1,96 @@
+"""The model and its data, from what the user typed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qdiag.cli.options import DataOptions, ModelOptions, whole_numbers
+from qdiag.cli.output import tell
+from qdiag.cli.specs import call
+from qdiag.comparison.compare import CALIBRATION_IMAGES
+from qdiag.errors import InputError, OptionError
+from qdiag.images import ImageFolder
+from qdiag.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a command works on. calibration: None where ranges come from the data."""
+
+    model: nn.Module
+    data: Any
+    optimizer: torch.optim.Optimizer | None = None
+    calibration: Any = None
+
+
+def gather(model: ModelOptions, data: DataOptions, calibration: Path | None = None) -> Subject:
+    """Everything is loaded, and refused where it cannot be used, before any long work.
+
+    Data that is asked for comes before data that the model's function brings along.
+
+    Raises InputError, ModelError or OptionError.
+    """
+    images = _images(data)
+    network, own, optimizer = _built(model)
+    source = own if images is None else images
+    if source is None:
+        raise InputError("no data: give --images FOLDER, --data file.py:function, or --input 1,3,224,224 for noise.")
+    return Subject(network, source, optimizer, _calibration(data, calibration))
+
+
+def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer | None]:
+    made = call(options.model, options.arg or ())
+    parts = made if isinstance(made, tuple) else (made,)
+    if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
+        raise OptionError(
+            f"{options.model} gave a {type(made).__name__}. It should return a model, (model, data) or "
+            "(model, data, optimizer)."
+        )
+    model, data, optimizer = (*parts, None, None)[:3]
+    if options.weights is not None:
+        tell(str(load_weights(model, options.weights)))
+    try:
+        model.to(options.device)
+    except (AssertionError, RuntimeError) as error:  # torch asserts that it was built for the device
+        raise OptionError(f"device {options.device!r}: {error}") from error
+    return model, data, optimizer
+
+
+def _images(options: DataOptions) -> Any:
+    """What the options name; None where they name nothing."""
+    if options.images is not None:
+        folder = ImageFolder(options.images, options.preprocessing, options.limit)
+        tell(f"Data: {folder}.")
+        return folder.loader(options.batch_size)
+    if options.data is not None:
+        return call(options.data)
+    if options.input is not None:
+        noise = _noise(options.input)
+        tell("Data: noise. Lint needs no more, but how accurate a model is on noise says little: give it images.")
+        return noise
+    return None
+
+
+def _noise(shape: str) -> list[torch.Tensor]:
+    """The same noise each time."""
+    sizes = whole_numbers(shape, "--input", "1,3,224,224")
+    if min(sizes) < 1:
+        raise OptionError(f"--input {shape!r}: write the shape of one batch, as 1,3,224,224.")
+    return [torch.randn(sizes, generator=torch.Generator().manual_seed(0))]
+
+
+def _calibration(data: DataOptions, folder: Path | None) -> Any:
+    """As many images as the library would take, but spread over all classes of the folder."""
+    source = folder or data.images
+    if source is None:
+        return None
+    images = ImageFolder(source, data.preprocessing, CALIBRATION_IMAGES if folder else _at_most(data.limit))
+    tell(f"Ranges: {images}.")
+    return images.loader(data.batch_size)
+
+
+def _at_most(limit: int | None) -> int:
+    return min(limit or CALIBRATION_IMAGES, CALIBRATION_IMAGES)

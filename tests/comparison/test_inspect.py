@@ -1,0 +1,72 @@
+"""A close look at single layers."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from qdiag.comparison.inspect import BINS, IMAGES, SiteDetail, inspect
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.quantized_model import QuantizedModel
+from tests.models import IMAGE, Small, settle
+
+
+@pytest.fixture(scope="module")
+def model() -> Small:
+    return settle(Small(), torch.randn(IMAGE))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(12, 3, 12, 12)
+
+
+@pytest.fixture(scope="module")
+def lanes(model: Small, images: Tensor) -> dict[str, QuantizedModel]:
+    return {"8-bit": calibrate(model, images), "4-bit": calibrate(model, images, bits=4)}
+
+
+def only(model: Small, images: Tensor, lanes: dict[str, QuantizedModel], name: str) -> SiteDetail:
+    (detail,) = inspect(model, images, lanes, [name])
+    return detail
+
+
+def test_histograms_count_every_value(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    detail = only(model, images, lanes, ":input")
+    assert detail.images == IMAGES
+    assert set(detail.counts) == {"float", "8-bit", "4-bit"}
+    assert len(detail.edges) == BINS + 1
+    values = images[:IMAGES].numpy()
+    assert {sum(counts) for counts in detail.counts.values()} == {values.size}
+    expected, _ = np.histogram(values, bins=detail.edges)
+    assert detail.counts["float"] == tuple(expected)
+    assert sum(count > 0 for count in detail.counts["4-bit"]) <= 16  # a 4-bit tensor has 16 values
+
+
+def test_channels_are_those_of_the_float_tensor(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    detail = only(model, images, lanes, ":input")
+    rows = images[:IMAGES].transpose(0, 1).flatten(1)
+    assert detail.channel_low == pytest.approx(rows.amin(1).tolist())
+    assert detail.channel_high == pytest.approx(rows.amax(1).tolist())
+    assert detail.weight_magnitudes == ()
+
+
+def test_weights_are_those_merged_with_the_norm(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    detail = only(model, images, lanes, "conv1")
+    assert model.bn1.running_var is not None
+    factor = model.bn1.weight / (model.bn1.running_var + model.bn1.eps).sqrt()
+    expected = model.conv1.weight.abs().amax((1, 2, 3)) * factor.abs()
+    assert detail.weight_magnitudes == pytest.approx(expected.tolist())
+
+
+def test_ends_are_those_of_the_formats(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    detail = only(model, images, lanes, "head")
+    for name, quantized in lanes.items():
+        qparams = quantized.format("head")
+        assert qparams is not None
+        assert detail.ends[name] == (qparams.low, qparams.high)
+
+
+def test_details_come_in_the_order_asked_for(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    details = inspect(model, images, lanes, ["head", "relu1", ":input"])
+    assert [str(detail.site) for detail in details] == ["head", "conv1", ":input"]

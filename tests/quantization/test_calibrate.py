@@ -1,0 +1,135 @@
+"""Calibration: from images to ranges."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from qdiag.errors import QdiagWarning
+from qdiag.numerics.ranges.range import Range
+from qdiag.planning.plan import plan_quantization
+from qdiag.progress import Progress
+from qdiag.quantization.calibrate import calibrate, calibration_steps
+from qdiag.quantization.observe import prefers_channels_last
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.tracer import trace
+from tests.models import IMAGE, ZOO, Branching, Small, settle
+
+
+@pytest.fixture
+def model() -> Small:
+    return settle(Small(), torch.randn(IMAGE))  # type: ignore[return-value]
+
+
+def outputs_of(model: nn.Module, images: Tensor, *names: str) -> dict[str, Tensor]:
+    """What modules compute in float, taken with hooks."""
+    found: dict[str, Tensor] = {}
+    for name in names:
+        model.get_submodule(name).register_forward_hook(lambda _, __, y, name=name: found.update({name: y.clone()}))
+    with torch.no_grad():
+        model(images)
+    return found
+
+
+def test_ranges_are_the_extremes_of_the_float_tensors(model: Small) -> None:
+    images = torch.randn(40, 3, 12, 12)
+    quantized = calibrate(model, list(images.split(7)))
+    expected = {":input": images, **outputs_of(model, images, "relu1", "bn2", "relu2", "pool", "head")}
+    layers = {"relu1": "conv1", "bn2": "conv2", "relu2": ":add"}
+    for name, tensor in expected.items():
+        found = quantized.ranges[quantized.plan.layer(layers.get(name, name)).site]
+        assert (found.low, found.high) == pytest.approx((float(tensor.min()), float(tensor.max())), rel=1e-5, abs=1e-6)
+
+
+def test_every_layer_has_a_range() -> None:
+    for specimen in ZOO.values():
+        quantized = calibrate(specimen.model(), Inputs(*specimen.inputs()))
+        assert set(quantized.ranges) == {layer.site for layer in quantized.plan.layers}
+
+
+def test_only_as_many_images_as_asked_for(model: Small) -> None:
+    images = torch.cat([torch.rand(8, 3, 12, 12), 100 * torch.rand(8, 3, 12, 12)])
+    few = calibrate(model, list(images.split(4)), max_images=8)
+    assert few.ranges[few.plan.layer(":input").site].high < 1.0
+    everything = calibrate(model, list(images.split(4)))
+    assert everything.ranges[everything.plan.layer(":input").site].high > 90
+
+
+def test_labels_are_not_used(model: Small) -> None:
+    images = torch.randn(8, 3, 12, 12)
+    with_labels = DataLoader(TensorDataset(images, torch.arange(8)), batch_size=4)
+    assert calibrate(model, with_labels).ranges == pytest.approx(calibrate(model, images).ranges)
+
+
+def test_several_formats_share_one_pass(model: Small) -> None:
+    steps = calibration_steps(model, torch.randn(32, 3, 12, 12), "simple", [(16, None), (8, "all"), (None, None)])
+    found: list[Any] = []
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            models = end.value
+            break
+    assert found == [Progress("calibrating", 1, 2), Progress("calibrating", 2, 2)]
+    assert [qm.plan.label for qm in models] == ["16-bit", "8-bit all per-channel", "float"]
+    assert models[0].ranges == models[1].ranges
+
+
+def test_an_untrained_mode_does_not_show(model: Small) -> None:
+    images = torch.randn(IMAGE)
+    expected = calibrate(model.eval(), images).ranges
+    assert calibrate(model.train(), images).ranges == expected
+
+
+def test_another_way_through_the_model_is_told() -> None:
+    bright = torch.rand(IMAGE) + 1
+    with pytest.warns(QdiagWarning, match=r"1 operation\(s\) ran that did not run when the model was traced.*: dark"):
+        quantized = calibrate(Branching(), [bright, -bright])
+    with pytest.warns(QdiagWarning, match="dark"):
+        quantized(-bright)
+    assert quantized(bright).shape == (4, 4, 10, 10)
+
+
+def test_a_layer_that_no_image_reached_has_the_smallest_range() -> None:
+    class Rarely(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x[x.mean((1, 2, 3)) > 0])
+
+    quantized = calibrate(Rarely(), -torch.rand(IMAGE))
+    assert quantized.ranges[quantized.plan.layer("conv").site] == Range(0.0, 0.0)
+    assert str(quantized.format("conv")) == "uint8 · 2^-24"
+
+
+def test_channels_last_is_tried_and_left_where_a_model_cannot() -> None:
+    class Views(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.view(len(x), -1).reshape(x.shape))
+
+    images = torch.randn(IMAGE)
+    assert prefers_channels_last(Small(), images)
+    assert not prefers_channels_last(Views(), images)
+    quantized = calibrate(Views().eval(), images)
+    assert not quantized.channels_last
+    assert quantized(images).shape == (4, 5)
+
+
+def test_inputs_that_are_not_floating_point_have_no_range() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.conv = nn.Embedding(10, 4), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor, index: Tensor) -> Tensor:
+            return self.conv(x) + self.table(index)[:, :, None, None]
+
+    inputs = torch.randn(IMAGE), torch.arange(4)
+    plan = plan_quantization(trace(Embedded(), inputs))
+    assert [str(layer.site) for layer in plan.layers][:2] == [":input", "conv"]
+    quantized = calibrate(Embedded(), [inputs])
+    assert quantized(*inputs).shape == (4, 4, 12, 12)
