@@ -19,18 +19,25 @@ COLOURS = {"float": "#858585", "16-bit": "#0072B2", "8-bit": "#D55E00"}
 WEIGHTS, OUTPUT, INHERITED = "#D55E00", "#0072B2", "#BBBBBB"
 
 
-def empty(height: int) -> go.FigureWidget:
-    """A figure with nothing on it yet."""
-    widget = go.FigureWidget(layout=_look(height))
+def on_page(figure: go.Figure) -> go.FigureWidget:
+    """A widget that has its whole content before it is shown: what comes while the page draws it may be lost."""
+    widget = go.FigureWidget(figure)
     widget._config = widget._config | {"displaylogo": False, "displayModeBar": False}
     return widget
 
 
-def overview(figure: go.FigureWidget, diagnosis: Diagnosis) -> list[str]:
-    """Draw the worst layers as bars and all layers as a strip. Returns the bars' layers, from the top."""
+def redraw(widget: go.FigureWidget, figure: go.Figure) -> None:
+    """Put another figure's content on a widget that the page shows already, in one message."""
+    with widget.batch_update():
+        widget.data = []
+        widget.layout = figure.layout
+        widget.add_traces(figure.data)
+
+
+def overview(diagnosis: Diagnosis, worst: Sequence[str]) -> go.Figure:
+    """The worst layers as bars, all layers as a strip."""
     comparison = diagnosis.comparison
     lane = comparison.lanes[-1]
-    worst = worst_layers(diagnosis)
     errors = [comparison.layer(name).lanes[lane] for name in worst]
     made = make_subplots(rows=2, cols=1, row_heights=[0.84, 0.16], vertical_spacing=0.13)
     for name, colour, share in (
@@ -66,9 +73,7 @@ def overview(figure: go.FigureWidget, diagnosis: Diagnosis) -> list[str]:
     made.update_yaxes(autorange="reversed", automargin=True, row=1, col=1)
     made.update_xaxes(title_text="error this layer adds, % of its signal", gridcolor=GRID, row=1, col=1)
     made.update_xaxes(title_text="all layers, first to last (click)", showticklabels=False, row=2, col=1)
-    made.update_layout(**_look(600), barmode="stack", legend={"orientation": "h", "y": 1.06})
-    _replace(figure, made)
-    return worst
+    return made.update_layout(**_look(600), barmode="stack", legend={"orientation": "h", "y": 1.06})
 
 
 def worst_layers(diagnosis: Diagnosis) -> list[str]:
@@ -79,8 +84,8 @@ def worst_layers(diagnosis: Diagnosis) -> list[str]:
     return list(dict.fromkeys(names))[:BARS]
 
 
-def drill_down(figure: go.FigureWidget, detail: SiteDetail) -> None:
-    """Draw one layer: histograms of float and fixed point with the format's ends, and its channels."""
+def drill_down(detail: SiteDetail) -> go.Figure:
+    """One layer: histograms of float and fixed point with the format's ends, and its channels."""
     made = make_subplots(rows=2, cols=1, row_heights=[0.55, 0.45], vertical_spacing=0.2)
     centres = [(a + b) / 2 for a, b in zip(detail.edges, detail.edges[1:], strict=False)]
     for name, counts in detail.counts.items():
@@ -107,8 +112,7 @@ def drill_down(figure: go.FigureWidget, detail: SiteDetail) -> None:
     made.update_yaxes(title_text="magnitude", row=2, col=1)
     made.update_xaxes(gridcolor=GRID, row=1, col=1, title_text=f"value of the stored tensor, {detail.images} images")
     made.update_xaxes(gridcolor=GRID, row=2, col=1, title_text="channels, the largest first")
-    made.update_layout(**_look(520), legend={"orientation": "h", "y": 1.08})
-    _replace(figure, made)
+    return made.update_layout(**_look(520), legend={"orientation": "h", "y": 1.08})
 
 
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
@@ -128,14 +132,6 @@ def _look(height: int) -> dict[str, object]:
         "plot_bgcolor": CLEAR,
         "margin": {"l": 8, "r": 8, "t": 28, "b": 44},
     }
-
-
-def _replace(figure: go.FigureWidget, made: go.Figure) -> None:
-    """Put another figure's content on the widget in one message."""
-    with figure.batch_update():
-        figure.data = []
-        figure.layout = made.layout
-        figure.add_traces(made.data)
 
 
 def _sqnr(comparison: Comparison, name: str, lane: str) -> float | None:

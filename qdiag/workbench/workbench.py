@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
+import plotly.graph_objects as go
 
 from qdiag.errors import QdiagError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.progress import Progress
-from qdiag.workbench.figures import drill_down, empty, overview
+from qdiag.workbench.figures import drill_down, on_page, overview, redraw, worst_layers
 from qdiag.workbench.job import Job
 from qdiag.workbench.session import Session
 
@@ -45,18 +46,18 @@ class Workbench(widgets.VBox):
         self.head = name
         self.bar = _row([self.run_button, self.stop_button, self.progress, self.status])
         self.verdict = widgets.HTML().add_class("qd-verdict")
-        self.layers, self.layer = empty(600), empty(520)
+        self.layers: go.FigureWidget | None = None
+        self.layer: go.FigureWidget | None = None
         self.choice = widgets.Combobox(placeholder="layer", ensure_option=True, layout={"width": "300px"})
         self.choice.add_class("qd-layer")
         self.choice.observe(self._guarded(self._chosen), "value")
         back = _button("Previous", "qd-previous", self._guarded(lambda: self.step(-1)))
         forth = _button("Next", "qd-next", self._guarded(lambda: self.step(1)))
         self.about = widgets.HTML(HINT).add_class("qd-about")
-        left = widgets.VBox([self.layers], layout={"width": "600px", "max_width": "100%"})
-        right = widgets.VBox(
-            [_row([back, forth, self.choice]), self.layer, self.about], layout={"width": "600px", "max_width": "100%"}
-        )
-        self.body = widgets.Box([left, right], layout={"display": "none", "flex_flow": "row wrap"})
+        self.left = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
+        self.right = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
+        self.walk = _row([back, forth, self.choice])
+        self.body = widgets.Box([self.left, self.right], layout={"display": "none", "flex_flow": "row wrap"})
 
     # Commands ---------------------------------------------------------------------------------------------
 
@@ -96,14 +97,21 @@ class Workbench(widgets.VBox):
             self.verdict.value = verdict_html(diagnosis)
             self.names = [str(layer.site) for layer in diagnosis.comparison.layers]
             self.choice.options = self.names
-            worst = overview(self.layers, diagnosis)
+            worst = worst_layers(diagnosis)
+            old = self.layers, self.layer
+            self.layers = on_page(overview(diagnosis, worst))
             bars, strip = self.layers.data[:-1], self.layers.data[-1]
             for trace in bars:
                 trace.on_click(lambda _, points, __: self._clicked([worst[i] for i in points.point_inds]))
             strip.on_click(lambda _, points, __: self._clicked([self.names[i[1]] for i in points.point_inds]))
-            self.body.layout.display = "flex"
+            self.layer = None
             self.choice.value = ""
             self.select(worst[0])
+            self.left.children = [self.layers]
+            self.right.children = [self.walk, *([self.layer] if self.layer is not None else []), self.about]
+            self.body.layout.display = "flex"
+            for figure in filter(None, old):
+                figure.close()
 
     def _clicked(self, names: list[str]) -> None:
         if names:
@@ -114,7 +122,11 @@ class Workbench(widgets.VBox):
         if name not in self.names:
             return
         with self._lock:
-            drill_down(self.layer, self.session.inspect(name))
+            figure = drill_down(self.session.inspect(name))
+            if self.layer is None:
+                self.layer = on_page(figure)
+            else:
+                redraw(self.layer, figure)
             assert self.session.diagnosis is not None, "layers are named only after a diagnosis"
             self.about.value = about_html(self.session.diagnosis, name)
 

@@ -42,6 +42,8 @@ def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
 
 
 def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
+    assert bench.layers is not None
+    assert bench.layer is not None
     bars = bench.layers.data[0]
     click(bars, 2)
     assert bench.choice.value == bars.customdata[2]
@@ -50,6 +52,7 @@ def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
 
 
 def test_a_click_on_the_strip_shows_that_layer(bench: Workbench) -> None:
+    assert bench.layers is not None
     click(bench.layers.data[-1], [1, 0])
     assert bench.choice.value == ":input"
 
