@@ -183,7 +183,7 @@ def stamp_of(tensor: Tensor) -> Stamp:
     """Another one as soon as the tensor holds other values, also where they were written past autograd (`.data`)."""
     version = 0 if tensor.is_inference() else tensor._version  # inference tensors do not count
     values = tensor.detach()
-    # The hash is an exclusive or of all values: it misses that all of an even number of signs changed, the sum does not.
+    # The hash is an exclusive or of all values: unlike the sum, it misses that an even number of signs changed.
     bits = int(torch.hash_tensor(values).item()) if values.numel() else 0
     return values.data_ptr(), version, bits, float(values.sum())
 
