@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_sums import LayerSums
-from qdiag.comparison.lockstep import Lockstep, Meet
 from qdiag.comparison.outputs import OutputError, OutputSums
 from qdiag.errors import OptionError
 from qdiag.planning.layer import Layer
@@ -16,6 +15,7 @@ from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import batches, example, named_leaves
@@ -161,7 +161,7 @@ def _stream(
     """Run all lanes over the data: stored tensors go to `meet`, results to `outputs`. Returns the number of images."""
     at_once = _images_at_once(traced)
     channels_last = all(qm.channels_last for qm in quantized.values())
-    reference = Lane(model, plan_quantization(traced, None), {}, channels_last=channels_last)
+    reference = Lane(model, plan_quantization(traced, None), channels_last=channels_last)
     lanes = [qm.lane for qm in quantized.values()]
     for lane in lanes:
         lane.unplanned.clear()

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qdiag.comparison.lockstep import Lockstep
 from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import plan_quantization
 from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import first_batch
@@ -54,7 +54,7 @@ def inspect(
     plan = plan_quantization(trace(model, batch.inputs), None)
     wanted = {plan.layer(name).site for name in sites}
     channels_last = all(qm.channels_last for qm in quantized.values())
-    reference = Lane(model, plan, {}, channels_last=channels_last)
+    reference = Lane(model, plan, channels_last=channels_last)
     lanes = {name: qm.lane for name, qm in quantized.items()}
     found: dict[Site, SiteDetail] = {}
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError, WeightError
-from qdiag.numerics.fake_quantize import fake_quantize_
 from qdiag.numerics.metrics.metric import METRICS, FormatFacts
 from qdiag.numerics.moments import Moments, MomentSums, ReferenceSums
 from qdiag.planning.layer import Layer
@@ -39,14 +38,13 @@ class LayerSums:
         for number, lane in enumerate(self.lanes):
             qparams = lane.qparams.get(self.layer.site)
             ends = None if qparams is None else (qparams.low, qparams.high)
-            self.accumulated[number].update(shared, twins[number], ends)
+            factor = lane.factor(self.layer, reference)
+            stored = None if factor is None else ReferenceSums(reference * factor)
+            self.accumulated[number].update(shared, twins[number], ends, stored)
             if solo:
-                self.added[number].update(shared, solo[number], ends)
+                self.added[number].update(shared, solo[number], ends, stored)
                 self.added_error[number].update(solo[number] - reference)
-                rounded = reference.clone()
-                if qparams is not None:
-                    fake_quantize_(rounded, qparams, *(self.layer.bounds or ()))
-                self.rounding_error[number].update(rounded - reference)
+                self.rounding_error[number].update(lane.store(self.layer, reference.clone()) - reference)
 
     def comparison(self, names: Sequence[str], trace: Trace) -> LayerComparison:
         layer = self.layer

@@ -53,7 +53,7 @@ def trial_steps(
         depthwise = _per_channel(plan, lambda x: x.is_depthwise), 'per_channel="depthwise"'
         repairs = {"depthwise weights per-channel": depthwise, **repairs}
     plans = parts | {title: changed for title, (changed, _) in repairs.items()}
-    models = {title: _with_plan(quantized, changed) for title, changed in plans.items()}
+    models = {title: quantized.change(changed) for title, changed in plans.items()}
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     trials = [Trial("part", title, found[title], images) for title in parts]
     trials += [
@@ -62,7 +62,7 @@ def trial_steps(
     ]
 
     suspects = loudest(comparison, SUSPECTS)
-    alone = {str(site): _with_plan(quantized, _only(plan, site)) for site in suspects}
+    alone = {str(site): quantized.change(_only(plan, site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
     found = yield from outputs_steps(model, data, alone, "trying layers", max_images=images)
     trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
@@ -78,7 +78,7 @@ def raised_steps(
     weights = {x.site: dataclasses.replace(x.weight, bits=16) for x in raised if x.weight is not None}
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
     code = f"calibrate(model, images, bits={ {str(site): 16 for site in sites} })"
-    models = {title: _with_plan(quantized, quantized.plan.change(outputs, weights))}
+    models = {title: quantized.change(quantized.plan.change(outputs, weights))}
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     return Trial("repair", title, found[title], images, code=code)
 
@@ -88,10 +88,6 @@ def loudest(comparison: Comparison, count: int) -> list[Site]:
     lane = comparison.lanes[-1]
     layers = sorted(comparison.layers, key=lambda layer: -layer.lanes[lane].added_noise)
     return [layer.site for layer in layers[:count] if layer.lanes[lane].added_noise > 0]
-
-
-def _with_plan(quantized: QuantizedModel, plan: QuantPlan) -> QuantizedModel:
-    return QuantizedModel(quantized.module, plan, quantized.ranges, channels_last=quantized.channels_last)
 
 
 def _only(plan: QuantPlan, site: Site) -> QuantPlan:

@@ -11,7 +11,7 @@ class Moments:
     """Sums over all values of a reference r and the error e = test - r.
 
     count: values; ref2 = sum r^2; err2 = sum e^2; cross = sum r e; ref = sum r; err = sum e; max_error = max |e|;
-    low, high: extremes of r; clipped: values of r outside the format's ends.
+    low, high: extremes of r at the scale of the test's format; clipped: values of r outside that format's ends.
     """
 
     count: int
@@ -49,18 +49,25 @@ class MomentSums:
         self.peaks: Tensor | None = None
         self.clipped: int | Tensor = 0
 
-    def update(self, ref: ReferenceSums, test: Tensor, ends: tuple[float, float] | None) -> None:
-        """Fold one batch in. ends: the least and greatest value of the test's format; None counts no clipping."""
+    def update(
+        self, ref: ReferenceSums, test: Tensor, ends: tuple[float, float] | None, stored: ReferenceSums | None = None
+    ) -> None:
+        """Fold one batch in.
+
+        ends: the least and greatest value of the test's format; None counts no clipping.
+        stored: the reference as that format holds it, where it holds it at another scale.
+        """
+        stored = stored or ref
         error = ref.flatten(test) - ref.flat
         least, most = torch.aminmax(error)
         own = torch.stack([torch.dot(error, error), torch.dot(ref.flat, error), error.sum()]).double()
         sums = torch.cat([ref.sums, own])
-        peaks = torch.stack([torch.maximum(-least, most).double(), -ref.low, ref.high])
+        peaks = torch.stack([torch.maximum(-least, most).double(), -stored.low, stored.high])
         self.sums = sums if self.sums is None else self.sums + sums
         self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
         self.count += error.numel()
-        if ends is not None and (float(ref.low) < ends[0] or float(ref.high) > ends[1]):
-            self.clipped = self.clipped + int(((ref.flat < ends[0]) | (ref.flat > ends[1])).sum())
+        if ends is not None and (float(stored.low) < ends[0] or float(stored.high) > ends[1]):
+            self.clipped = self.clipped + int(((stored.flat < ends[0]) | (stored.flat > ends[1])).sum())
 
     def moments(self) -> Moments:
         if self.sums is None or self.peaks is None:

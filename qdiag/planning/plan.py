@@ -30,17 +30,22 @@ class QuantPlan:
 
     layers: in the order of the forward, the network's inputs first.
     floating: operations that are computed in float, or a part of them, each with the reason.
-    traced: every operation that the trace saw.
+    trace: what the plan was made from.
     """
 
     layers: tuple[Layer, ...]
     floating: dict[Site, str]
-    traced: frozenset[Site]
+    trace: Trace
     target: type[Target]
     label: str = ""
 
     def __repr__(self) -> str:
         return f"QuantPlan {self.label}: {len(self.layers)} layers, {len(self.floating)} operations in float"
+
+    @cached_property
+    def traced(self) -> frozenset[Site]:
+        """Every operation that the trace saw."""
+        return frozenset(self.trace.sites())
 
     @cached_property
     def by_site(self) -> dict[Site, Layer]:
@@ -53,6 +58,11 @@ class QuantPlan:
             if name == site or name == str(site):
                 return layer
         raise SiteNotFound(f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].")
+
+    def in_float(self) -> "QuantPlan":
+        """The same layers without formats."""
+        nothing: Formats = {layer.site: None for layer in self.layers}
+        return self.change(nothing, nothing)
 
     def change(self, output: Formats | None = None, weight: Formats | None = None) -> "QuantPlan":
         """The same plan with some layers' formats exchanged: `plan.change(output={site: scheme, other: None})`."""
@@ -87,7 +97,7 @@ def plan_quantization(
     if isinstance(bits, Mapping):
         _check_patterns(bits, layers)
     label = " ".join(filter(None, [_label(bits), f"{per_channel} per-channel" if per_channel else ""]))
-    return QuantPlan(layers, builder.floating, frozenset(trace.sites()), engine, label)
+    return QuantPlan(layers, builder.floating, trace, engine, label)
 
 
 def _label(bits: Bits) -> str:

@@ -7,6 +7,7 @@ from torch import nn
 
 from qdiag.planning.plan import Bits, PerChannelOption, QuantPlan, plan_quantization
 from qdiag.progress import OnProgress, Steps, run
+from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe, prefers_channels_last
@@ -59,4 +60,4 @@ def calibration_steps(
     ranges = yield from observe(
         model, float_plan, data, chosen.estimator, channels_last=channels_last, max_images=max_images
     )
-    return [QuantizedModel(model, plan, ranges, channels_last=channels_last) for plan in plans]
+    return [QuantizedModel(model, plan, Calibration(ranges), channels_last=channels_last) for plan in plans]

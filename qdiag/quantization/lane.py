@@ -1,21 +1,21 @@
 """One numeric version of a forward: the operations of the user's model, carried out as a plan says."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from qdiag.errors import ModelError
 from qdiag.numerics.bias import quantize_bias
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
 from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.merge import NormState, input_first, merge, output_first
 from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
-from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.calibration import Calibration, Contents, LayerWeights, contents_of
 from qdiag.quantization.way import Way
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
@@ -23,7 +23,7 @@ from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
 
-Stamp = tuple[int, int, int, float]
+Stamp = tuple[int, int, Contents]
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,22 @@ class WeightFacts:
 class Lane:
     """Carries out single operations in a plan's number formats.
 
-    ranges: of every stored tensor that the plan gives a format. channels_last: hold 4-D weights in that layout.
+    calibration: ranges of every stored tensor that the plan gives a format, and more. channels_last: hold 4-D weights
+    in that layout. Tensors keep the user's own scale: a channel that the target stores multiplied by a power of two is
+    rounded as such, and divided again, which is exact.
     unplanned: layers that ran though no trace had seen them, and so ran in float.
     """
 
-    def __init__(self, model: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False):
+    def __init__(
+        self, model: nn.Module, plan: QuantPlan, calibration: Calibration | None = None, *, channels_last: bool = False
+    ):
         self.model, self.plan, self.channels_last = model, plan, channels_last
+        self.calibration = calibration = calibration or Calibration({})
         self.layers = plan.by_site
         self.qparams = {
-            layer.site: activation_qparams(layer.output, ranges[layer.site])
+            layer.site: activation_qparams(layer.output, calibration.ranges[layer.site])
             for layer in plan.layers
-            if layer.output is not None and layer.site in ranges
+            if layer.output is not None and layer.site in calibration.ranges
         }
         self.weight_facts: dict[Site, WeightFacts] = {}
         self.unplanned: set[Site] = set()
@@ -68,8 +73,17 @@ class Lane:
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
         """What the target keeps of a layer's result; overwrites `result`."""
-        qparams = self.qparams.get(layer.site)
-        return result if qparams is None else fake_quantize_(result, qparams, *(layer.bounds or ()))
+        qparams, factor = self.qparams.get(layer.site), self.factor(layer, result)
+        if qparams is None:
+            return result
+        if factor is None:
+            return fake_quantize_(result, qparams, *(layer.bounds or ()))
+        return fake_quantize_(result.mul_(factor), qparams, *(layer.bounds or ())).div_(factor)
+
+    def factor(self, layer: Layer, like: Tensor) -> Tensor | None:
+        """What the target multiplies each channel of a stored tensor by, to broadcast against it; None for nothing."""
+        shift = self.calibration.shifts.get(layer.site)
+        return None if shift is None else torch.exp2(shift.to(like)).reshape(-1, *[1] * (like.ndim - 2))
 
     def inputs(self, inputs: Inputs) -> Inputs:
         """The network's inputs as the target stores them; the user's own tensors stay as they are."""
@@ -136,13 +150,8 @@ class Lane:
         known = self._prepared.get(layer.site)
         if known is not None and known[0] == stamp:
             return known[1], known[2]
-        merged = output_first(weight.detach(), layer.is_transposed, layer.groups)
-        if layer.norm is not None:
-            mean, variance, gamma, beta = norm
-            assert mean is not None, "a merged norm has running statistics"
-            assert variance is not None, "a merged norm has running statistics"
-            merged, bias = merge(merged, bias, NormState(mean, variance, gamma, beta, layer.norm.eps))
-        quantized, bias = self._quantized(layer, merged, bias)
+        merged = self._given(layer, stamp) or self._merged(layer, weight, bias, norm)
+        quantized, bias = self._quantized(layer, *merged)
         prepared = input_first(quantized, layer.is_transposed, layer.groups)
         if self.channels_last and prepared.ndim == 4:
             prepared = prepared.contiguous(memory_format=torch.channels_last)
@@ -150,21 +159,75 @@ class Lane:
             self._prepared[layer.site] = stamp, prepared, bias
         return prepared, bias
 
+    def _given(self, layer: Layer, stamp: tuple[Stamp, ...]) -> tuple[Tensor, Tensor | None] | None:
+        """What calibration put in place of the model's own. Raises ModelError where the model's own are others now."""
+        given = self.calibration.weights.get(layer.site)
+        if given is None:
+            return None
+        if given.made_from != tuple(contents for _, _, contents in stamp):
+            raise ModelError(
+                f"{str(layer.site)!r} has other weights now than when it was calibrated, and calibration changed them. "
+                "Load weights before calibrating, or calibrate again."
+            )
+        return given.weight, given.bias
+
+    def _merged(
+        self, layer: Layer, weight: Tensor, bias: Tensor | None, norm: list[Tensor | None]
+    ) -> tuple[Tensor, Tensor | None]:
+        """The model's own weight, output channels first, and bias, with BatchNorm merged into them."""
+        merged = output_first(weight.detach(), layer.is_transposed, layer.groups)
+        if layer.norm is None:
+            return merged, None if bias is None else bias.detach()
+        mean, variance, gamma, beta = norm
+        assert mean is not None, "a merged norm has running statistics"
+        assert variance is not None, "a merged norm has running statistics"
+        return merge(merged, bias, NormState(mean, variance, gamma, beta, layer.norm.eps))
+
     def _quantized(self, layer: Layer, merged: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Merged weight and bias in the layer's formats; writes down what that did to the weight."""
         qparams, saturated, quantized = None, 0, merged
+        factor = self.weight_factor(layer, merged)
+        scaled = merged * factor
         if layer.weight is not None:
             axis = layer.weight.granularity.axis if isinstance(layer.weight.granularity, PerChannel) else None
-            qparams = weight_qparams(layer.weight, merged, axis)
-            quantized = fake_quantize(merged, qparams)
+            qparams = weight_qparams(layer.weight, scaled, axis)
+            quantized = fake_quantize(scaled, qparams) / factor
             if bias is not None and layer.sources and layer.sources[0] in self.qparams:
                 step = self.qparams[layer.sources[0]].scale(bias) * qparams.scale(bias)
-                bias, saturated = quantize_bias(bias.detach(), step, layer.accumulator_bits)
-        rows, errors = merged.flatten(1), (quantized - merged).flatten(1)
+                shift = self.calibration.shifts.get(layer.site)
+                own = torch.ones_like(bias) if shift is None else torch.exp2(shift.to(bias))
+                bias, saturated = quantize_bias(bias * own, step, layer.accumulator_bits)
+                bias = bias / own
+        rows, errors = scaled.flatten(1), (quantized - merged).mul_(factor).flatten(1)
         self.weight_facts[layer.site] = WeightFacts(
             rows.abs().amax(1), qparams, rows.square().sum(1), errors.square().sum(1), saturated
         )
         return quantized, bias
+
+    def weight_factor(self, layer: Layer, weight: Tensor) -> Tensor:
+        """What the target multiplies a weight [C, C_in/groups, ...] by, for the shifts of its inputs and outputs."""
+        shifts, factor = self.calibration.shifts, torch.ones_like(weight[:1, :1])
+        before = shifts.get(layer.sources[0]) if layer.sources else None
+        if layer.site in shifts:
+            factor = factor * torch.exp2(shifts[layer.site].to(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+        if before is not None:
+            by_group = before.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1).flatten(0, 1)
+            factor = factor / torch.exp2(by_group.to(weight)).reshape(*by_group.shape, *[1] * (weight.ndim - 2))
+        return factor
+
+    def weights(self, layer: Layer) -> LayerWeights | None:
+        """A layer's weight and bias before rounding; None where the model computes them in its forward."""
+        call = self.plan.trace[layer.site]
+        found = [call.tensor("weight"), call.tensor("bias")]
+        if any(value is not None and value.kind != "parameter" for value in found):
+            return None
+        weight, bias = (None if value is None else _tensor(self.model, value.name) for value in found)
+        if weight is None:
+            return None
+        norm = self._norm_tensors(layer.norm) if layer.norm is not None else []
+        stamp = tuple(stamp_of(tensor) for tensor in (weight, bias, *norm) if tensor is not None)
+        merged, bias = self._given(layer, stamp) or self._merged(layer, weight, bias, norm)
+        return LayerWeights(merged, bias, tuple(contents for _, _, contents in stamp))
 
     def _norm_tensors(self, norm: MergedNorm) -> list[Tensor | None]:
         return [_tensor(self.model, name) for name in (norm.mean, norm.variance, norm.weight, norm.bias)]
@@ -182,10 +245,7 @@ def _tensor(model: nn.Module, name: str) -> Tensor | None:
 def stamp_of(tensor: Tensor) -> Stamp:
     """Another one as soon as the tensor holds other values, also where they were written past autograd (`.data`)."""
     version = 0 if tensor.is_inference() else tensor._version  # inference tensors do not count
-    values = tensor.detach()
-    # The hash is an exclusive or of all values: unlike the sum, it misses that an even number of signs changed.
-    bits = int(torch.hash_tensor(values).item()) if values.numel() else 0
-    return values.data_ptr(), version, bits, float(values.sum())
+    return tensor.data_ptr(), version, contents_of(tensor)
 
 
 class LaneRunner(Interceptor):

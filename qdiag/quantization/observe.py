@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,14 @@ from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
 
+Estimator = TypeVar("Estimator", bound=RangeEstimator)
 
-class ObservingLane(Lane):
+
+class ObservingLane(Lane, Generic[Estimator]):
     """The float network with Conv and BatchNorm merged, which shows every stored tensor to an estimator."""
 
-    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], RangeEstimator], *, channels_last: bool):
-        super().__init__(model, plan, {}, channels_last=channels_last)
+    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], Estimator], *, channels_last: bool):
+        super().__init__(model, plan, channels_last=channels_last)
         self.estimators = {layer.site: new() for layer in plan.layers}
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
@@ -53,13 +55,18 @@ def observe(
 ) -> Steps[Mapping[Site, Range]]:
     """Ranges by site, from the first `max_images` images or from all of them."""
     lane = ObservingLane(model, plan, new, channels_last=channels_last)
-    yield from borrow_stepwise(model, _show(lane, data, max_images))
-    if lane.unplanned:
-        warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
+    yield from observed(lane, data, max_images)
     return lane.ranges()
 
 
-def _show(lane: ObservingLane, data: Any, max_images: int | None) -> Steps[None]:
+def observed(lane: ObservingLane[Estimator], data: Any, max_images: int | None = None) -> Steps[None]:
+    """Run the lane over the first `max_images` images, or over all of them."""
+    yield from borrow_stepwise(lane.model, _show(lane, data, max_images))
+    if lane.unplanned:
+        warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
+
+
+def _show(lane: ObservingLane[Estimator], data: Any, max_images: int | None) -> Steps[None]:
     """Run the lane over the data. Raises ModelError after the first batch where that gives NaN or infinity."""
     runner = LaneRunner(lane)
     images = 0

@@ -1,16 +1,16 @@
 """The user's model, run in fixed point."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import nn
 
-from qdiag.errors import ModelError, QdiagWarning
+from qdiag.errors import QdiagWarning
 from qdiag.numerics.qparams import QParams
-from qdiag.numerics.ranges.range import Range
 from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
@@ -21,21 +21,19 @@ class QuantizedModel(nn.Module):
     """A model simulated in the plan's number formats, for inference: `qm(images)` gives what the target would.
 
     module: the user's own model, untouched, with its own `state_dict` keys. plan: formats by address.
-    ranges: of every stored tensor. Both are saved with `state_dict()`. The weights are quantized from the module's
-    current ones at every forward, so that loading others into `module` takes effect.
+    calibration: ranges of every stored tensor, and more; saved with `state_dict()`. Weights that calibration left alone
+    are quantized from the module's current ones at every forward, so that loading others into `module` takes effect.
     """
 
-    def __init__(
-        self, module: nn.Module, plan: QuantPlan, ranges: Mapping[Site, Range], *, channels_last: bool = False
-    ):
+    def __init__(self, module: nn.Module, plan: QuantPlan, calibration: Calibration, *, channels_last: bool = False):
         super().__init__()
-        self.module, self.plan, self.ranges, self.channels_last = module, plan, dict(ranges), channels_last
+        self.module, self.plan, self.calibration, self.channels_last = module, plan, calibration, channels_last
         self._lane: Lane | None = None
 
     @property
     def lane(self) -> Lane:
         if self._lane is None:
-            self._lane = Lane(self.module, self.plan, self.ranges, channels_last=self.channels_last)
+            self._lane = Lane(self.module, self.plan, self.calibration, channels_last=self.channels_last)
         return self._lane
 
     def format(self, name: Site | str) -> QParams | None:
@@ -51,15 +49,17 @@ class QuantizedModel(nn.Module):
             warnings.warn(unplanned_warning(self.lane.unplanned), QdiagWarning, stacklevel=2)
         return result
 
-    def get_extra_state(self) -> dict[str, tuple[float, float]]:
-        return {str(site): (found.low, found.high) for site, found in self.ranges.items()}
+    def change(self, plan: QuantPlan | None = None, calibration: Calibration | None = None) -> "QuantizedModel":
+        """The same module in other formats, or with another calibration."""
+        return QuantizedModel(
+            self.module, plan or self.plan, calibration or self.calibration, channels_last=self.channels_last
+        )
 
-    def set_extra_state(self, state: dict[str, tuple[float, float]]) -> None:
-        by_name = {str(layer.site): layer.site for layer in self.plan.layers}
-        unknown = sorted(set(state) - set(by_name))
-        if unknown:
-            raise ModelError(f"the saved state has a range for {unknown[0]!r}, which this model's plan does not hold.")
-        self.ranges = {by_name[name]: Range(*ends) for name, ends in state.items()}
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.calibration.state()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.calibration = Calibration.of_state(state, [layer.site for layer in self.plan.layers])
         self._lane = None
 
 

@@ -165,7 +165,10 @@ def verdict_html(diagnosis: Diagnosis) -> str:
         output = comparison.outputs[lane]
         figure = output.top1_percent if output.top1_percent is not None else output.agreement_percent
         figures.append(f"{lane} <b>{output.sqnr_db:.1f} dB</b>" if figure is None else f"{lane} <b>{figure:.1f} %</b>")
-    steps = "".join(f"<li><b>{html.escape(s.title)}</b> {html.escape(s.text)}</li>" for s in diagnosis.steps)
+    steps = "".join(
+        f"<li><b>{html.escape(s.title)}</b> {html.escape(s.text)} <code>{html.escape(s.code)}</code></li>"
+        for s in diagnosis.steps
+    )
     return (
         f"<div><b>{symbol} {html.escape(diagnosis.verdict.headline)}</b> {html.escape(diagnosis.verdict.text)}<br>"
         f"{' &nbsp; '.join(figures)} &nbsp; on {comparison.images} images<ol>{steps}</ol></div>"

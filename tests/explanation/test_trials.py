@@ -28,7 +28,7 @@ def test_alone_quantizes_one_layer_and_no_other() -> None:
     assert set(alone) == {":input", "0", "2", "5"}
     for name, output in alone.items():
         others = {layer.site: None for layer in qm.plan.layers if str(layer.site) != name}
-        one = QuantizedModel(net, qm.plan.change(others, others), qm.ranges)
+        one = QuantizedModel(net, qm.plan.change(others, others), qm.calibration)
         with torch.no_grad():
             assert abs(output.relative_error - relative(one(images), net(images))) < 1e-5
         assert output.relative_error > 0

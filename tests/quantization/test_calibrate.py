@@ -39,28 +39,30 @@ def test_ranges_are_the_extremes_of_the_float_tensors(model: Small) -> None:
     expected = {":input": images, **outputs_of(model, images, "relu1", "bn2", "relu2", "pool", "head")}
     layers = {"relu1": "conv1", "bn2": "conv2", "relu2": ":add"}
     for name, tensor in expected.items():
-        found = quantized.ranges[quantized.plan.layer(layers.get(name, name)).site]
+        found = quantized.calibration.ranges[quantized.plan.layer(layers.get(name, name)).site]
         assert (found.low, found.high) == pytest.approx((float(tensor.min()), float(tensor.max())), rel=1e-5, abs=1e-6)
 
 
 def test_every_layer_has_a_range() -> None:
     for specimen in ZOO.values():
         quantized = calibrate(specimen.model(), Inputs(*specimen.inputs()))
-        assert set(quantized.ranges) == {layer.site for layer in quantized.plan.layers}
+        assert set(quantized.calibration.ranges) == {layer.site for layer in quantized.plan.layers}
 
 
 def test_only_as_many_images_as_asked_for(model: Small) -> None:
     images = torch.cat([torch.rand(8, 3, 12, 12), 100 * torch.rand(8, 3, 12, 12)])
     few = calibrate(model, list(images.split(4)), max_images=8)
-    assert few.ranges[few.plan.layer(":input").site].high < 1.0
+    assert few.calibration.ranges[few.plan.layer(":input").site].high < 1.0
     everything = calibrate(model, list(images.split(4)))
-    assert everything.ranges[everything.plan.layer(":input").site].high > 90
+    assert everything.calibration.ranges[everything.plan.layer(":input").site].high > 90
 
 
 def test_labels_are_not_used(model: Small) -> None:
     images = torch.randn(8, 3, 12, 12)
     with_labels = DataLoader(TensorDataset(images, torch.arange(8)), batch_size=4)
-    assert calibrate(model, with_labels).ranges == pytest.approx(calibrate(model, images).ranges)
+    assert calibrate(model, with_labels).calibration.ranges == pytest.approx(
+        calibrate(model, images).calibration.ranges
+    )
 
 
 def test_several_formats_share_one_pass(model: Small) -> None:
@@ -74,13 +76,13 @@ def test_several_formats_share_one_pass(model: Small) -> None:
             break
     assert found == [Progress("calibrating", 1, 2), Progress("calibrating", 2, 2)]
     assert [qm.plan.label for qm in models] == ["16-bit", "8-bit all per-channel", "float"]
-    assert models[0].ranges == models[1].ranges
+    assert models[0].calibration.ranges == models[1].calibration.ranges
 
 
 def test_an_untrained_mode_does_not_show(model: Small) -> None:
     images = torch.randn(IMAGE)
-    expected = calibrate(model.eval(), images).ranges
-    assert calibrate(model.train(), images).ranges == expected
+    expected = calibrate(model.eval(), images).calibration.ranges
+    assert calibrate(model.train(), images).calibration.ranges == expected
 
 
 def test_another_way_through_the_model_is_told() -> None:
@@ -102,7 +104,7 @@ def test_a_layer_that_no_image_reached_has_the_smallest_range() -> None:
             return self.conv(x[x.mean((1, 2, 3)) > 0])
 
     quantized = calibrate(Rarely(), -torch.rand(IMAGE))
-    assert quantized.ranges[quantized.plan.layer("conv").site] == Range(0.0, 0.0)
+    assert quantized.calibration.ranges[quantized.plan.layer("conv").site] == Range(0.0, 0.0)
     assert str(quantized.format("conv")) == "uint8 · 2^-24"
 
 

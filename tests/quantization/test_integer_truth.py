@@ -49,7 +49,7 @@ class Recording(Lane):
     """Keeps what it stores."""
 
     def __init__(self, quantized: QuantizedModel) -> None:
-        super().__init__(quantized.module, quantized.plan, quantized.ranges)
+        super().__init__(quantized.module, quantized.plan, quantized.calibration)
         self.stored: dict[str, Tensor] = {}
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qdiag.numerics.ranges.range import Range
 from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.quantized_model import QuantizedModel
 from tests.models import IMAGE, InplaceSum, ReusedRelu, Small, settle
 
@@ -39,9 +40,9 @@ def test_ranges_are_saved_with_the_weights(model: Small, images: Tensor) -> None
     torch.save(quantized.state_dict(), file)
     file.seek(0)
     other = calibrate(settle(Small(), torch.randn(IMAGE)), 100 * images)
-    assert other.ranges != quantized.ranges
+    assert other.calibration.ranges != quantized.calibration.ranges
     other.load_state_dict(torch.load(file, weights_only=True))
-    assert other.ranges == quantized.ranges
+    assert other.calibration.ranges == quantized.calibration.ranges
     assert torch.equal(other(images), quantized(images))
 
 
@@ -94,7 +95,7 @@ def test_weights_are_those_of_the_module_at_every_forward(model: Small, images: 
     quantized = calibrate(model, images)
     before = quantized(images)
     change(model)  # type: ignore[operator]
-    fresh = QuantizedModel(model, quantized.plan, quantized.ranges, channels_last=quantized.channels_last)
+    fresh = QuantizedModel(model, quantized.plan, quantized.calibration, channels_last=quantized.channels_last)
     assert torch.equal(quantized(images), fresh(images))
     assert not torch.equal(quantized(images), before)
 
@@ -162,7 +163,7 @@ def test_targets_round_ties_in_their_own_way(target: str, expected: list[int]) -
     images = torch.arange(256.0).reshape(1, 1, 16, 16)
     quantized = calibrate(model, images, target=target)
     whole = {quantized.plan.layer(":input").site: Range(0, 255), quantized.plan.layer("0").site: Range(0, 255)}
-    coarse = QuantizedModel(model, quantized.plan, whole)
+    coarse = QuantizedModel(model, quantized.plan, Calibration(whole))
     assert str(coarse.format("0")) == "uint8 · 2^0"
     assert coarse(images).flatten()[:7].tolist() == expected
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
-from qdiag.comparison.lockstep import Lockstep
 from qdiag.planning.plan import plan_quantization
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
@@ -50,7 +50,7 @@ def test_lane_of_a_comparison_is_the_quantized_models_own_forward(specimen: Spec
 def lane_outputs(quantized: QuantizedModel, inputs: Inputs) -> list[Tensor]:
     """The model's outputs in the fixed-point lane that runs beside the float one."""
     model, channels_last = quantized.module, quantized.channels_last
-    reference = Lane(model, plan_quantization(trace(model, inputs), None), {}, channels_last=channels_last)
+    reference = Lane(model, plan_quantization(trace(model, inputs), None), channels_last=channels_last)
     lockstep = Lockstep(reference, [quantized.lane], lambda *_: None, alone=True)
     with borrow(model):
         result = lockstep.run(layout(inputs, channels_last))
@@ -98,7 +98,7 @@ def test_weights_are_quantized(specimen: Specimen) -> None:
 def stored_tensors(quantized: QuantizedModel, inputs: Inputs) -> dict[str, Tensor]:
     """What the target stores at each layer, by the address of its last operation."""
     found: dict[str, Tensor] = {}
-    reference = Lane(quantized.module, plan_quantization(trace(quantized.module, inputs), None), {})
+    reference = Lane(quantized.module, plan_quantization(trace(quantized.module, inputs), None))
     lockstep = Lockstep(
         reference,
         [quantized.lane],

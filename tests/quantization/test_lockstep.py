@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qdiag.comparison.compare import compare
-from qdiag.comparison.lockstep import Lockstep
 from qdiag.errors import ModelError, QdiagWarning
 from qdiag.planning.plan import plan_quantization
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
@@ -23,7 +23,7 @@ every_specimen = pytest.mark.parametrize("specimen", ZOO.values(), ids=ZOO.keys(
 
 def lockstep(model: nn.Module, inputs: Inputs, *bits: Any) -> Lockstep:
     """The float network and one lane for each entry of bits, with ranges of these inputs."""
-    reference = Lane(model, plan_quantization(trace(model, inputs), None), {})
+    reference = Lane(model, plan_quantization(trace(model, inputs), None))
     return Lockstep(reference, [calibrate(model, inputs, bits=b).lane for b in bits], lambda *_: None, alone=True)
 
 
@@ -61,7 +61,7 @@ def test_a_lane_without_formats_is_the_float_network(specimen: Specimen) -> None
 def test_a_lane_is_shared_until_it_differs() -> None:
     model, inputs = Small().eval(), Inputs(torch.randn(IMAGE))
     met: dict[str, bool] = {}
-    reference = Lane(model, plan_quantization(trace(model, inputs), None), {})
+    reference = Lane(model, plan_quantization(trace(model, inputs), None))
     quantized = calibrate(model, inputs, bits={"pool": 8, "*": None})
     beside = Lockstep(
         reference,
@@ -101,7 +101,7 @@ def test_in_place_operations_on_shared_tensors_leave_the_float_network_alone(fir
     with borrow(model):
         expected = model(*inputs.map(torch.clone).args)
         beside = Lockstep(
-            Lane(model, plan_quantization(trace(model, inputs), None), {}),
+            Lane(model, plan_quantization(trace(model, inputs), None)),
             [quantized.lane],
             lambda *_: None,
             alone=True,

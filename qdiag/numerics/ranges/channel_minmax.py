@@ -1,0 +1,31 @@
+"""The range of each channel."""
+
+import torch
+from torch import Tensor
+
+from qdiag.numerics.ranges.range import Range
+
+
+class ChannelMinMax:
+    """Running minimum and maximum of each channel (axis 1)."""
+
+    def __init__(self) -> None:
+        self.extremes: Tensor | None = None  # [2, C]: low, -high
+
+    def update(self, x: Tensor) -> None:
+        if x.numel():
+            rows = x.transpose(0, 1).flatten(1) if x.ndim > 1 else x.reshape(1, -1)
+            low, high = rows.amin(1), rows.amax(1)
+            seen = torch.stack([low, -high])
+            self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
+
+    @property
+    def magnitudes(self) -> Tensor:
+        """Largest magnitude of each channel [C]."""
+        return torch.zeros(1) if self.extremes is None else self.extremes.abs().amax(0)
+
+    def range(self) -> Range:
+        if self.extremes is None:
+            return Range(0.0, 0.0)
+        low, high = self.extremes.amin(1).tolist()
+        return Range(low, -high + 0.0)

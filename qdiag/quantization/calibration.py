@@ -1,0 +1,84 @@
+"""What calibration found out: all that a quantized model holds beside the user's module and the plan."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qdiag.errors import ModelError
+from qdiag.numerics.ranges.range import Range
+from qdiag.tracing.site import Site
+
+Contents = tuple[int, float]
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """A weight and bias in place of the module's own, which they were made from.
+
+    weight: merged with BatchNorm, output channels first [C, ...], not yet rounded. bias: [C], or None.
+    made_from: the contents of the module's own tensors (weight, bias, BatchNorm) when these were made.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    made_from: tuple[Contents, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """By layer; what is missing is the module's own.
+
+    ranges: of every stored tensor, its channels multiplied by 2^shift.
+    shifts: for each channel [C] of a stored tensor, the power of two that it is multiplied by on the target. The
+    weights around it absorb that, so that the network computes the same.
+    weights: what takes the place of the module's own.
+    """
+
+    ranges: Mapping[Site, Range]
+    shifts: Mapping[Site, Tensor] = field(default_factory=dict)
+    weights: Mapping[Site, LayerWeights] = field(default_factory=dict)
+
+    def change(
+        self,
+        ranges: Mapping[Site, Range] | None = None,
+        shifts: Mapping[Site, Tensor] | None = None,
+        weights: Mapping[Site, LayerWeights] | None = None,
+    ) -> "Calibration":
+        """The same with some layers' entries exchanged."""
+        return replace(
+            self,
+            ranges={**self.ranges, **(ranges or {})},
+            shifts={**self.shifts, **(shifts or {})},
+            weights={**self.weights, **(weights or {})},
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Plain containers of numbers and tensors, by address."""
+        return {
+            "ranges": {str(site): (found.low, found.high) for site, found in self.ranges.items()},
+            "shifts": {str(site): shift for site, shift in self.shifts.items()},
+            "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], sites: Iterable[Site]) -> "Calibration":
+        """The inverse of `state`. Raises ModelError for an address that is none of the sites."""
+        by_name = {str(site): site for site in sites}
+        unknown = sorted(name for part in state.values() for name in part if name not in by_name)
+        if unknown:
+            raise ModelError(f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.")
+        return cls(
+            {by_name[name]: Range(*ends) for name, ends in state["ranges"].items()},
+            {by_name[name]: shift for name, shift in state["shifts"].items()},
+            {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
+        )
+
+
+def contents_of(tensor: Tensor) -> Contents:
+    """Other numbers as soon as the tensor holds other values."""
+    values = tensor.detach()
+    # The hash is an exclusive or of all values: unlike the sum, it misses that an even number of signs changed.
+    return (int(torch.hash_tensor(values).item()) if values.numel() else 0), float(values.sum())

@@ -1,0 +1,30 @@
+"""What a calibration technique is, and where all of them are found."""
+
+from typing import Any, ClassVar
+
+from qdiag.progress import Steps
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.registry import Registry
+
+
+class Technique:
+    """One way to make a quantized model better without labels; it can be used alone.
+
+    name: as the user writes it. title: what it does, in words.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
+        """The better model, as a generator of Progress. The model and its module stay as they are."""
+        raise NotImplementedError
+
+
+def _is_technique(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Technique) and value is not Technique
+
+
+TECHNIQUES: Registry[type[Technique]] = Registry(
+    "qdiag.quantization.techniques", _is_technique, lambda technique: technique.name
+)
