@@ -35,7 +35,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = torchvision.models.get_model(options.model, weights=None).eval()
     data = list(torch.randn(options.images, 3, 224, 224).split(options.batch))
-    quantized = {f"{bits}-bit": calibrate(model, data[:1], bits=bits) for bits in (16, 8)}
+    quantized = {f"{bits}-bit": calibrate(model, data[:1], "simple", bits) for bits in (16, 8)}
 
     @torch.no_grad()
     def eager() -> None:

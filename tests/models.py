@@ -14,9 +14,19 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torchvision.ops import FrozenBatchNorm2d
 
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
+from qdiag.quantization.calibrate import calibrate as calibrate_model
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
+
+
+def calibrate(
+    model: nn.Module, data: Any, bits: Bits = 8, per_channel: PerChannelOption = None, **options: Any
+) -> QuantizedModel:
+    """Ranges by minimum and maximum: what tests of formats, lanes and comparison start from."""
+    return calibrate_model(model, data, bits=bits, per_channel=per_channel, **{"method": "simple"} | options)
+
 
 Shape = tuple[int, ...]
 IMAGE: Shape = (4, 3, 12, 12)

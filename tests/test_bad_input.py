@@ -14,9 +14,8 @@ from qdiag.comparison.compare import compare
 from qdiag.comparison.inspect import inspect
 from qdiag.errors import InputError, ModelError, OptionError, QdiagError, SiteNotFound
 from qdiag.linting.lint import lint_model
-from qdiag.quantization.calibrate import calibrate
 from qdiag.tracing.tracer import trace
-from tests.models import IMAGE, Small
+from tests.models import IMAGE, Small, calibrate
 
 IMAGES = torch.randn(IMAGE)
 

@@ -15,10 +15,10 @@ from qdiag.comparison.compare import compare, comparison_steps
 from qdiag.comparison.inspect import inspect
 from qdiag.errors import ModelError
 from qdiag.linting.lint import lint_model
-from qdiag.quantization.calibrate import calibrate, calibration_steps
+from qdiag.quantization.calibrate import calibration_steps
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
-from tests.models import ZOO, Specimen
+from tests.models import ZOO, Specimen, calibrate
 
 
 class Noisy(Dataset[tuple[Tensor, int]]):

@@ -57,7 +57,7 @@ def trial_steps(
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     trials = [Trial("part", title, found[title], images) for title in parts]
     trials += [
-        Trial("repair", title, found[title], images, code=f"calibrate(model, images, {option})")
+        Trial("repair", title, found[title], images, code=f'calibrate(model, images, "simple", {option})')
         for title, (_, option) in repairs.items()
     ]
 
@@ -77,7 +77,7 @@ def raised_steps(
     outputs = {x.site: dataclasses.replace(x.output, bits=16) for x in raised if x.output is not None}
     weights = {x.site: dataclasses.replace(x.weight, bits=16) for x in raised if x.weight is not None}
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
-    code = f"calibrate(model, images, bits={ {str(site): 16 for site in sites} })"
+    code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
     models = {title: quantized.change(quantized.plan.change(outputs, weights))}
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     return Trial("repair", title, found[title], images, code=code)

@@ -20,22 +20,30 @@ def fake_quantize(x: Float[Tensor, "..."], qparams: QParams) -> Float[Tensor, ".
 
 
 def fake_quantize_(
-    x: Float[Tensor, "..."], qparams: QParams, low: float | None = None, high: float | None = None
+    x: Float[Tensor, "..."], qparams: QParams, bounds: tuple[float, float] | None = None
 ) -> Float[Tensor, "..."]:
     """`fake_quantize` for a per-tensor format in x's own memory, with the bounds of a ReLU-like activation merged in.
 
-    low, high: values are bounded by these too, after rounding to the grid. Rounding and clamping are monotonic, so
+    bounds: values are bounded by these too, after rounding to the grid. Rounding and clamping are monotonic, so
     clamping to rounded bounds afterwards equals activating first.
     """
-    scale, qtype = 2.0 ** int(qparams.exponent), qparams.qtype
-    qmin: float = qtype.qmin if low is None else max(qtype.qmin, _on_grid(low / scale, qparams.rounding))
-    qmax: float = qtype.qmax if high is None else min(qtype.qmax, _on_grid(high / scale, qparams.rounding))
+    scale = 2.0 ** int(qparams.exponent)
+    qmin, qmax = integer_bounds(qparams, bounds)
     if qparams.rounding is Rounding.HALF_UP:
         half = torch.tensor(0.5, dtype=x.dtype, device=x.device)
         torch.add(half, x, alpha=1.0 / scale, out=x).floor_()  # one pass for scaling and adding
     else:
         x.mul_(1.0 / scale).round_()
     return x.clamp_(qmin, qmax).mul_(scale)
+
+
+def integer_bounds(qparams: QParams, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    """The ends of a per-tensor format in steps, with an activation's (low, high) merged in."""
+    scale, qtype = 2.0 ** int(qparams.exponent), qparams.qtype
+    if bounds is None:
+        return qtype.qmin, qtype.qmax
+    low, high = (_on_grid(bound / scale, qparams.rounding) for bound in bounds)
+    return max(qtype.qmin, low), min(qtype.qmax, high)
 
 
 def _on_grid(x: float, rounding: Rounding) -> float:

@@ -5,21 +5,27 @@ from typing import Any
 
 from torch import nn
 
+from qdiag.errors import OptionError
+from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.plan import Bits, PerChannelOption, QuantPlan, plan_quantization
 from qdiag.progress import OnProgress, Steps, run
-from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.calibration import Applied, Calibration
 from qdiag.quantization.checks import check_model
+from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe, prefers_channels_last
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import example
+from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
+from qdiag.tracing.inputs import example, first_images
 from qdiag.tracing.tracer import trace
+
+DEFAULT_METHOD = "best"
 
 
 def calibrate(
     model: nn.Module,
     data: Any,
-    method: str = "simple",
+    method: str | Sequence[str] = DEFAULT_METHOD,
     bits: Bits = 8,
     per_channel: PerChannelOption = None,
     *,
@@ -27,13 +33,17 @@ def calibrate(
     max_images: int | None = None,
     on_progress: OnProgress = None,
 ) -> QuantizedModel:
-    """Choose a power-of-two format for every stored tensor by running the float model on calibration images.
+    """Choose a power-of-two format for every stored tensor, and make weights fit theirs, from unlabeled images.
 
     model: left as it was; the result's `module` is this very model.
     data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
+    method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
+    "equalization", "range-search", "bias-correction", "reconstruction". A technique that takes the outputs further from
+    float than they were is not kept; `calibration_report(result)` says so.
     bits: 8, 16, or a mapping from layer names or patterns to bits ("*" for all others).
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
     target: the inference engine whose rounding is simulated.
+    max_images: use the first so many; 128 are plenty.
 
     Raises InputError, ModelError or OptionError before any long work where something cannot be used.
     """
@@ -44,20 +54,46 @@ def calibrate(
 def calibration_steps(
     model: nn.Module,
     data: Any,
-    method: str,
+    method: str | Sequence[str],
     formats: Sequence[tuple[Bits, PerChannelOption]],
     *,
     target: str = "tidl",
     max_images: int | None = None,
 ) -> Steps[list[QuantizedModel]]:
-    """One pass over the data for several (bits, per_channel): the ranges are the same for all of them."""
-    chosen = METHODS[method]
+    """`calibrate` for several (bits, per_channel), as a generator of Progress; the extremes are observed once."""
+    techniques, usual = _techniques(method)
     check_model(model)
     traced = trace(model, example(data, model))
-    plans: list[QuantPlan] = [plan_quantization(traced, bits, per_channel, target) for bits, per_channel in formats]
+    plans: list[QuantPlan] = [plan_quantization(traced, bits, option or usual, target) for bits, option in formats]
     channels_last = prefers_channels_last(model, data)
-    float_plan = plan_quantization(traced, None, target=target)
-    ranges = yield from observe(
-        model, float_plan, data, chosen.estimator, channels_last=channels_last, max_images=max_images
-    )
-    return [QuantizedModel(model, plan, Calibration(ranges), channels_last=channels_last) for plan in plans]
+    images = first_images(data, model, max_images)
+    ranges = yield from observe(model, plans[0].in_float(), images, MinMax, channels_last=channels_last)
+    models = []
+    for plan in plans:
+        start = QuantizedModel(model, plan, Calibration(ranges, ranges), channels_last=channels_last)
+        models.append((yield from _improved(start, techniques, images)))
+    return models
+
+
+def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], PerChannelOption]:
+    """The techniques of a method and its own per_channel. Raises OptionError for a name that is not known."""
+    if isinstance(method, str):
+        return [TECHNIQUES[name] for name in METHODS[method].techniques], METHODS[method].per_channel
+    if not isinstance(method, Sequence):
+        raise OptionError(f"method={method!r}: give a method's name, or the names of techniques in a list.")
+    return [TECHNIQUES[name] for name in method], None
+
+
+def _improved(model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any) -> Steps[QuantizedModel]:
+    """Each technique applied to what those before it left, and kept where it does the outputs no harm."""
+    if not techniques:
+        return model
+    before = yield from fidelity_steps(model, images)
+    for technique in techniques:
+        changed = yield from technique().steps(model, images)
+        after = yield from fidelity_steps(changed, images)
+        kept = after.output_db >= before.output_db or technique.prepares
+        applied = Applied(technique.name, technique.title, kept, before, after)
+        model, before = (changed, after) if kept else (model, before)
+        model = model.change(calibration=model.calibration.noting(applied))
+    return model

@@ -15,6 +15,25 @@ Contents = tuple[int, float]
 
 
 @dataclass(frozen=True)
+class Fidelity:
+    """Signal over error power, in dB: of all the network's outputs together, and of every stored tensor."""
+
+    output_db: float
+    layers: Mapping[Site, float]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A technique that was tried: how near to float tensors were before and after it, and whether it was kept."""
+
+    name: str
+    title: str
+    kept: bool
+    before: Fidelity
+    after: Fidelity
+
+
+@dataclass(frozen=True)
 class LayerWeights:
     """A weight and bias in place of the module's own, which they were made from.
 
@@ -31,19 +50,28 @@ class LayerWeights:
 class Calibration:
     """By layer; what is missing is the module's own.
 
-    ranges: of every stored tensor, its channels multiplied by 2^shift.
+    ranges: that the formats of stored tensors cover, their channels multiplied by 2^shift.
+    seen: the extremes on the calibration images, at the same scale.
     shifts: for each channel [C] of a stored tensor, the power of two that it is multiplied by on the target. The
     weights around it absorb that, so that the network computes the same.
     weights: what takes the place of the module's own.
+    history: the techniques that were applied, in order; not saved.
     """
 
     ranges: Mapping[Site, Range]
+    seen: Mapping[Site, Range] = field(default_factory=dict)
     shifts: Mapping[Site, Tensor] = field(default_factory=dict)
     weights: Mapping[Site, LayerWeights] = field(default_factory=dict)
+    history: tuple[Applied, ...] = ()
+
+    def noting(self, applied: Applied) -> "Calibration":
+        """The same with one more entry in its history."""
+        return replace(self, history=(*self.history, applied))
 
     def change(
         self,
         ranges: Mapping[Site, Range] | None = None,
+        seen: Mapping[Site, Range] | None = None,
         shifts: Mapping[Site, Tensor] | None = None,
         weights: Mapping[Site, LayerWeights] | None = None,
     ) -> "Calibration":
@@ -51,6 +79,7 @@ class Calibration:
         return replace(
             self,
             ranges={**self.ranges, **(ranges or {})},
+            seen={**self.seen, **(seen or {})},
             shifts={**self.shifts, **(shifts or {})},
             weights={**self.weights, **(weights or {})},
         )
@@ -59,6 +88,7 @@ class Calibration:
         """Plain containers of numbers and tensors, by address."""
         return {
             "ranges": {str(site): (found.low, found.high) for site, found in self.ranges.items()},
+            "seen": {str(site): (found.low, found.high) for site, found in self.seen.items()},
             "shifts": {str(site): shift for site, shift in self.shifts.items()},
             "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
         }
@@ -72,6 +102,7 @@ class Calibration:
             raise ModelError(f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.")
         return cls(
             {by_name[name]: Range(*ends) for name, ends in state["ranges"].items()},
+            {by_name[name]: Range(*ends) for name, ends in state["seen"].items()},
             {by_name[name]: shift for name, shift in state["shifts"].items()},
             {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from qdiag.errors import ModelError
 from qdiag.numerics.bias import quantize_bias
@@ -72,13 +73,13 @@ class Lane:
         return self.layers[site].weight is None and site not in self.qparams
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
-        """What the target keeps of a layer's result; overwrites `result`."""
+        """What the target keeps of a layer's result, which may be overwritten."""
         qparams, factor = self.qparams.get(layer.site), self.factor(layer, result)
         if qparams is None:
             return result
         if factor is None:
-            return fake_quantize_(result, qparams, *(layer.bounds or ()))
-        return fake_quantize_(result.mul_(factor), qparams, *(layer.bounds or ())).div_(factor)
+            return fake_quantize_(result, qparams, layer.bounds)
+        return fake_quantize_(result.mul_(factor), qparams, layer.bounds).div_(factor)
 
     def factor(self, layer: Layer, like: Tensor) -> Tensor | None:
         """What the target multiplies each channel of a stored tensor by, to broadcast against it; None for nothing."""
@@ -128,9 +129,12 @@ class Lane:
 
     def _stored(self, layer: Layer, result: Any) -> Any:
         tensor = next((tensor for tensor in tensors_in(result) if is_float(tensor)), None)
-        if tensor is not None:
-            self.store(layer, tensor)
-        return result
+        if tensor is None:
+            return result
+        stored = self.store(layer, tensor)
+        if stored is tensor:
+            return result
+        return tree_map_only(Tensor, lambda leaf: stored if leaf is tensor else leaf, result)
 
     # Weights ------------------------------------------------------------------------------------------
 

@@ -51,33 +51,30 @@ def observe(
     new: Callable[[], RangeEstimator],
     *,
     channels_last: bool,
-    max_images: int | None = None,
 ) -> Steps[Mapping[Site, Range]]:
-    """Ranges by site, from the first `max_images` images or from all of them."""
+    """Ranges by site, from float forwards over the data."""
     lane = ObservingLane(model, plan, new, channels_last=channels_last)
-    yield from observed(lane, data, max_images)
+    yield from run_over(lane, data, "calibrating", after_first=lane.ranges)
     return lane.ranges()
 
 
-def observed(lane: ObservingLane[Estimator], data: Any, max_images: int | None = None) -> Steps[None]:
-    """Run the lane over the first `max_images` images, or over all of them."""
-    yield from borrow_stepwise(lane.model, _show(lane, data, max_images))
+def run_over(lane: Lane, data: Any, label: str, *, after_first: Callable[[], object] = lambda: None) -> Steps[None]:
+    """Run a lane over the data.
+
+    after_first: called after the first batch, so that what cannot come out well is refused before the others.
+    """
+
+    def steps() -> Steps[None]:
+        runner = LaneRunner(lane)
+        for progress, batch in Progress.over(batches(data, lane.model), label):
+            runner.forward(layout(batch.inputs, lane.channels_last))
+            if progress.done == 1:
+                after_first()
+            yield progress
+
+    yield from borrow_stepwise(lane.model, steps())
     if lane.unplanned:
         warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
-
-
-def _show(lane: ObservingLane[Estimator], data: Any, max_images: int | None) -> Steps[None]:
-    """Run the lane over the data. Raises ModelError after the first batch where that gives NaN or infinity."""
-    runner = LaneRunner(lane)
-    images = 0
-    for progress, batch in Progress.over(batches(data, lane.model), "calibrating"):
-        runner.forward(layout(batch.inputs, lane.channels_last))
-        if images == 0:
-            lane.ranges()
-        yield progress
-        images += batch.inputs.batch_size
-        if max_images is not None and images >= max_images:
-            break
 
 
 def prefers_channels_last(model: nn.Module, data: Any) -> bool:

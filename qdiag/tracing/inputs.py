@@ -114,6 +114,8 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
 
     Raises InputError for what can be read only once, for no data, for what is none of these, and where the data raises.
     """
+    if isinstance(data, (_Batches, _First)):
+        return data
     if isinstance(data, Tensor):
         if data.ndim == 0 or len(data) == 0:
             raise InputError(f"the data is a tensor of shape {list(data.shape)}: there is no image in it.")
@@ -132,6 +134,12 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
             f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...]."
         )
     return _Batches(data, model)
+
+
+def first_images(data: Any, model: nn.Module, images: int | None) -> Iterable[Batch]:
+    """The data as `batches` gives it, up to the batch that completes so many images; None for all of them."""
+    everything = batches(data, model)
+    return everything if images is None else _First(everything, images, first_batch(data, model).inputs.batch_size)
 
 
 def first_batch(data: Any, model: nn.Module) -> Batch:
@@ -184,6 +192,24 @@ class _Batches:
             if len(item) == 1 and isinstance(item[0], Tensor) and item[0].ndim != 3:
                 return item[0], None
         return item, None
+
+
+@dataclasses.dataclass(frozen=True)
+class _First:
+    everything: Iterable[Batch]
+    images: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return min(len(self.everything), -(-self.images // self.batch_size))  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        seen = 0
+        for batch in self.everything:
+            yield batch
+            seen += batch.inputs.batch_size
+            if seen >= self.images:
+                return
 
 
 def forward(model: nn.Module, inputs: Inputs, interceptor: "Interceptor | None" = None) -> Any:

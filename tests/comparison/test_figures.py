@@ -16,12 +16,11 @@ from qdiag.errors import SiteNotFound
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
 from qdiag.planning.layer import Layer
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.site import Site
-from tests.models import IMAGE, Small, settle
+from tests.models import IMAGE, Small, calibrate, settle
 
 
 @pytest.fixture(scope="module")

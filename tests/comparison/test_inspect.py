@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from qdiag.comparison.inspect import BINS, IMAGES, SiteDetail, inspect
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.quantized_model import QuantizedModel
-from tests.models import IMAGE, Small, settle
+from tests.models import IMAGE, Small, calibrate, settle
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from torch import nn
 from qdiag.comparison.compare import compare
 from qdiag.explanation.trials import loudest, raised_steps, trial_steps
 from qdiag.progress import run
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.quantized_model import QuantizedModel
+from tests.models import calibrate
 
 
 def network() -> tuple[nn.Module, torch.Tensor]:

@@ -77,7 +77,7 @@ def test_in_place_form_is_the_same(qtype: QType, rounding: Rounding) -> None:
 def test_bounds_after_rounding_are_the_activation_before_it(low: float, high: float, rounding: Rounding) -> None:
     qparams, x = QParams(INT8, -5, rounding), values()
     expected = fake_quantize(x.clamp(low, high), qparams)
-    torch.testing.assert_close(fake_quantize_(x.clone(), qparams, low, high), expected, rtol=0, atol=0)
+    torch.testing.assert_close(fake_quantize_(x.clone(), qparams, (low, high)), expected, rtol=0, atol=0)
 
 
 def test_rounding_twice_changes_nothing() -> None:

@@ -11,11 +11,11 @@ from qdiag.errors import QdiagWarning
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.plan import plan_quantization
 from qdiag.progress import Progress
-from qdiag.quantization.calibrate import calibrate, calibration_steps
+from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.observe import prefers_channels_last
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
-from tests.models import IMAGE, ZOO, Branching, Small, settle
+from tests.models import IMAGE, ZOO, Branching, Small, calibrate, settle
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import PerChannelOption
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
-from tests.models import settle
+from tests.models import calibrate, settle
 
 Ints = np.ndarray
 

@@ -10,13 +10,12 @@ from torch.nn import functional as F
 from qdiag.comparison.compare import compare
 from qdiag.errors import ModelError, QdiagWarning
 from qdiag.planning.plan import plan_quantization
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
-from tests.models import IMAGE, ZOO, Small, Specimen
+from tests.models import IMAGE, ZOO, Small, Specimen, calibrate
 
 every_specimen = pytest.mark.parametrize("specimen", ZOO.values(), ids=ZOO.keys())
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.numerics.ranges.range import Range
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.quantized_model import QuantizedModel
-from tests.models import IMAGE, InplaceSum, ReusedRelu, Small, settle
+from tests.models import IMAGE, InplaceSum, ReusedRelu, Small, calibrate, settle
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
 from qdiag.planning.plan import plan_quantization
-from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
-from tests.models import ZOO, Specimen, layers_of, settle
+from tests.models import ZOO, Specimen, calibrate, layers_of, settle
 
 every_specimen = pytest.mark.parametrize("specimen", ZOO.values(), ids=ZOO.keys())
 

@@ -1,1 +1,1 @@
-"""Calibration methods: from calibration data to ranges and weights. One file each."""
+"""Calibration methods: which techniques, in which order. One file each."""

@@ -2,19 +2,20 @@
 
 from typing import Any, ClassVar
 
-from qdiag.numerics.ranges.range import RangeEstimator
+from qdiag.planning.plan import PerChannelOption
 from qdiag.registry import Registry
 
 
 class Method:
-    """A way to choose ranges. name: as the user writes it."""
+    """Techniques in the order in which they are applied, after ranges by minimum and maximum.
+
+    name: as the user writes it. techniques: by their names. per_channel: what the method is made for, where the user
+    does not say.
+    """
 
     name: ClassVar[str]
-
-    @staticmethod
-    def estimator() -> RangeEstimator:
-        """A new estimator for one stored tensor."""
-        raise NotImplementedError
+    techniques: ClassVar[tuple[str, ...]] = ()
+    per_channel: ClassVar[PerChannelOption] = None
 
 
 def _is_method(value: Any) -> bool:

@@ -1,15 +1,9 @@
 """Minimum and maximum."""
 
-from qdiag.numerics.ranges.minmax import MinMax
-from qdiag.numerics.ranges.range import RangeEstimator
 from qdiag.quantization.methods.method import Method
 
 
 class Simple(Method):
-    """Ranges that clip nothing of what the calibration images showed."""
+    """Ranges that clip nothing of what the calibration images showed; weights as they are."""
 
     name = "simple"
-
-    @staticmethod
-    def estimator() -> RangeEstimator:
-        return MinMax()

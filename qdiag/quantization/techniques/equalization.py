@@ -14,7 +14,7 @@ from qdiag.planning.channels import ChannelGroup, channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.progress import Steps
 from qdiag.quantization.lane import Lane
-from qdiag.quantization.observe import ObservingLane, observed
+from qdiag.quantization.observe import ObservingLane, run_over
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.tracing.site import Site
@@ -33,15 +33,16 @@ class Equalization(Technique):
 
     name = "equalization"
     title = "multiplies channels by powers of two, so that one scale serves all of them"
+    prepares = True
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         lane = ObservingLane(model.module, model.plan.in_float(), ChannelMinMax, channels_last=model.channels_last)
-        yield from observed(lane, data)
+        yield from run_over(lane, data, "equalizing")
         magnitudes = {site: estimator.magnitudes for site, estimator in lane.estimators.items()}
         groups = channel_groups(model.plan)
         shifts = balance(groups, Lane(model.module, model.plan, model.calibration), magnitudes)
         ranges = {site: _scaled(lane.estimators[site].extremes, shift) for site, shift in shifts.items()}
-        return model.change(calibration=model.calibration.change(ranges=ranges, shifts=shifts))
+        return model.change(calibration=model.calibration.change(ranges, ranges, shifts))
 
 
 def balance(groups: list[ChannelGroup], lane: Lane, magnitudes: Mapping[Site, Tensor]) -> dict[Site, Tensor]:

@@ -1,0 +1,52 @@
+"""How close a quantized model is to float: at its outputs and at every stored tensor."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qdiag.planning.layer import Layer
+from qdiag.progress import Progress, Steps
+from qdiag.quantization.calibration import Fidelity
+from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.inputs import first_images, named_leaves
+from qdiag.tracing.site import Site
+
+IMAGES = 32
+
+
+def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> Steps[Fidelity]:
+    """Measure on the first images of the data."""
+    sums: dict[Site, Tensor] = {}
+    output = torch.zeros(2, dtype=torch.float64)
+
+    def meet(layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
+        sums[layer.site] = sums.get(layer.site, 0) + _powers(reference, twins[0])
+
+    reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
+    lockstep = Lockstep(reference, [model.lane], meet, alone=False)
+
+    def steps() -> Steps[None]:
+        for progress, batch in Progress.over(first_images(data, model.module, images), "measuring"):
+            result = lockstep.run(layout(batch.inputs, model.channels_last))
+            for _, tensor in named_leaves(result):
+                if tensor.is_floating_point():
+                    output.add_(_powers(tensor, lockstep.twin(tensor, 0)).cpu())
+            yield progress
+
+    yield from borrow_stepwise(model.module, steps())
+    return Fidelity(_decibels(output), {site: _decibels(powers) for site, powers in sums.items()})
+
+
+def _powers(reference: Tensor, test: Tensor) -> Tensor:
+    """[signal, error] power, in double precision."""
+    return torch.stack([reference.square().sum(), (test - reference).square().sum()]).double()
+
+
+def _decibels(powers: Tensor) -> float:
+    signal, error = powers.tolist()
+    return 10 * math.log10(signal / error) if signal and error else math.inf
