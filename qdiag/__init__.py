@@ -18,6 +18,8 @@ from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.pipeline import diagnose
 from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.calibration_report import calibration_report
+from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
@@ -32,11 +34,14 @@ __all__ = [
     "trace",
     "lint_model",
     "calibrate",
+    "calibration_report",
     "compare",
     "inspect",
     "explain",
     "diagnose",
     "Workbench",
+    "QuantCalibrateModule",
+    "QuantTestModule",
     "AddBlock",
     "CatBlock",
     "ResizeWith",

@@ -215,3 +215,12 @@ def test_an_interpolation_that_does_not_exist_is_refused(tmp_path: Path) -> None
     Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
     with pytest.raises(OptionError, match="bicubic"):
         ImageFolder(tmp_path, Preprocessing(interpolation="cubic"))
+
+
+def test_calibrate_saves_what_it_found(model: str, folder: Path, tmp_path: Path) -> None:
+    words = ["--images", str(folder), "--size", "16", "--resize", "16", "--method", "advanced"]
+    done = qdiag("calibrate", f"{model}:build", *words, "--save", str(tmp_path / "calibrated.pt"))
+    assert done.returncode == 0, done.stderr
+    assert "bias-correction" in done.stdout
+    assert "Agrees with float" in done.stdout
+    assert "_extra_state" in torch.load(tmp_path / "calibrated.pt", weights_only=True)

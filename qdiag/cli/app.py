@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qdiag.cli.command import command
+from qdiag.cli.commands.calibrate import calibrate
 from qdiag.cli.commands.compare import compare
 from qdiag.cli.commands.demo import demo
 from qdiag.cli.commands.diagnose import diagnose, report
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for function in (demo, lint, compare, diagnose, report, explain, lab):
+for function in (demo, lint, compare, diagnose, calibrate, report, explain, lab):
     app.command()(command(function))
 
 

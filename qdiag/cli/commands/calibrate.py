@@ -1,0 +1,85 @@
+"""`qdiag calibrate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions
+from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
+from qdiag.cli.subject import gather
+from qdiag.comparison.compare import CALIBRATION_IMAGES, outputs_steps
+from qdiag.comparison.outputs import OutputError
+from qdiag.progress import run
+from qdiag.quantization.calibrate import DEFAULT_METHOD
+from qdiag.quantization.calibrate import calibrate as calibrate_model
+from qdiag.quantization.calibration_report import calibration_report
+
+
+def calibrate(
+    model: ModelOptions,
+    data: DataOptions,
+    formats: FormatOptions,
+    output: OutputOptions,
+    method: Annotated[
+        str, typer.Option(rich_help_panel=FORMATS, help="simple, advanced, advanced-dw or best.")
+    ] = DEFAULT_METHOD,
+    bits: Annotated[int, typer.Option(rich_help_panel=FORMATS, help="Of weights and activations.")] = 8,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write the state_dict, for QuantTestModule to load."),
+    ] = None,
+) -> None:
+    """Make the model fit its 8 bits, without labels and without training, and say what that gained.
+
+    Measured on --images; calibrated on --calibration, or else on 128 of the same images.
+
+    qdiag calibrate my_model.py:build --images photos/ --calibration others/ --save calibrated.pt
+    """
+    check_writable(save)
+    subject = gather(model, data, formats.calibration)
+    network, images, most = subject.model, subject.calibration, None
+    if images is None:
+        images, most = subject.data, CALIBRATION_IMAGES
+    found = {
+        name: calibrate_model(
+            network,
+            images,
+            name,
+            bits,
+            formats.scales,
+            target=formats.target,
+            max_images=most,
+            on_progress=bar(),
+        )
+        for name in dict.fromkeys(["simple", method])
+    }
+    outputs = run(outputs_steps(network, subject.data, found, "measuring"), bar())
+    if save is not None:
+        torch.save(found[method].state_dict(), save)
+        tell(f"Saved: {save.resolve()}")
+    output.show(calibration_report(found[method]))
+    if not output.json:
+        _print(outputs)
+
+
+def _print(outputs: dict[str, OutputError]) -> None:
+    """Each method's outputs against float's."""
+    table = Table("Method", "Output SQNR", "Agrees with float", "Top-1", "Drop (95 % interval)", box=None)
+    for name, error in outputs.items():
+        table.add_row(name, f"{error.sqnr_db:.1f} dB", *map(Text, _decisions(error)))
+    console = Console()
+    console.rule("On the images to measure", align="left", style="dim")
+    console.print(table)
+
+
+def _decisions(error: OutputError) -> tuple[str, str, str]:
+    agreement = "" if error.agreement_percent is None else f"{error.agreement_percent:.1f} % of {error.decisions}"
+    if error.top1_percent is None or error.drop_points is None or error.drop_interval is None:
+        return agreement, "", ""
+    low, high = error.drop_interval
+    return agreement, f"{error.top1_percent:.1f} %", f"{error.drop_points:.1f} ({low:.1f} to {high:.1f})"

@@ -1,0 +1,123 @@
+"""Calibration in the shape that users of TI's tools know: wrap, show images in train mode, go to eval mode."""
+
+from typing import Any
+
+from torch import nn
+
+from qdiag.errors import InputError, OptionError
+from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
+from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate
+from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.checks import check_model
+from qdiag.quantization.methods.method import METHODS
+from qdiag.quantization.observe import prefers_channels_last
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.inputs import Inputs, example, forward
+from qdiag.tracing.tracer import trace
+
+CALIBRATION_IMAGES = 128
+
+
+class QuantTestModule(nn.Module):
+    """A model in fixed point, for inference with what calibration or training saved.
+
+        quantized = QuantTestModule(model, dummy_input)
+        quantized.load_state_dict(torch.load("calibrated.pt"))
+        quantized.eval()(images)
+
+    module: the user's own model, untouched, with its own `state_dict` keys.
+    dummy_input: what the model is called with, or a batch of it.
+
+    Raises InputError, ModelError or OptionError for what cannot be traced or planned.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dummy_input: Any,
+        bits: Bits = 8,
+        per_channel: PerChannelOption = None,
+        *,
+        target: str = "tidl",
+    ):
+        super().__init__()
+        check_model(model)
+        data = [dummy_input]
+        traced = trace(model, example(data, model))
+        plan = plan_quantization(traced, bits, per_channel, target)
+        channels_last = prefers_channels_last(model, data)
+        self.module = model
+        self._set(QuantizedModel(model, plan, Calibration({}), channels_last=channels_last))
+
+    def _set(self, quantized: QuantizedModel) -> None:
+        object.__setattr__(self, "quantized", quantized)  # not a child: its module is this one's
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own result in fixed point. Raises InputError where nothing was calibrated or loaded."""
+        if not self.quantized.calibration.ranges:
+            raise InputError(f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}")
+        return self.quantized(*args, **kwargs)
+
+    quantized: QuantizedModel
+    _how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.quantized.get_extra_state()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.quantized.set_extra_state(state)
+
+
+class QuantCalibrateModule(QuantTestModule):
+    """A model that calibrates itself on the images it is shown in train mode.
+
+        quantized = QuantCalibrateModule(model, dummy_input)
+        quantized.train()
+        for images, _ in loader:
+            quantized(images)          # computes in float, and remembers the images
+        quantized.eval()               # calibrates, with a progress bar
+        quantized(images)              # in fixed point
+
+    method: as for `calibrate`. max_images: images beyond these are not remembered; they are kept in memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dummy_input: Any,
+        bits: Bits = 8,
+        per_channel: PerChannelOption = None,
+        *,
+        method: str = DEFAULT_METHOD,
+        target: str = "tidl",
+        max_images: int = CALIBRATION_IMAGES,
+    ):
+        if max_images < 1:
+            raise OptionError(f"max_images={max_images}: at least one image is needed.")
+        super().__init__(model, dummy_input, bits, per_channel or METHODS[method].per_channel, target=target)
+        self.bits, self.per_channel, self.method, self.target = bits, per_channel, method, target
+        self.max_images = max_images
+        self.shown: list[Inputs] = []
+
+    _how_to_get_ranges = "Show it images in train mode first: .train(), then call it, then .eval()."
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """In train mode the float result, on the way to calibration; in eval mode the result in fixed point."""
+        if not self.training:
+            return super().forward(*args, **kwargs)
+        inputs = Inputs(*args, **kwargs)
+        if sum(one.batch_size for one in self.shown) < self.max_images:
+            self.shown.append(inputs.map(lambda tensor: tensor.detach().clone()))
+        was_training = self.module.training
+        try:
+            return forward(self.module.eval(), inputs)
+        finally:
+            self.module.train(was_training)
+
+    def train(self, mode: bool = True) -> "QuantCalibrateModule":
+        """As of any module, save that going to eval mode calibrates on the images shown since the last time."""
+        super().train(mode)
+        if not mode and self.shown:
+            self._set(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))
+            self.shown = []
+        return self
