@@ -15,6 +15,7 @@ from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.techniques import reconstruction
 from qdiag.quantization.techniques.bias_correction import BiasCorrection
 from qdiag.quantization.techniques.equalization import Equalization
 from qdiag.quantization.techniques.range_search import RangeSearch
@@ -39,6 +40,12 @@ class Depthwise(nn.Module):
         x = self.stem(x)
         x = x + self.pw(self.dw(x))
         return self.head(self.pool(x).flatten(1))
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small network needs no more."""
+    monkeypatch.setattr(reconstruction, "STEPS", 60)
 
 
 @pytest.fixture

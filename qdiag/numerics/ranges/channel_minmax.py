@@ -19,13 +19,9 @@ class ChannelMinMax:
             seen = torch.stack([low, -high])
             self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
 
-    @property
-    def magnitudes(self) -> Tensor:
-        """Largest magnitude of each channel [C]."""
-        return torch.zeros(1) if self.extremes is None else self.extremes.abs().amax(0)
-
-    def range(self) -> Range:
+    def scaled(self, factors: Tensor) -> Range:
+        """The range of the whole tensor with each channel multiplied by its factor [C]."""
         if self.extremes is None:
             return Range(0.0, 0.0)
-        low, high = self.extremes.amin(1).tolist()
+        low, high = (self.extremes * factors.to(self.extremes)).amin(1).tolist()
         return Range(low, -high + 0.0)

@@ -14,21 +14,25 @@ from qdiag.planning.channels import ChannelGroup, channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.progress import Steps
 from qdiag.quantization.lane import Lane
-from qdiag.quantization.observe import ObservingLane, run_over
+from qdiag.quantization.observe import run_over
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.tracing.site import Site
 
 SWEEPS = 30
+MOST = 8
+"""The largest shift, either way."""
+CUT_OFF = 1e-3
+"""The part of a channel's power that a factor may cut off: -30 dB, below what 8 bits make of a stretched tensor."""
 
 
 class Equalization(Technique):
     """Cross-layer equalization (arXiv:1906.04721, 4.1), with powers of two, which are exact in float.
 
     A channel whose weights are small beside its tensor's largest is multiplied up, and the weights that read it are
-    divided. Two things bound that. No channel may grow past the end of its tensor's format, where the others would
-    lose bits to it. And a channel that a ReLU6 bounds must stay below 6 on the calibration images with its factor, so
-    that the ReLU6 goes on as it is: such channels are only ever multiplied up, and one that reaches 6 stays as it is.
+    divided. Every channel has room up to the end of its tensor's format, or to a ReLU6's 6, which goes on as it is:
+    a few values may be cut off there, as long as they hold less than a thousandth of the channel's power. A channel
+    that a ReLU6 bounds is only ever multiplied up, since a 6 that is divided would need a bound of its own.
     """
 
     name = "equalization"
@@ -36,20 +40,53 @@ class Equalization(Technique):
     prepares = True
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        lane = ObservingLane(model.module, model.plan.in_float(), ChannelMinMax, channels_last=model.channels_last)
-        yield from run_over(lane, data, "equalizing")
-        magnitudes = {site: estimator.magnitudes for site, estimator in lane.estimators.items()}
         groups = channel_groups(model.plan)
-        shifts = balance(groups, Lane(model.module, model.plan, model.calibration), magnitudes)
-        ranges = {site: _scaled(lane.estimators[site].extremes, shift) for site, shift in shifts.items()}
+        ceilings = {site: group.ceiling for group in groups for site in group.stored}
+        lane = _ClippingLane(model, ceilings)
+        yield from run_over(lane, data, "equalizing")
+        room = [_room(group, lane) for group in groups]
+        shifts = balance(groups, Lane(model.module, model.plan, model.calibration), room)
+        ranges = {site: lane.range(site, shift) for site, shift in shifts.items()}
         return model.change(calibration=model.calibration.change(ranges, ranges, shifts))
 
 
-def balance(groups: list[ChannelGroup], lane: Lane, magnitudes: Mapping[Site, Tensor]) -> dict[Site, Tensor]:
-    """The shift of every stored tensor of the groups, as whole numbers [C]."""
+class _ClippingLane(Lane):
+    """The float network, which sums up what each channel of some tensors would lose if multiplied and then cut off.
+
+    tops: where the tensors are cut off. lost[site][k]: what a factor of 2^k costs each channel, in power [K, C].
+    """
+
+    def __init__(self, model: QuantizedModel, ceilings: Mapping[Site, float]):
+        super().__init__(model.module, model.plan.in_float(), channels_last=model.channels_last)
+        ranges = model.calibration.ranges
+        self.tops = {site: min(2.0 ** ceil_log2(ranges[site].magnitude), ceiling) for site, ceiling in ceilings.items()}
+        self.power: dict[Site, Tensor] = {}
+        self.lost: dict[Site, Tensor] = {}
+        self.extremes = {site: ChannelMinMax() for site in ceilings}
+
+    def range(self, site: Site, shift: Tensor) -> Range:
+        """Of a tensor whose channels are multiplied, and cut off at its top."""
+        scaled, top = self.extremes[site].scaled(torch.exp2(shift.float())), self.tops[site]
+        return Range(max(scaled.low, -top), min(scaled.high, top))
+
+    def store(self, layer: Layer, result: Tensor) -> Tensor:
+        site = layer.site
+        if site in self.tops and result.numel():
+            rows = result.transpose(0, 1).flatten(1).abs()
+            over = [(rows - self.tops[site] / 2.0**k).clamp_(min=0).square().sum(1) for k in range(1, MOST + 1)]
+            self.lost[site] = self.lost.get(site, 0) + torch.stack(over)
+            self.extremes[site].update(result)
+            self.power[site] = self.power.get(site, 0) + rows.square().sum(1)
+        return result
+
+
+def balance(groups: list[ChannelGroup], lane: Lane, room: list[tuple[Tensor, Tensor]]) -> dict[Site, Tensor]:
+    """The shift of every stored tensor of the groups, as whole numbers [C].
+
+    room: for each group the least and the greatest shift of each channel.
+    """
     weights = {layer.site: _magnitude(lane, layer) for group in groups for layer in (*group.writers, *group.readers)}
     logs = [torch.zeros(group.channels) for group in groups]
-    room = [_room(group, magnitudes) for group in groups]
     writer_of = {layer.site: number for number, group in enumerate(groups) for layer in group.writers}
     reader_of = {layer.site: number for number, group in enumerate(groups) for layer in group.readers}
 
@@ -79,35 +116,23 @@ def _whole(logs: Tensor, room: tuple[Tensor, Tensor]) -> Tensor:
     return torch.minimum(torch.maximum(logs.round(), least.ceil()), most.floor()).to(torch.int8)
 
 
-def _room(group: ChannelGroup, magnitudes: Mapping[Site, Tensor]) -> tuple[Tensor, Tensor]:
-    """The least and the greatest log2 factor of each channel."""
-    most = torch.full((group.channels,), math.inf)
+def _room(group: ChannelGroup, lane: _ClippingLane) -> tuple[Tensor, Tensor]:
+    """The least and the greatest shift of each channel [C]."""
+    most = torch.full((group.channels,), float(MOST))
     for site in group.stored:
-        seen = magnitudes[site].cpu()
-        top = 2.0 ** ceil_log2(float(seen.max()))
-        most = torch.minimum(most, torch.log2(min(top, group.ceiling) / seen.clamp(min=top * 2.0**-16)))
-    most = most.clamp(min=0.0)
-    least = torch.zeros_like(most) if math.isfinite(group.ceiling) else torch.full_like(most, -16.0)
-    return least, most.clamp(max=16.0)
+        bearable = lane.lost[site] <= CUT_OFF * lane.power[site]
+        most = torch.minimum(most, bearable.cumprod(0).sum(0).cpu())
+    return torch.full_like(most, 0.0 if math.isfinite(group.ceiling) else -MOST), most
 
 
 def _magnitude(lane: Lane, layer: Layer) -> Tensor:
     """log2 of the largest magnitude for each output and input channel [C_out, C_in/groups]."""
     weights = lane.weights(layer)
     assert weights is not None, "channel groups hold layers with parameters alone"
-    return (
-        weights.weight.flatten(2).abs().amax(2).log2().cpu()
-        if weights.weight.ndim > 2
-        else weights.weight.abs().log2().cpu()
-    )
+    rows = weights.weight.abs().reshape(*weights.weight.shape[:2], -1)
+    return rows.amax(2).log2().cpu()
 
 
 def _by_input(magnitudes: Tensor, layer: Layer) -> Tensor:
     """[C_out, C_in/groups] as the largest of each input channel [C_in]."""
     return magnitudes.reshape(layer.groups, -1, magnitudes.shape[1]).amax(1).flatten()
-
-
-def _scaled(extremes: Tensor | None, shift: Tensor) -> Range:
-    assert extremes is not None
-    low, high = (extremes * torch.exp2(shift.to(extremes))).amin(1).tolist()
-    return Range(low, -high + 0.0)

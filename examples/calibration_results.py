@@ -1,0 +1,205 @@
+"""What each calibration method keeps of a network's accuracy, side by side on the same images; writes docs/results.md.
+
+    pip install qdiag[imagenet]
+    python examples/calibration_results.py --data DATA [--quick]
+
+DATA holds imagenet_calib/ and imagenet_eval/ (labels.csv with images/ beside it), and cifar10/ (cifar_io.py, models.py
+and the weights of two networks). Each part is left out, and said to be, where its folder is missing.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from imagenet_efficientnet_lite0 import PREPROCESSING, build
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from qdiag.comparison.compare import outputs_steps
+from qdiag.comparison.outputs import OutputError
+from qdiag.images import ImageFolder
+from qdiag.planning.channels import channel_groups
+from qdiag.planning.layer import Layer
+from qdiag.planning.plan import plan_quantization
+from qdiag.progress import run
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.methods.method import METHODS
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.tracer import trace
+
+METHOD_ORDER = ("simple", "advanced", "advanced-dw", "best")
+TECHNIQUES = ("equalization", "range-search", "bias-correction", "reconstruction")
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+
+
+class Page:
+    """The page as it grows; written after each part, so that a stopped run keeps what it has."""
+
+    def __init__(self, path: Path):
+        self.path, self.lines = path, list[str]()
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+        self.path.write_text("\n".join(self.lines) + "\n")
+        print(*lines, sep="\n", flush=True)
+
+    def table(self, outputs: Mapping[str, OutputError], seconds: Mapping[str, float]) -> None:
+        """Float first, then each version."""
+        first = next(iter(outputs.values()))
+        float_top1 = (first.top1_percent or 0) + (first.drop_points or 0)
+        self.add(
+            "",
+            "| | top-1 | drop (95 % interval) | agrees with float | output SQNR | seconds |",
+            "|---|---|---|---|---|---|",
+        )
+        self.add(f"| float | {float_top1:.2f} % | | | | |")
+        for name, error in outputs.items():
+            low, high = error.drop_interval or (0.0, 0.0)
+            took = f"{seconds[name]:.0f}" if name in seconds else ""
+            self.add(
+                f"| {name} | {error.top1_percent:.2f} % | {error.drop_points:+.2f} ({low:+.2f} to {high:+.2f}) | "
+                f"{error.agreement_percent:.2f} % | {error.sqnr_db:.1f} dB | {took} |"
+            )
+
+
+def methods(
+    model: nn.Module, calibration: Any, names: Mapping[str, Any], bits: int = 8
+) -> tuple[dict[str, QuantizedModel], dict[str, float]]:
+    """The model calibrated in each way, and how many seconds that took."""
+    found, seconds = {}, {}
+    for name, method in names.items():
+        start = time.perf_counter()
+        found[name] = calibrate(model, calibration, method, bits)
+        seconds[name] = time.perf_counter() - start
+    return found, seconds
+
+
+def measure(model: nn.Module, data: Any, versions: Mapping[str, QuantizedModel]) -> dict[str, OutputError]:
+    """Every version on the same images, against their labels and against float."""
+    return run(outputs_steps(model, data, versions, "measuring"))
+
+
+def lite0(page: Page, data: Path, quick: bool) -> None:
+    """EfficientNet-Lite0: images 0 … 127 of a fixed permutation calibrate, all others measure."""
+    model = build()
+    chosen = torch.randperm(1000, generator=torch.Generator().manual_seed(0)).tolist()
+    everything = ImageFolder(data / "imagenet_calib", PREPROCESSING)
+    calibration = torch.stack([everything[number][0] for number in chosen[:128]])
+    other = Subset(everything, sorted(chosen[128:])[:: 8 if quick else 1])
+    evaluation = ImageFolder(data / "imagenet_eval", PREPROCESSING, 100 if quick else None)
+    both = [*DataLoader(other, batch_size=16), *DataLoader(evaluation, batch_size=16)]
+    page.add(
+        "",
+        "## EfficientNet-Lite0 on ImageNet images, 8 bit per tensor",
+        "",
+        f"Calibrated on 128 images without labels (the first of a permutation of {len(everything)} with seed 0), "
+        f"measured on {len(other)} others of the same folder and {len(evaluation)} of another.",
+    )
+    found, seconds = methods(model, calibration, {name: name for name in METHOD_ORDER})
+    page.table(measure(model, both, found), seconds)
+    page.add("", "### What each technique adds", "", "Alone, and all but one, on every second of these images.")
+    ways = {f"only {name}": [name] for name in TECHNIQUES}
+    ways |= {f"all but {name}": [other for other in TECHNIQUES if other != name] for name in TECHNIQUES}
+    found, seconds = methods(model, calibration, ways)
+    page.table(measure(model, both[::2], found), seconds)
+
+
+def cifar(page: Page, data: Path, quick: bool) -> None:
+    """Two CIFAR-10 networks in 8 and in 6 bit, as they are and with channels rescaled."""
+    sys.path.insert(0, str(data / "cifar10"))
+    models, io = (importlib.import_module(name) for name in ("models", "cifar_io"))
+    images = io.load_jpeg(splits=("train", "test"))
+    count = 1000 if quick else 10_000
+    for name, title, normalisation in (
+        ("resnet20_jpegft", "ResNet-20", (models.IMAGENET_MEAN, models.IMAGENET_STD)),
+        ("mobilenetv2_cifar", "MobileNetV2-style", (models.MEAN, models.STD)),
+    ):
+        model = models.load(name, str(data / "cifar10" / f"{name}.pt")).eval()
+        pictures, labels = (
+            _normalised(images["test_x"][:count], *normalisation),
+            torch.from_numpy(images["test_y"][:count]),
+        )
+        batches = list(zip(pictures.split(100), labels.long().split(100), strict=True))
+        calibration = _normalised(images["train_x"][:256], *normalisation)
+        for bits in (8, 6):
+            page.add(
+                "",
+                f"## {title} on CIFAR-10, {bits} bit per tensor",
+                "",
+                f"256 training images calibrate, {count} test images measure.",
+            )
+            found, seconds = methods(model, calibration, {name: name for name in METHOD_ORDER}, bits)
+            page.table(measure(model, batches, found), seconds)
+        changed = rescale(model, pictures[:2])
+        page.add(
+            "",
+            f"## {title} with {changed} tensors' channels rescaled, 8 bit per tensor",
+            "",
+            "By powers of two from 2^-4 to 2^4, so that neighbours lie up to 2^8 apart; float computes the same.",
+        )
+        found, seconds = methods(model, calibration, {"simple": "simple", "best": "best"})
+        page.table(measure(model, batches, found), seconds)
+
+
+def _normalised(images: Any, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return (scaled - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
+def rescale(model: nn.Module, example: Tensor) -> int:
+    """Multiply channels where that leaves the network's function alone; returns how many groups of tensors have it."""
+    generator = torch.Generator().manual_seed(0)
+    plan = plan_quantization(trace(model, example), 8)
+    groups = [group for group in channel_groups(plan) if group.ceiling == float("inf")]
+    for group in groups:
+        factors = 2.0 ** torch.randint(-4, 5, (group.channels,), generator=generator)
+        for layer in group.writers:
+            for name in _output_scales(model, layer):
+                tensor = model.get_parameter(name)
+                tensor.data.mul_(factors.reshape(-1, *[1] * (tensor.ndim - 1)))
+        for layer in group.readers:
+            weight = model.get_submodule(layer.site.path).get_parameter("weight")
+            by_group = factors.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1).flatten(0, 1)
+            weight.data.div_(by_group.reshape(*by_group.shape, *[1] * (weight.ndim - 2)))
+    return len(groups)
+
+
+def _output_scales(model: nn.Module, layer: Layer) -> list[str]:
+    """The parameters that a layer's output is proportional to."""
+    if layer.norm is not None:
+        return [layer.norm.weight, layer.norm.bias]
+    return [f"{layer.site.path}.{name}" for name, _ in model.get_submodule(layer.site.path).named_parameters()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("QDIAG_DATA", SHARED)))
+    parser.add_argument("--quick", action="store_true", help="fewer images, to see that it runs")
+    parser.add_argument("-o", "--output", type=Path, default=PAGE)
+    options = parser.parse_args()
+    page = Page(options.output)
+    page.add(
+        "# Calibration methods, measured",
+        "",
+        "Written by `python examples/calibration_results.py`. Power-of-two scales, symmetric; every version of a",
+        "network on the same images, the drop paired with float's, with its 95 % interval. Negative drops are gains.",
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads of {platform.machine()}; "
+        f"best = {', '.join(METHODS['best'].techniques)}.",
+    )
+    for folder, part in (("imagenet_calib", lite0), ("cifar10", cifar)):
+        if (options.data / folder).is_dir():
+            part(page, options.data, options.quick)
+        else:
+            page.add("", f"*{options.data.name}/{folder} is missing: that part was left out.*")
+
+
+if __name__ == "__main__":
+    main()
