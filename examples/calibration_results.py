@@ -4,13 +4,13 @@
     python examples/calibration_results.py --data DATA [--quick]
 
 DATA holds imagenet_calib/ and imagenet_eval/ (labels.csv with images/ beside it), and cifar10/ (cifar_io.py, models.py
-and the weights of two networks). Each part is left out, and said to be, where its folder is missing.
+and the weights of two networks). --parts runs some of it, and keeps the others as they stand on the page.
 """
 
 import argparse
 import importlib
 import os
-import platform
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -41,14 +41,23 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 
 
 class Page:
-    """The page as it grows; written after each part, so that a stopped run keeps what it has."""
+    """The page by parts. Only the parts that are run are written anew, after each table, so that nothing is lost."""
 
     def __init__(self, path: Path):
-        self.path, self.lines = path, list[str]()
+        self.path = path
+        found = re.split(r"<!-- part: (\w+) -->\n", path.read_text() if path.is_file() else "")
+        self.parts = dict(zip(found[1::2], found[2::2], strict=True))
+        self.part = ""
+
+    def begin(self, part: str, *lines: str) -> None:
+        self.part, self.parts[part] = part, ""
+        self.add(*lines)
 
     def add(self, *lines: str) -> None:
-        self.lines += lines
-        self.path.write_text("\n".join(self.lines) + "\n")
+        self.parts[self.part] += "\n".join((*lines, ""))
+        ordered = [name for name in PARTS if name in self.parts]
+        texts = [f"<!-- part: {name} -->\n{self.parts[name]}" for name in ordered]
+        self.path.write_text("\n".join(INTRODUCTION) + "\n\n" + "".join(texts))
         print(*lines, sep="\n", flush=True)
 
     def table(self, outputs: Mapping[str, OutputError], seconds: Mapping[str, float]) -> None:
@@ -87,29 +96,37 @@ def measure(model: nn.Module, data: Any, versions: Mapping[str, QuantizedModel])
     return run(outputs_steps(model, data, versions, "measuring"))
 
 
-def lite0(page: Page, data: Path, quick: bool) -> None:
-    """EfficientNet-Lite0: images 0 … 127 of a fixed permutation calibrate, all others measure."""
-    model = build()
+def imagenet(data: Path, quick: bool) -> tuple[nn.Module, Tensor, list[Any], str]:
+    """The network, calibration images, batches to measure on, and in words which images these are."""
     chosen = torch.randperm(1000, generator=torch.Generator().manual_seed(0)).tolist()
     everything = ImageFolder(data / "imagenet_calib", PREPROCESSING)
     calibration = torch.stack([everything[number][0] for number in chosen[:128]])
     other = Subset(everything, sorted(chosen[128:])[:: 8 if quick else 1])
     evaluation = ImageFolder(data / "imagenet_eval", PREPROCESSING, 100 if quick else None)
     both = [*DataLoader(other, batch_size=16), *DataLoader(evaluation, batch_size=16)]
-    page.add(
-        "",
-        "## EfficientNet-Lite0 on ImageNet images, 8 bit per tensor",
-        "",
+    words = (
         f"Calibrated on 128 images without labels (the first of a permutation of {len(everything)} with seed 0), "
-        f"measured on {len(other)} others of the same folder and {len(evaluation)} of another.",
+        f"measured on {len(other)} others of the same folder and {len(evaluation)} of another."
     )
+    return build(), calibration, both, words
+
+
+def lite0(page: Page, data: Path, quick: bool) -> None:
+    """EfficientNet-Lite0 by each method."""
+    model, calibration, images, words = imagenet(data, quick)
+    page.begin("lite0", "## EfficientNet-Lite0 on ImageNet images, 8 bit per tensor", "", words)
     found, seconds = methods(model, calibration, {name: name for name in METHOD_ORDER})
-    page.table(measure(model, both, found), seconds)
-    page.add("", "### What each technique adds", "", "Alone, and all but one, on every second of these images.")
+    page.table(measure(model, images, found), seconds)
+
+
+def techniques(page: Page, data: Path, quick: bool) -> None:
+    """EfficientNet-Lite0 by each technique alone, and by all but one."""
+    model, calibration, images, words = imagenet(data, quick)
+    page.begin("techniques", "## What each technique adds", "", words, "Every fourth batch of these.")
     ways = {f"only {name}": [name] for name in TECHNIQUES}
     ways |= {f"all but {name}": [other for other in TECHNIQUES if other != name] for name in TECHNIQUES}
     found, seconds = methods(model, calibration, ways)
-    page.table(measure(model, both[::2], found), seconds)
+    page.table(measure(model, images[::4], found), seconds)
 
 
 def cifar(page: Page, data: Path, quick: bool) -> None:
@@ -118,6 +135,7 @@ def cifar(page: Page, data: Path, quick: bool) -> None:
     models, io = (importlib.import_module(name) for name in ("models", "cifar_io"))
     images = io.load_jpeg(splits=("train", "test"))
     count = 1000 if quick else 10_000
+    page.begin("cifar")
     for name, title, normalisation in (
         ("resnet20_jpegft", "ResNet-20", (models.IMAGENET_MEAN, models.IMAGENET_STD)),
         ("mobilenetv2_cifar", "MobileNetV2-style", (models.MEAN, models.STD)),
@@ -179,26 +197,26 @@ def _output_scales(model: nn.Module, layer: Layer) -> list[str]:
     return [f"{layer.site.path}.{name}" for name, _ in model.get_submodule(layer.site.path).named_parameters()]
 
 
+PARTS = {"lite0": lite0, "techniques": techniques, "cifar": cifar}
+INTRODUCTION = (
+    "# Calibration methods, measured",
+    "",
+    "Written by `python examples/calibration_results.py`. Power-of-two scales, symmetric; all versions of a network on",
+    "the same images, the drop paired with float's, with its 95 % interval. Negative drops are gains. Seconds on",
+    f"{torch.get_num_threads()} threads of a shared processor. best = {', '.join(METHODS['best'].techniques)}.",
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("QDIAG_DATA", SHARED)))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="fewer images, to see that it runs")
     parser.add_argument("-o", "--output", type=Path, default=PAGE)
     options = parser.parse_args()
     page = Page(options.output)
-    page.add(
-        "# Calibration methods, measured",
-        "",
-        "Written by `python examples/calibration_results.py`. Power-of-two scales, symmetric; every version of a",
-        "network on the same images, the drop paired with float's, with its 95 % interval. Negative drops are gains.",
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads of {platform.machine()}; "
-        f"best = {', '.join(METHODS['best'].techniques)}.",
-    )
-    for folder, part in (("imagenet_calib", lite0), ("cifar10", cifar)):
-        if (options.data / folder).is_dir():
-            part(page, options.data, options.quick)
-        else:
-            page.add("", f"*{options.data.name}/{folder} is missing: that part was left out.*")
+    for name in options.parts:
+        PARTS[name](page, options.data, options.quick)
 
 
 if __name__ == "__main__":

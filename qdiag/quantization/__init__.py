@@ -1,5 +1,6 @@
 """Quantization: a plan put to work on the user's own model, without replacing anything in it.
 
-Here live `Lane` (one numeric version of a forward), `QuantizedModel`, `calibrate()` and the calibration methods, one
-file each in `methods/`. May import: planning, tracing, numerics, registry, errors.
+Here live `Lane` (one numeric version of a forward), `Lockstep` (several side by side), `QuantizedModel`, `calibrate()`,
+the calibration techniques, one file each in `techniques/`, and the methods made of them, in `methods/`. May import:
+planning, tracing, numerics, report, registry, errors.
 """

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,11 @@ from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
 
-Estimator = TypeVar("Estimator", bound=RangeEstimator)
 
-
-class ObservingLane(Lane, Generic[Estimator]):
+class ObservingLane(Lane):
     """The float network with Conv and BatchNorm merged, which shows every stored tensor to an estimator."""
 
-    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], Estimator], *, channels_last: bool):
+    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], RangeEstimator], *, channels_last: bool):
         super().__init__(model, plan, channels_last=channels_last)
         self.estimators = {layer.site: new() for layer in plan.layers}
 

@@ -45,7 +45,7 @@ class Depthwise(nn.Module):
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small network needs no more."""
-    monkeypatch.setattr(reconstruction, "STEPS", 60)
+    monkeypatch.setattr(reconstruction, "MOST_STEPS", 60)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import Batch, Inputs, batches, named_leaves
 from qdiag.tracing.site import Site
 
-STEPS = 768
+EPOCHS = 24
+LEAST_STEPS, MOST_STEPS = 256, 768
 WEIGHT_RATE = 0.003
 BIAS_RATE = 0.02
 # Many small batches reach further than few large ones; below this many values a batch is mostly overhead.
@@ -104,9 +105,10 @@ def _training(student: _Student, data: Any) -> Steps[None]:
         ]
     )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    steps = min(max(EPOCHS * len(parts), LEAST_STEPS), MOST_STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     runner, taught = LaneRunner(student), LaneRunner(student.teacher)
-    for step in range(STEPS):
+    for step in range(steps):
         loss = student.loss(runner, taught, layout(parts.next(), student.channels_last))
         # backward() would also leave gradients on the user's own parameters.
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -114,7 +116,7 @@ def _training(student: _Student, data: Any) -> Steps[None]:
             parameter.grad = gradient
         optimizer.step()
         schedule.step()
-        yield Progress("reconstructing", step + 1, STEPS)
+        yield Progress("reconstructing", step + 1, steps)
 
 
 class _Parts:
@@ -124,6 +126,9 @@ class _Parts:
         self.parts = [part.inputs for batch in batches(data, lane.model) for part in _small(batch)]
         self.generator = torch.Generator().manual_seed(0)
         self.order: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.parts)
 
     def next(self) -> Inputs:
         if not self.order:
