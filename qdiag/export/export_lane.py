@@ -53,8 +53,7 @@ class ExportLane(Lane):
 
     def bounds(self, layer: Layer) -> tuple[float, float]:
         """Of the ReLU-like operation whose work `store` has to do; infinite where there is none."""
-        assert layer.bounds is not None or not self._bounds_merge(layer)
-        return layer.bounds if self._bounds_merge(layer) and layer.bounds else (-math.inf, math.inf)
+        return layer.bounds if layer.bounds is not None and self._bounds_merge(layer) else (-math.inf, math.inf)
 
     def _stored(self, layer: Layer, result: Any) -> Any:
         """Writes what is stored over the result, as a lane does: a forward may hold the tensor under another name."""

@@ -14,7 +14,7 @@ from qdiag.errors import InputError, ModelError, OptionError, QdiagWarning
 from qdiag.export.constants import layer_constants
 from qdiag.export.export_lane import ExportLane
 from qdiag.export.exported_model import ExportedModel
-from qdiag.export.naming import name_batch, name_tensors
+from qdiag.export.naming import drop_remarks, name_batch, name_tensors
 from qdiag.export.network import Network
 from qdiag.export.styles import STYLES
 from qdiag.planning.plan import QuantPlan
@@ -62,11 +62,10 @@ def export_onnx(
     _check_opset(qm, style, opset)
     inputs = _example(qm, example_inputs, dynamic_batch)
     with borrow(qm.module), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
         lane = _lane(qm, inputs, style)
-        program, outputs = _captured(Network(lane, inputs), inputs, dynamic_batch)
+        program = _captured(Network(lane, inputs), inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
+        outputs = tuple(f"output{name}" for name, _ in qm.plan.trace.outputs)
         written = _translated(program, names, outputs, opset)
     sites = name_tensors(written.model, lane)
     is_dynamic = name_batch(written.model)
@@ -76,6 +75,7 @@ def export_onnx(
             QdiagWarning,
             stacklevel=2,
         )
+    drop_remarks(written.model)
     written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
     _save(written, target)
     formats = {str(site): str(qparams) for site, qparams in lane.qparams.items()}
@@ -171,14 +171,12 @@ def _lane(qm: QuantizedModel, inputs: Inputs, style: Style) -> ExportLane:
     return kind(qm.module, qm.plan, qm.calibration, constants)
 
 
-def _captured(
-    network: Network, inputs: Inputs, dynamic_batch: bool
-) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
+def _captured(network: Network, inputs: Inputs, dynamic_batch: bool) -> torch.export.ExportedProgram:
     tensors = tuple(tensor for _, tensor in inputs.tensors())
     batch = torch.export.Dim.AUTO if dynamic_batch else torch.export.Dim.STATIC
     shapes = tuple({0: batch} if tensor.ndim and len(tensor) == len(tensors[0]) else None for tensor in tensors)
     try:
-        program = torch.export.export(network.eval(), tensors, dynamic_shapes=(shapes,), strict=False)
+        return torch.export.export(network.eval(), tensors, dynamic_shapes=(shapes,), strict=False)
     except ModelError as error:
         if isinstance(error.__cause__, GuardOnDataDependentSymNode):
             raise ModelError(
@@ -186,7 +184,6 @@ def _captured(
                 "way. Export a model of each way."
             ) from error
         raise
-    return program, tuple(network.output_names)
 
 
 def _last_site(error: ModelError) -> str:

@@ -17,11 +17,8 @@ class Network(nn.Module):
         super().__init__()
         self.model, self.tensors = lane.model, lane.tensors
         self.lane, self.inputs = lane, inputs
-        self.output_names: list[str] = []
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = iter(tensors)
         result = LaneRunner(self.lane).forward(self.inputs.map(lambda _: next(given)))
-        leaves = named_leaves(result, "output")
-        self.output_names = [name for name, _ in leaves]
-        return tuple(tensor for _, tensor in leaves)
+        return tuple(tensor for _, tensor in named_leaves(result))
