@@ -14,6 +14,8 @@ from qdiag.demo.load import load_demo
 from qdiag.errors import InputError, ModelError, OptionError, QdiagError, QdiagWarning, SiteNotFound
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain
+from qdiag.export.export_onnx import export_onnx
+from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.pipeline import diagnose
@@ -39,6 +41,8 @@ __all__ = [
     "inspect",
     "explain",
     "diagnose",
+    "export_onnx",
+    "verify",
     "Workbench",
     "QuantCalibrateModule",
     "QuantTestModule",

@@ -1,5 +1,6 @@
 """The user's model, data and generators are as before, whatever was done with them."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from qdiag.comparison.compare import compare, comparison_steps
 from qdiag.comparison.inspect import inspect
 from qdiag.errors import ModelError
+from qdiag.export.export_onnx import export_onnx
+from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.tracing.inputs import Inputs
@@ -111,6 +114,8 @@ WORK: dict[str, Callable[[nn.Module], Any]] = {
     "quantized forward": lambda model: calibrate(model, loader())(torch.ones(2, 3, 12, 12)),
     "compare": lambda model: compare(model, loader()),
     "inspect": lambda model: inspect(model, loader(), {"8-bit": calibrate(model, loader())}, ["conv"]),
+    "export": lambda model: export_onnx(calibrate(model, loader()), os.devnull, torch.ones(2, 3, 12, 12)),
+    "verify": lambda model: verify(calibrate(model, loader()), torch.ones(1, 3, 12, 12)),
     "calibration left half way": lambda model: half_way(calibration_steps(model, loader(), "simple", [(8, None)])),
     "comparison left half way": lambda model: half_way(comparison_steps(model, loader())),
 }

@@ -1,0 +1,223 @@
+"""`export_onnx()`: a quantized model as an ONNX file."""
+
+import importlib.util
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from qdiag.errors import InputError, ModelError, OptionError, QdiagWarning
+from qdiag.export.constants import layer_constants
+from qdiag.export.export_lane import ExportLane
+from qdiag.export.exported_model import ExportedModel
+from qdiag.export.naming import drop_remarks, name_batch, name_tensors
+from qdiag.export.network import Network
+from qdiag.export.styles import STYLES
+from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.trace import Trace
+
+Style = Literal["qdq", "clips"]
+
+OPSET = 18
+"""Where no more is needed: the first that torch's exporter writes, and what embedded importers read."""
+
+OPSET_16_BIT = 21
+"""The first whose QuantizeLinear gives 16-bit integers."""
+
+
+def export_onnx(
+    qm: QuantizedModel,
+    path: str | os.PathLike[str],
+    example_inputs: Any = None,
+    *,
+    style: Style = "qdq",
+    opset: int | None = None,
+    dynamic_batch: bool = True,
+) -> ExportedModel:
+    """Write a quantized model as an ONNX file, BatchNorm merged and calibration's changes to the weights in it.
+
+    path: the file; weights of over 2 GB go to a second one beside it. example_inputs: what the model is called with
+    (see `trace`); random numbers of the traced shapes if not given.
+    style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
+    initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime computes in
+    integers. "clips" is a float network with a Clip at every stored tensor, for importers that quantize by themselves.
+    opset: 18, or 21 for 16-bit integers, if not given. dynamic_batch: let the file take any number of images; where
+    the forward fixes that number, a warning says so.
+
+    Rounding is ONNX's, half to even; `verify` shows what that makes of a plan that rounds half up.
+
+    Raises OptionError, InputError or ModelError for what cannot be exported; the model is left as it was.
+    """
+    target = Path(path)
+    check_installed("onnx", "onnxscript")
+    _check(qm, target, style)
+    opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(qm.plan) else OPSET)
+    _check_opset(qm, style, opset)
+    inputs = _example(qm, example_inputs, dynamic_batch)
+    with borrow(qm.module), warnings.catch_warnings():
+        lane = _lane(qm, inputs, style)
+        program = _captured(Network(lane, inputs), inputs, dynamic_batch)
+        names = tuple(name for name, _ in inputs.tensors())
+        outputs = tuple(f"output{name}" for name, _ in qm.plan.trace.outputs)
+        written = _translated(program, names, outputs, opset)
+    sites = name_tensors(written.model, lane)
+    is_dynamic = name_batch(written.model)
+    if dynamic_batch and not is_dynamic:
+        warnings.warn(
+            f"the forward fixes the number of images, so that the file takes {inputs.batch_size} at a time.",
+            QdiagWarning,
+            stacklevel=2,
+        )
+    drop_remarks(written.model)
+    written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
+    _save(written, target)
+    formats = {str(site): str(qparams) for site, qparams in lane.qparams.items()}
+    return ExportedModel(target, style, opset, names, outputs, sites, formats, is_dynamic)
+
+
+def check_installed(*packages: str) -> None:
+    """Raises OptionError for the first package that is missing."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise OptionError(f"{package} is not installed, which the export needs: pip install 'qdiag[onnx]'.")
+
+
+def _check(qm: QuantizedModel, path: Path, style: str) -> None:
+    if style not in STYLES:
+        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
+    if not path.parent.is_dir():
+        raise OptionError(f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.")
+    if path.is_dir():
+        raise OptionError(f"cannot write {path}: it is a folder. Give the name of a file in it.")
+    for layer in qm.plan.layers:
+        weight = qm.plan.trace[layer.site].tensor("weight") if layer.is_weighted else None
+        if weight is not None and weight.number in _of_inputs(qm.plan.trace):
+            raise ModelError(
+                f"the weight of {str(layer.site)!r} is computed from the network's inputs, and a file holds weights "
+                "that are the same for all images. Export the network up to there, and the rest as another."
+            )
+
+
+def _of_inputs(trace: Trace) -> set[int]:
+    """The numbers of the values that follow from the network's inputs."""
+    found = {value.number for value in trace.inputs}
+    for call in trace.calls:
+        if any(value.number in found for value in call.inputs):
+            found.update(value.number for value in call.outputs)
+    return found
+
+
+def _has_16_bits(plan: QuantPlan) -> bool:
+    return any(bits == 16 for _, bits in _bits(plan))
+
+
+def _bits(plan: QuantPlan) -> list[tuple[str, int]]:
+    """The bits of every format, with the layer's address."""
+    return [
+        (str(layer.site), scheme.bits) for layer in plan.layers for scheme in (layer.output, layer.weight) if scheme
+    ]
+
+
+def _check_opset(qm: QuantizedModel, style: str, opset: int) -> None:
+    if opset < OPSET:
+        raise OptionError(f"opset={opset}: torch writes opsets from {OPSET} on. Convert the file with onnx afterwards.")
+    if style != "qdq":
+        return
+    for site, bits in _bits(qm.plan):
+        if bits not in (8, 16):
+            raise OptionError(f"{site!r} has {bits} bits, and a file of integers 8 or 16. Use style='clips'.")
+    if opset < OPSET_16_BIT and _has_16_bits(qm.plan):
+        raise OptionError(f"opset={opset} has no 16-bit QuantizeLinear: that came with opset {OPSET_16_BIT}.")
+
+
+def _example(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inputs:
+    """The inputs to record the forward with; of two images where any number is to be allowed."""
+    inputs = _traced_inputs(qm) if given is None else Inputs.of(given, qm.module)
+    inputs = inputs.to_device_of(qm.module)
+    inputs.check_finite("the example input")
+    if not inputs.tensors():
+        raise InputError("the example input holds no tensor. Give what the model is called with.")
+    alone = all(tensor.ndim and len(tensor) == 1 for _, tensor in inputs.tensors())
+    # torch.export takes an axis of length 1 for a fixed one
+    return inputs.map(lambda tensor: torch.cat([tensor, tensor])) if dynamic_batch and alone else inputs
+
+
+def _traced_inputs(qm: QuantizedModel) -> Inputs:
+    args: list[torch.Tensor] = []
+    kwargs: dict[str, torch.Tensor] = {}
+    for value in qm.plan.trace.inputs:
+        if not value.name.isidentifier() or not value.is_floating:
+            raise InputError(
+                f"the model's input {value.name!r} is not a plain floating-point tensor. Give example_inputs."
+            )
+        tensor = torch.rand(value.shape, dtype=value.dtype)
+        if value.name == (f"input{len(args)}" if args else "input"):
+            args.append(tensor)
+        else:
+            kwargs[value.name] = tensor
+    return Inputs(*args, **kwargs)
+
+
+def _lane(qm: QuantizedModel, inputs: Inputs, style: Style) -> ExportLane:
+    kind = STYLES[style]
+    constants = layer_constants(qm, kind.formats(qm.plan), inputs)
+    return kind(qm.module, qm.plan, qm.calibration, constants)
+
+
+def _captured(network: Network, inputs: Inputs, dynamic_batch: bool) -> torch.export.ExportedProgram:
+    tensors = tuple(tensor for _, tensor in inputs.tensors())
+    batch = torch.export.Dim.AUTO if dynamic_batch else torch.export.Dim.STATIC
+    shapes = tuple({0: batch} if tensor.ndim and len(tensor) == len(tensors[0]) else None for tensor in tensors)
+    try:
+        return torch.export.export(network.eval(), tensors, dynamic_shapes=(shapes,), strict=False)
+    except ModelError as error:
+        if isinstance(error.__cause__, GuardOnDataDependentSymNode):
+            raise ModelError(
+                f"the forward decides by the values of a tensor, at or after {_last_site(error)}, and a file holds one "
+                "way. Export a model of each way."
+            ) from error
+        raise
+
+
+def _last_site(error: ModelError) -> str:
+    return str(error).partition("site ")[2].partition(" ")[0].rstrip(":") or "its end"
+
+
+def _translated(
+    program: torch.export.ExportedProgram, inputs: tuple[str, ...], outputs: tuple[str, ...], opset: int
+) -> torch.onnx.ONNXProgram:
+    try:
+        written = torch.onnx.export(
+            program,
+            input_names=inputs,
+            output_names=outputs,
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            f"torch's exporter cannot write this network as ONNX: {error}. "
+            "Replace the operation it names, or keep what comes after the network's layers out of the forward."
+        ) from error
+    assert written is not None, "export without dynamo's own file gives a program"
+    return written
+
+
+def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
+    """All or nothing: a reader, or a crash, never meets half a file."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        written.save(draft)
+        draft.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)

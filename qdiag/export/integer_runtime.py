@@ -1,0 +1,103 @@
+"""An ONNX file in ONNX Runtime on the CPU, optimized to its integer kernels."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qdiag.errors import InputError, ModelError
+
+INTEGER_KERNELS = ("QLinear", "QGemm", "QAttention", "ConvInteger", "MatMulInteger")
+"""How the operators begin that compute in integers."""
+
+QUIET = 3
+
+
+class IntegerRuntime:
+    """Runs a file, and gives tensors from inside it.
+
+    path: the file; what the runtime makes of it is written beside it. watched: names of tensors to give besides the
+    file's own outputs. kernels: how often the optimized network calls each operator.
+    Signed 8-bit tensors are held with 128 added, unsigned. The runtime's x86 kernels want them so; it makes that change
+    by itself too, but not for a tensor that two operations read, which it then computes in float.
+
+    Raises ModelError where the runtime cannot run the file.
+    """
+
+    def __init__(self, path: Path, watched: Collection[str] = ()):
+        import onnx
+        import onnxruntime
+
+        optimized = path.with_suffix(".optimized.onnx")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = QUIET
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.optimized_model_filepath = str(optimized)
+        model = onnx.load(path)
+        self._offsets = dict.fromkeys(_hold_unsigned(model), 128)
+        _watch(model, watched)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime's own errors have no common class
+            raise ModelError(f"ONNX Runtime cannot run this network: {error}") from error
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.kernels = Counter(node.op_type for node in onnx.load(optimized).graph.node)
+
+    def run(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+        """Every output and watched tensor by name, integers as the file has them.
+
+        Raises InputError for inputs of another shape than the file's.
+        """
+        feed = {name: tensor.numpy(force=True) for name, tensor in zip(self.inputs, inputs, strict=True)}
+        try:
+            found = self._session.run(None, feed)
+        except Exception as error:  # the runtime's own errors have no common class
+            raise InputError(f"ONNX Runtime cannot take these inputs: {error}") from error
+        return {name: self._as_in_file(name, value) for name, value in zip(self.outputs, found, strict=True)}
+
+    def _as_in_file(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return value.astype(np.int32) - self._offsets[name] if name in self._offsets else value
+
+
+def is_integer_kernel(op_type: str) -> bool:
+    """True for an operator that computes in integers, False for one that computes in float or moves values."""
+    return op_type.startswith(INTEGER_KERNELS)
+
+
+def _hold_unsigned(model: Any) -> list[str]:
+    """Give signed 8-bit stored tensors of an onnx model the type uint8 and the zero point 128; their names.
+
+    The same integers, 128 higher: weights, which no QuantizeLinear makes, stay as they are.
+    """
+    from onnx import TensorProto, helper
+
+    types = {value.name: value.type.tensor_type for value in model.graph.value_info}
+    signed = [
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and types[node.output[0]].elem_type == TensorProto.INT8
+    ]
+    for name in signed:
+        types[name].elem_type = TensorProto.UINT8
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and {node.input[0], node.output[0]} & set(signed):
+            node.input[2] = ZERO_POINT
+    model.graph.initializer.append(helper.make_tensor(ZERO_POINT, TensorProto.UINT8, [], [128]))
+    return signed
+
+
+ZERO_POINT = "zero point of a signed tensor held unsigned"
+
+
+def _watch(model: Any, names: Collection[str]) -> None:
+    """Give an onnx model more outputs."""
+    types = {value.name: value for value in model.graph.value_info}
+    known = {output.name for output in model.graph.output}
+    model.graph.output.extend(types[name] for name in names if name not in known)

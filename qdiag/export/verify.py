@@ -1,0 +1,139 @@
+"""`verify()`: does a real integer runtime compute the tensors that the simulation shows?"""
+
+import dataclasses
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qdiag.errors import OptionError
+from qdiag.export.export_onnx import check_installed, export_onnx
+from qdiag.export.integer_runtime import IntegerRuntime
+from qdiag.export.verification import SiteAgreement, Verification
+from qdiag.numerics.rounding import Rounding
+from qdiag.planning.layer import Layer
+from qdiag.planning.plan import QuantPlan
+from qdiag.progress import OnProgress, Progress, Steps, run
+from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.inputs import Inputs, batches, named_leaves
+
+IMAGES = 16
+
+
+def verify(qm: QuantizedModel, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None) -> Verification:
+    """Export to ONNX, run it in ONNX Runtime's integer kernels, and compare every stored tensor's integers.
+
+    data: as for `calibrate`; of it the first `images`, which must be of one size. They run one at a time.
+    Both sides round half to even, as ONNX does: where the plan rounds half up, the simulation is run with the other
+    rounding for this check, and the result says so.
+
+    Raises OptionError, InputError or ModelError for what cannot be exported or run; the model is left as it was.
+    """
+    return run(verification_steps(qm, data, images=images), on_progress)
+
+
+def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -> Steps[Verification]:
+    """`verify` as a generator of Progress."""
+    check_installed("onnx", "onnxscript", "onnxruntime")
+    if images < 1:
+        raise OptionError(f"images={images}: at least one is needed.")
+    simulated = qm.change(plan=_half_to_even(qm.plan))
+    first = next(_images(data, qm, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        exported = export_onnx(simulated, path, first, dynamic_batch=False)
+        runtime, watching = IntegerRuntime(path), IntegerRuntime(path, exported.names.values())
+        lane = _IntegersLane(simulated)
+        tally = _Tally(exported.names)
+
+        def compare_all() -> Steps[None]:
+            for progress, inputs in Progress.over(_images(data, qm, images), "verifying"):
+                result = LaneRunner(lane).forward(inputs)
+                tensors = [tensor for _, tensor in inputs.tensors()]
+                tally.sites(lane.integers, watching.run(tensors))
+                tally.outputs(named_leaves(result), runtime.run(tensors), watching.run(tensors))
+                yield progress
+
+        yield from borrow_stepwise(qm.module, compare_all())
+    return Verification(
+        model_name=qm.plan.trace.model_name,
+        images=tally.images,
+        target=qm.plan.target.name,
+        is_rounding_exchanged=simulated.plan != qm.plan,
+        sites=tuple(tally.agreement(site, str(simulated.format(site))) for site in exported.names),
+        output_values=tally.output_values,
+        output_equal=tally.output_equal,
+        watching_changes=tally.watching_changes,
+        kernels=dict(runtime.kernels.most_common()),
+    )
+
+
+def _half_to_even(plan: QuantPlan) -> QuantPlan:
+    rounded = {
+        layer.site: dataclasses.replace(layer.output, rounding=Rounding.HALF_EVEN)
+        for layer in plan.layers
+        if layer.output is not None
+    }
+    return plan.change(output=rounded)
+
+
+def _images(data: Any, qm: QuantizedModel, count: int) -> Iterator[Inputs]:
+    """One at a time; whole batches where it is not plain which axis counts the images."""
+    parts = (part.inputs for batch in batches(data, qm.module) for part in batch.split(1))
+    return itertools.islice(parts, count)
+
+
+class _IntegersLane(Lane):
+    """Keeps the integers of every tensor that it stores, as the target holds them."""
+
+    def __init__(self, qm: QuantizedModel):
+        super().__init__(qm.module, qm.plan, qm.calibration)
+        self.integers: dict[str, Tensor] = {}
+
+    def store(self, layer: Layer, result: Tensor) -> Tensor:
+        stored, factor = super().store(layer, result), self.factor(layer, result)
+        qparams = self.qparams.get(layer.site)
+        if qparams is not None:
+            scaled = stored if factor is None else stored * factor
+            self.integers[str(layer.site)] = (scaled / qparams.scale(scaled)).to(torch.int32)
+        return stored
+
+
+class _Tally:
+    """Counts, over all images, how far the integers of two sides lie apart."""
+
+    def __init__(self, names: Any):
+        self.names = names
+        self.images = self.output_values = self.output_equal = self.watching_changes = 0
+        self.distances: dict[str, Counter[int]] = {site: Counter() for site in names}
+
+    def sites(self, expected: dict[str, Tensor], found: dict[str, np.ndarray[Any, Any]]) -> None:
+        self.images += 1
+        for site, name in self.names.items():
+            distance = np.abs(found[name].astype(np.int64) - expected[site].numpy(force=True))
+            sizes, counts = np.unique(distance, return_counts=True)
+            self.distances[site].update(dict(zip(sizes.tolist(), counts.tolist(), strict=True)))
+
+    def outputs(
+        self,
+        expected: list[tuple[str, Tensor]],
+        found: dict[str, np.ndarray[Any, Any]],
+        watched: dict[str, np.ndarray[Any, Any]],
+    ) -> None:
+        for (_, tensor), (name, value) in zip(expected, found.items(), strict=True):
+            self.output_values += value.size
+            self.output_equal += int((value == tensor.numpy(force=True)).sum())
+            self.watching_changes += int((value != watched[name]).sum())
+
+    def agreement(self, site: str, format: str) -> SiteAgreement:
+        distances = self.distances[site]
+        values, equal, by_one = distances.total(), distances[0], distances[1]
+        return SiteAgreement(site, format, values, equal, by_one, values - equal - by_one, max(distances, default=0))
