@@ -1,6 +1,8 @@
 """Long work as a generator of `Progress`, and one way to run it with a bar."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,6 +34,27 @@ class Progress:
 Steps = Generator[Progress, None, T]
 OnProgress = Callable[[Progress], None] | None
 
+_LISTENER: ContextVar[Callable[[Progress], None]] = ContextVar("listener", default=lambda _: None)
+
+
+class Stopped(BaseException):
+    """Raised by a listener to end a long step; like KeyboardInterrupt no `except Exception` holds it up."""
+
+
+def report(progress: Progress) -> None:
+    """Tell how far a step is that cannot be left half way, and go on, unless the listener raises `Stopped`."""
+    _LISTENER.get()(progress)
+
+
+@contextmanager
+def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
+    """Whatever is reported inside goes to the listener."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
 
 def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
     """Run the work to its end and return its value.
@@ -39,17 +62,22 @@ def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
     on_progress: called after every step; without it, a bar appears for parts that take over two seconds.
     """
     bar: Any = None
+
+    def show(progress: Progress) -> None:
+        nonlocal bar
+        if on_progress is not None:
+            on_progress(progress)
+            return
+        if bar is None or bar.desc.removesuffix(": ") != progress.label:
+            if bar is not None:
+                bar.close()
+            bar = tqdm(desc=progress.label, total=progress.total, delay=2, unit="step", leave=False)
+        bar.update(progress.done - bar.n)
+
     try:
-        while True:
-            progress = next(steps)
-            if on_progress is not None:
-                on_progress(progress)
-                continue
-            if bar is None or bar.desc.removesuffix(": ") != progress.label:
-                if bar is not None:
-                    bar.close()
-                bar = tqdm(desc=progress.label, total=progress.total, delay=2, unit="batch", leave=False)
-            bar.update(progress.done - bar.n)
+        with listening(show):
+            while True:
+                show(next(steps))
     except StopIteration as end:
         value: T = end.value
         return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from qdiag.errors import InputError, ModelError, QdiagError
@@ -90,17 +90,17 @@ class Batch:
 
     def split(self, size: int) -> list["Batch"]:
         """Batches of at most `size` images; [self] where it is not plain which axis counts the images."""
-        tensors = [tensor for _, tensor in self.inputs.tensors()]
-        tensors += [self.targets] if isinstance(self.targets, Tensor) else []
         images = self.inputs.batch_size
-        if images <= size or any(t.ndim == 0 or len(t) != images for t in tensors) or not self._all_counted():
+        if images <= size or not self.is_divisible:
             return [self]
         starts = range(0, images, size)
         return [Batch(self.inputs.map(lambda t, i=i: t[i : i + size]), self._targets(i, size)) for i in starts]
 
-    def _all_counted(self) -> bool:
-        plain = all(isinstance(value, Tensor) for value in (*self.inputs.args, *self.inputs.kwargs.values()))
-        return plain and (self.targets is None or isinstance(self.targets, Tensor))
+    @property
+    def is_divisible(self) -> bool:
+        """True where the first axis of everything counts the images."""
+        values = [*self.inputs.args, *self.inputs.kwargs.values(), *([] if self.targets is None else [self.targets])]
+        return all(isinstance(v, Tensor) and v.ndim > 0 and len(v) == self.inputs.batch_size for v in values)
 
     def _targets(self, start: int, size: int) -> Any:
         return None if self.targets is None else self.targets[start : start + size]
@@ -140,6 +140,26 @@ def first_images(data: Any, model: nn.Module, images: int | None) -> Iterable[Ba
     """The data as `batches` gives it, up to the batch that completes so many images; None for all of them."""
     everything = batches(data, model)
     return everything if images is None else _First(everything, images, first_batch(data, model).inputs.batch_size)
+
+
+def joined_images(data: Any, model: nn.Module, most_values: int) -> Inputs:
+    """As many of the first images as hold so many values, in one batch; images of another size are left out.
+
+    The first batch alone where it is not plain which axis counts the images.
+    """
+    parts: list[Inputs] = []
+    for batch in batches(data, model):
+        shapes = [tensor.shape[1:] for _, tensor in batch.inputs.tensors()]
+        if parts and (not batch.is_divisible or shapes != [tensor.shape[1:] for _, tensor in parts[0].tensors()]):
+            continue
+        most_images = max(1, most_values // max(1, sum(shape.numel() for shape in shapes)))
+        room = most_images - sum(part.batch_size for part in parts)
+        parts.append(batch.split(room)[0].inputs)
+        if room <= batch.inputs.batch_size or not batch.is_divisible:
+            break
+    trees = [(part.args, part.kwargs) for part in parts]
+    args, kwargs = tree_map(lambda *tensors: torch.cat(tensors), *trees) if len(trees) > 1 else trees[0]
+    return Inputs(*args, **kwargs)
 
 
 def first_batch(data: Any, model: nn.Module) -> Batch:

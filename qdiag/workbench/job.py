@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from qdiag.progress import Progress, Steps
+from qdiag.progress import Progress, Steps, Stopped, listening
 
 
 class Job:
-    """Runs one piece of work at a time, and stops it between two steps.
+    """Runs one piece of work at a time, and stops it where it tells its progress.
 
     on_progress, on_done, on_stopped, on_error: called from the worker's thread, which interrupting the kernel does not
     reach.
@@ -41,7 +41,7 @@ class Job:
             return True
 
     def stop(self) -> None:
-        """Ask the work to end after the step it is in."""
+        """Ask the work to end as soon as it tells its progress again."""
         self._cancel.set()
 
     def wait(self, seconds: float | None = None) -> None:
@@ -51,11 +51,18 @@ class Job:
 
     def _work(self, steps: Steps[Any]) -> None:
         try:
-            while not self._cancel.is_set():
-                self.on_progress(next(steps))
-            steps.close()
-            self.on_stopped()
+            with listening(self._heard):
+                while True:
+                    self._heard(next(steps))
         except StopIteration as end:
             self.on_done(end.value)
+        except Stopped:
+            steps.close()
+            self.on_stopped()
         except Exception as error:  # noqa: BLE001 - whatever the user's model raises is shown on the page
             self.on_error(error)
+
+    def _heard(self, progress: Progress) -> None:
+        self.on_progress(progress)
+        if self._cancel.is_set():
+            raise Stopped

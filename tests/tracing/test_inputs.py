@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from qdiag.errors import InputError
-from qdiag.tracing.inputs import Batch, Inputs, batches, example, first_batch
+from qdiag.tracing.inputs import Batch, Inputs, batches, example, first_batch, joined_images
 
 MODEL = nn.Conv2d(3, 4, 1)
 IMAGES = torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 3, 4, 4).contiguous()
@@ -176,3 +176,25 @@ def test_what_can_be_read_once_is_refused(data: Any) -> None:
 def test_what_is_no_data_is_refused(data: Any) -> None:
     with pytest.raises(InputError, match=r"the data is a \w+\. Pass a DataLoader, a list of batches, or a tensor"):
         batches(data, MODEL)
+
+
+@pytest.mark.parametrize(("most_values", "images"), [(10**9, 20), (48 * 13, 13), (48 * 8, 8), (1, 1)])
+def test_images_are_joined_up_to_so_many_values(most_values: int, images: int) -> None:
+    joined = joined_images(list(IMAGES.split(8)), MODEL, most_values)
+    assert torch.equal(joined.args[0], IMAGES[:images])
+
+
+def test_images_of_another_size_are_not_joined() -> None:
+    joined = joined_images([IMAGES[:4], torch.zeros(4, 3, 5, 5), IMAGES[4:6]], MODEL, 10**9)
+    assert torch.equal(joined.args[0], IMAGES[:6])
+
+
+def test_arguments_are_joined_one_by_one() -> None:
+    pairs = [{"image": IMAGES[i : i + 2], "depth": IMAGES[i : i + 2] + 1} for i in range(0, 6, 2)]
+    joined = joined_images(pairs, TwoArguments(), 10**9)
+    assert torch.equal(joined.kwargs["depth"], IMAGES[:6] + 1)
+
+
+def test_what_does_not_count_images_is_taken_as_it_is() -> None:
+    joined = joined_images([{"image": IMAGES[:2], "depth": IMAGES[:2], "scale": 2.0}] * 3, TwoArguments(), 10**9)
+    assert joined.batch_size == 2

@@ -30,9 +30,8 @@ class BiasCorrection(Technique):
     title = "moves biases, so that quantized means meet the float means"
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        reference = _MeansLane(model.module, model.plan.in_float(), channels_last=model.channels_last)
-        lane = _CorrectingLane(model, reference)
-        lockstep = Lockstep(reference, [lane], lambda *_: None, alone=False)
+        lane = CorrectingLane(model)
+        lockstep = Lockstep(lane.reference, [lane], lambda *_: None, alone=False)
 
         def pass_over() -> Steps[None]:
             for progress, batch in Progress.over(batches(data, model.module), "correcting biases"):
@@ -43,27 +42,24 @@ class BiasCorrection(Technique):
         return model.change(calibration=model.calibration.change(weights=lane.corrected()))
 
 
-class _MeansLane(Lane):
-    """Remembers the mean of each weighted layer's channels in the last forward."""
+class ResultLane(Lane):
+    """The float network, which keeps the last weighted layer's result."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.means: dict[Site, Tensor] = {}
+    result: Tensor
 
     def _weighted(
         self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Tensor:
-        result: Tensor = super()._weighted(layer, site, function, args, kwargs)
-        self.means[site] = _channel_means(layer, result)
-        return result
+        self.result = super()._weighted(layer, site, function, args, kwargs)
+        return self.result
 
 
-class _CorrectingLane(Lane):
-    """Moves each weighted layer's result to the reference's mean, and remembers by how much."""
+class CorrectingLane(Lane):
+    """Moves each weighted layer's result to the mean of the reference beside it, and remembers by how much."""
 
-    def __init__(self, model: QuantizedModel, reference: _MeansLane):
+    def __init__(self, model: QuantizedModel):
         super().__init__(model.module, model.plan, model.calibration, channels_last=model.channels_last)
-        self.reference = reference
+        self.reference = ResultLane(model.module, model.plan.in_float(), channels_last=model.channels_last)
         self.moved: dict[Site, Tensor] = {}
         self.batches: dict[Site, int] = {}
 
@@ -71,7 +67,7 @@ class _CorrectingLane(Lane):
         self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Tensor:
         result: Tensor = super()._weighted(layer, site, function, args, kwargs)
-        lost = self.reference.means[site] - _channel_means(layer, result)
+        lost = _channel_means(layer, self.reference.result) - _channel_means(layer, result)
         self.batches[site] = self.batches.get(site, 0) + 1
         before = self.moved.get(site, torch.zeros_like(lost))
         self.moved[site] = before + (lost - before) / self.batches[site]

@@ -63,7 +63,7 @@ class _ErrorLane(Lane):
             (fake_quantize_(stored.clone(), candidate, self.quantized.layers[layer.site].bounds) - stored)
             .square()
             .sum()
-            for candidate in _candidates(qparams)
+            for candidate in candidates(qparams)
         ]
         self.errors[layer.site] = self.errors.get(layer.site, 0) + torch.stack(errors).double()
         return result
@@ -73,7 +73,7 @@ class _ErrorLane(Lane):
         finer, old = int(self.errors[site].argmin()), self.calibration.ranges[site]
         if finer == 0:
             return old
-        qparams = _candidates(self.quantized.qparams[site])[finer]
+        qparams = candidates(self.quantized.qparams[site])[finer]
         top = 2.0 ** (int(qparams.exponent) + qparams.qtype.bits - qparams.qtype.signed)
         return Range(max(old.low, -top), min(old.high, top))
 
@@ -88,7 +88,7 @@ class _ErrorLane(Lane):
         axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
         importance = self._importance(layer, own.weight) / factor.square()
         errors, tops = [], []
-        for candidate in _candidates(weight_qparams(scheme, scaled, axis)):
+        for candidate in candidates(weight_qparams(scheme, scaled, axis)):
             error = (fake_quantize(scaled, candidate) - scaled).square() * importance
             errors.append(error.sum() if axis is None else error.flatten(1).sum(1))
             tops.append(torch.as_tensor(candidate.scale(scaled)) * -candidate.qtype.qmin)
@@ -107,5 +107,6 @@ class _ErrorLane(Lane):
         return by_group.reshape(*by_group.shape, *[1] * (weight.ndim - 2)).to(weight)
 
 
-def _candidates(qparams: QParams) -> list[QParams]:
+def candidates(qparams: QParams) -> list[QParams]:
+    """The format, and those of up to 3 bits less range."""
     return [dataclasses.replace(qparams, exponent=qparams.exponent - finer) for finer in range(FINER + 1)]

@@ -1,0 +1,176 @@
+"""Weights solved for quantized inputs, and rounded so that errors make up for each other."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qdiag.numerics.gptq import Compensation, output_error
+from qdiag.numerics.granularity import PerChannel
+from qdiag.numerics.patches import convolution_padding, each, patches
+from qdiag.numerics.qparams import weight_qparams
+from qdiag.planning.layer import Layer
+from qdiag.progress import Progress, Steps, report
+from qdiag.quantization.calibration import LayerWeights
+from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.techniques.bias_correction import CorrectingLane
+from qdiag.quantization.techniques.range_search import candidates
+from qdiag.quantization.techniques.technique import Technique
+from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.inputs import joined_images
+from qdiag.tracing.intercept import Function
+from qdiag.tracing.operations import bind
+from qdiag.tracing.site import Site
+
+MOST_VALUES = 128 * 3 * 224 * 224
+"""Of the network's input, over all images: they pass the network together."""
+ROWS = 64
+"""Positions of a layer's output that are looked at, for each of its inputs."""
+LEAST_ROWS = 16384
+VALUES_AT_ONCE = 2**24
+MOST_INPUTS = 4608
+"""Of one output, as a 3 x 3 convolution of 512 channels has: the time grows with their third power."""
+RIDGE = 0.01
+OVERFIT = 4.0
+
+
+class Gptq(Technique):
+    """Each layer's weights, from the first layer to the last, once those before it are done.
+
+    Least squares find the weights with which the quantized inputs give most nearly the float network's outputs, held
+    near the own weights where the images tell little: by a ridge of a hundredth of the inputs' mean power, and more
+    the fewer positions there are for each input. GPTQ (arXiv:2210.17323) rounds them one input at a time and lets the
+    others make up for the error, in the range that leaves the least error in the outputs. At last the bias makes the
+    means meet (see bias-correction).
+
+    All images pass the network together, as many as have 128 x 3 x 224 x 224 values. Transposed convolutions, products
+    of matrices, and layers of over 4608 inputs to an output keep their weights, and have their biases corrected.
+    """
+
+    name = "gptq"
+    title = "solves weights for quantized inputs, and rounds them so that errors make up for each other"
+
+    def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
+        lane = _RoundingLane(model)
+        lockstep = Lockstep(lane.reference, [lane], lambda *_: None, alone=False)
+
+        def all_at_once() -> Steps[None]:
+            yield Progress(LABEL, 0, lane.layers_to_round)
+            images = joined_images(data, model.module, MOST_VALUES)
+            lockstep.run(layout(images, model.channels_last))
+
+        yield from borrow_stepwise(model.module, all_at_once())
+        return model.change(calibration=model.calibration.change(weights=lane.corrected()))
+
+
+LABEL = "rounding weights"
+
+
+class _RoundingLane(CorrectingLane):
+    """Exchanges each layer's weights as soon as its inputs are there, and goes on with them."""
+
+    def __init__(self, model: QuantizedModel):
+        super().__init__(model)
+        self.layers_to_round = sum(layer.is_weighted for layer in model.plan.layers)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def _weighted(
+        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        own = self.reference.weights(layer)  # the float ones, also where another technique has changed them
+        if own is not None and layer.weight is not None:
+            moments = self._moments(layer, own.weight, bind(site.op, args, kwargs))
+            if moments is not None:
+                weight = self._rounded(layer, own.weight, moments)
+                given = LayerWeights(weight, own.bias, own.made_from)
+                self.calibration = self.calibration.change(weights={site: given})
+        result = super()._weighted(layer, site, function, args, kwargs)
+        report(Progress(LABEL, len(self.moved), self.layers_to_round))
+        return result
+
+    def _moments(self, layer: Layer, weight: Tensor, arguments: dict[str, Any]) -> "_Moments | None":
+        x, result = arguments["input"], self.reference.result
+        if layer.site.op == "linear":
+            rows = iter([(x.flatten(0, -2), result.flatten(0, -2))])
+        elif layer.is_transposed or not layer.site.op.startswith("conv") or x.ndim != weight.ndim:
+            return None
+        else:
+            rows = self._convolution_rows(weight, x, result, arguments)
+        return None if weight[0].numel() > MOST_INPUTS else _Moments.of(rows, layer.groups)
+
+    def _convolution_rows(
+        self, weight: Tensor, x: Tensor, result: Tensor, arguments: dict[str, Any]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        kernel = tuple(weight.shape[2:])
+        stride, dilation = (each(arguments.get(option, 1), len(kernel)) for option in ("stride", "dilation"))
+        padding = convolution_padding(arguments.get("padding", 0), kernel, dilation)
+        sizes = (len(x), *result.shape[2:])
+        count = min(math.prod(sizes), max(LEAST_ROWS, ROWS * weight[0].numel()))
+        chosen = torch.randperm(math.prod(sizes), generator=self.generator)[:count].to(x.device)
+        for part in chosen.split(max(1, VALUES_AT_ONCE // (x.shape[1] * math.prod(kernel)))):
+            positions = torch.stack(torch.unravel_index(part, sizes), 1)
+            inputs = patches(x, positions, kernel, stride, padding, dilation)
+            yield inputs, result.movedim(1, -1)[positions.unbind(1)]
+
+    def _rounded(self, layer: Layer, own: Tensor, moments: "_Moments") -> Tensor:
+        scheme = layer.weight
+        assert scheme is not None
+        weight = _grouped(own, layer.groups)
+        gram = moments.ridged
+        solved = weight + torch.linalg.solve(gram, moments.cross - weight @ moments.gram, left=False)
+        compensation = Compensation(gram)
+        factor = self.weight_factor(layer, own)
+        axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
+        best, least = solved, torch.tensor(math.inf)
+        for candidate in candidates(weight_qparams(scheme, solved.reshape(own.shape).to(own) * factor, axis)):
+            step = _grouped((candidate.scale(own) / factor).expand_as(own), layer.groups)
+            rounded = compensation.round(solved, step, (candidate.qtype.qmin, candidate.qtype.qmax))
+            error = output_error(solved - rounded, gram)
+            error = error.sum() if axis is None else error[..., None]
+            if not bool((error < least).any()):
+                break
+            best, least = torch.where(error < least, rounded, best), torch.minimum(error, least)
+        return best.to(own).reshape(own.shape)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Of a layer's inputs x and wanted outputs y about their means, in double precision on the CPU.
+
+    gram: E[x x'] [g, in, in]. cross: E[y x'] [g, out, in]. rows: that they are averages of.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    rows: int
+
+    @classmethod
+    def of(cls, parts: Iterator[tuple[Tensor, Tensor]], groups: int) -> "_Moments":
+        """parts: inputs [rows, C_in, ...] and outputs [rows, C_out]."""
+        rows, products, sums = 0, torch.zeros(()), torch.zeros(())
+        for inputs, outputs in parts:
+            x = inputs.reshape(len(inputs), groups, -1).transpose(0, 1)
+            both = torch.cat([x, outputs.reshape(len(outputs), groups, -1).transpose(0, 1)], 2)
+            products = products + (both.mT @ x).double().cpu()
+            sums = sums + both.double().sum(1).cpu()
+            rows, size = rows + len(inputs), x.shape[2]
+        mean = sums / rows
+        moments = products / rows - mean[:, :, None] * mean[:, None, :size]
+        return cls(moments[:, :size], moments[:, size:], rows)
+
+    @property
+    def ridged(self) -> Tensor:
+        """gram, and on its diagonal what holds weights near their own."""
+        inputs = self.gram.shape[1]
+        power = self.gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(torch.float32).tiny)
+        ridge = power * (RIDGE + OVERFIT * inputs / self.rows)
+        return self.gram + ridge[:, None, None] * torch.eye(inputs, dtype=self.gram.dtype)
+
+
+def _grouped(weight: Tensor, groups: int) -> Tensor:
+    """[out, in, ...] as [g, out, in] in double precision on the CPU."""
+    return weight.double().cpu().reshape(groups, len(weight) // groups, -1)
