@@ -1,5 +1,6 @@
 """`calibrate()`: a float model and unlabeled images in, a quantized model out."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.plan import Bits, PerChannelOption, QuantPlan, plan_quantization
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibration import Applied, Calibration
+from qdiag.quantization.checkpoint import Checkpoint
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
@@ -31,6 +33,7 @@ def calibrate(
     *,
     target: str = "tidl",
     max_images: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     on_progress: OnProgress = None,
 ) -> QuantizedModel:
     """Choose a power-of-two format for every stored tensor, and make weights fit theirs, from unlabeled images.
@@ -44,10 +47,13 @@ def calibrate(
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
     target: the inference engine whose rounding is simulated.
     max_images: use the first so many; 128 are plenty.
+    checkpoint: a file that holds what is done so far, written after each technique; where it exists, go on from there.
 
     Raises InputError, ModelError or OptionError before any long work where something cannot be used.
     """
-    steps = calibration_steps(model, data, method, [(bits, per_channel)], target=target, max_images=max_images)
+    steps = calibration_steps(
+        model, data, method, [(bits, per_channel)], target=target, max_images=max_images, checkpoint=checkpoint
+    )
     return run(steps, on_progress)[0]
 
 
@@ -59,19 +65,29 @@ def calibration_steps(
     *,
     target: str = "tidl",
     max_images: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Steps[list[QuantizedModel]]:
-    """`calibrate` for several (bits, per_channel), as a generator of Progress; the extremes are observed once."""
+    """`calibrate` for several (bits, per_channel), as a generator of Progress; the extremes are observed once.
+
+    checkpoint: for one (bits, per_channel) alone.
+    """
     techniques, usual = _techniques(method)
     check_model(model)
     traced = trace(model, example(data, model))
     plans: list[QuantPlan] = [plan_quantization(traced, bits, option or usual, target) for bits, option in formats]
     channels_last = prefers_channels_last(model, data)
     images = first_images(data, model, max_images)
-    ranges = yield from observe(model, plans[0].in_float(), images, MinMax, channels_last=channels_last)
+    saved, known = None, None
+    if checkpoint is not None:
+        saved = Checkpoint(checkpoint, model, plans[0], [technique.name for technique in techniques], images)
+        known = saved.load()
+    if known is None:
+        ranges = yield from observe(model, plans[0].in_float(), images, MinMax, channels_last=channels_last)
+        known = Calibration(ranges, ranges)
     models = []
     for plan in plans:
-        start = QuantizedModel(model, plan, Calibration(ranges, ranges), channels_last=channels_last)
-        models.append((yield from _improved(start, techniques, images)))
+        start = QuantizedModel(model, plan, known, channels_last=channels_last)
+        models.append((yield from _improved(start, techniques, images, saved)))
     return models
 
 
@@ -84,16 +100,21 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
     return [TECHNIQUES[name] for name in method], None
 
 
-def _improved(model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any) -> Steps[QuantizedModel]:
+def _improved(
+    model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any, checkpoint: Checkpoint | None
+) -> Steps[QuantizedModel]:
     """Each technique applied to what those before it left, and kept where it does the outputs no harm."""
-    if not techniques:
+    history = model.calibration.history
+    if len(history) == len(techniques):
         return model
-    before = yield from fidelity_steps(model, images)
-    for technique in techniques:
+    before = history[-1].reached if history else (yield from fidelity_steps(model, images))
+    for technique in techniques[len(history) :]:
         changed = yield from technique().steps(model, images)
         after = yield from fidelity_steps(changed, images)
         kept = after.output_db >= before.output_db or technique.prepares
         applied = Applied(technique.name, technique.title, kept, before, after)
-        model, before = (changed, after) if kept else (model, before)
+        model, before = (changed if kept else model), applied.reached
         model = model.change(calibration=model.calibration.noting(applied))
+        if checkpoint is not None:
+            checkpoint.save(model.calibration)
     return model

@@ -21,6 +21,14 @@ class Fidelity:
     output_db: float
     layers: Mapping[Site, float]
 
+    def state(self) -> dict[str, Any]:
+        """Plain containers, by address."""
+        return {"output_db": self.output_db, "layers": {str(site): db for site, db in self.layers.items()}}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], sites: Mapping[str, Site]) -> "Fidelity":
+        return cls(state["output_db"], {sites[name]: db for name, db in state["layers"].items()})
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -31,6 +39,21 @@ class Applied:
     kept: bool
     before: Fidelity
     after: Fidelity
+
+    @property
+    def reached(self) -> Fidelity:
+        """Of the model that the next technique was given."""
+        return self.after if self.kept else self.before
+
+    def state(self) -> dict[str, Any]:
+        """Plain containers, by address."""
+        fidelities = {"before": self.before.state(), "after": self.after.state()}
+        return {"name": self.name, "title": self.title, "kept": self.kept, **fidelities}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], sites: Mapping[str, Site]) -> "Applied":
+        fidelities = [Fidelity.of_state(state[part], sites) for part in ("before", "after")]
+        return cls(state["name"], state["title"], state["kept"], *fidelities)
 
 
 @dataclass(frozen=True)
@@ -55,7 +78,7 @@ class Calibration:
     shifts: for each channel [C] of a stored tensor, the power of two that it is multiplied by on the target. The
     weights around it absorb that, so that the network computes the same.
     weights: what takes the place of the module's own.
-    history: the techniques that were applied, in order; not saved.
+    history: the techniques that were applied, in order.
     """
 
     ranges: Mapping[Site, Range]
@@ -91,13 +114,15 @@ class Calibration:
             "seen": {str(site): (found.low, found.high) for site, found in self.seen.items()},
             "shifts": {str(site): shift for site, shift in self.shifts.items()},
             "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
+            "history": [applied.state() for applied in self.history],
         }
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], sites: Iterable[Site]) -> "Calibration":
         """The inverse of `state`. Raises ModelError for an address that is none of the sites."""
         by_name = {str(site): site for site in sites}
-        unknown = sorted(name for part in state.values() for name in part if name not in by_name)
+        by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights")]
+        unknown = sorted(name for part in by_layer for name in part if name not in by_name)
         if unknown:
             raise ModelError(f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.")
         return cls(
@@ -105,6 +130,7 @@ class Calibration:
             {by_name[name]: Range(*ends) for name, ends in state["seen"].items()},
             {by_name[name]: shift for name, shift in state["shifts"].items()},
             {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
+            tuple(Applied.of_state(entry, by_name) for entry in state["history"]),
         )
 
 

@@ -25,8 +25,9 @@ def network(*layers: nn.Module, images: Tensor) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for module in (found for layer in layers for found in layer.modules()):
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
         return settle(nn.Sequential(*layers), images).eval()
 
 

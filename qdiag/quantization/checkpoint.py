@@ -1,0 +1,71 @@
+"""A calibration under way, in a file: what was stopped or killed goes on from there."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qdiag.errors import OptionError, QdiagWarning
+from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.calibration import Calibration, contents_of
+from qdiag.tracing.inputs import first_batch
+
+
+class Checkpoint:
+    """Written after every technique, all or nothing: a kill at any moment leaves the last one whole.
+
+    path: the file. It goes with one model, formats, techniques and first batch of data; another run's file is refused.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], model: nn.Module, plan: QuantPlan, techniques: Sequence[str], data: Any
+    ):
+        self.path = Path(path)
+        self.sites = [layer.site for layer in plan.layers]
+        state = [*model.named_parameters(), *model.named_buffers()]
+        inputs = first_batch(data, model).inputs.tensors()
+        self.identity = {
+            "model": _digest([(name, contents_of(tensor)) for name, tensor in state]),
+            "formats": _digest([(str(layer.site), layer.output, layer.weight) for layer in plan.layers]),
+            "techniques": ", ".join(techniques),
+            "data": _digest([(name, contents_of(tensor)) for name, tensor in inputs]),
+        }
+
+    def load(self) -> Calibration | None:
+        """What was reached; None where there is no file yet. Raises OptionError for a file of another run."""
+        if not self.path.exists():
+            return None
+        try:
+            found = torch.load(self.path, weights_only=True)
+            identity, state = found["identity"], found["calibration"]
+        except Exception as error:  # torch, pickle and zip have errors of their own for a file of another kind
+            raise OptionError(
+                f"{self.path} is no checkpoint of a calibration. Give another file, or delete it."
+            ) from error
+        differing = [name for name, value in self.identity.items() if identity.get(name) != value]
+        if differing:
+            raise OptionError(
+                f"{self.path} is the checkpoint of another calibration: other {' and '.join(differing)}. "
+                "Give another file, or delete it to begin anew."
+            )
+        return Calibration.of_state(state, self.sites)
+
+    def save(self, calibration: Calibration) -> None:
+        """Warns where it cannot be written; the run goes on, and the checkpoint before stays."""
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        try:
+            torch.save({"identity": self.identity, "calibration": calibration.state()}, draft)
+            draft.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch's writer gives a full disk as a RuntimeError
+            warnings.warn(f"no checkpoint was written to {self.path}: {error}", QdiagWarning, stacklevel=2)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
