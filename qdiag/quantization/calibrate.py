@@ -41,7 +41,7 @@ def calibrate(
     model: left as it was; the result's `module` is this very model.
     data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
     method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
-    "equalization", "range-search", "bias-correction", "reconstruction". A technique that takes the outputs further from
+    "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs further from
     float than they were is not kept; `calibration_report(result)` says so.
     bits: 8, 16, or a mapping from layer names or patterns to bits ("*" for all others).
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
@@ -111,7 +111,7 @@ def _improved(
     for technique in techniques[len(history) :]:
         changed = yield from technique().steps(model, images)
         after = yield from fidelity_steps(changed, images)
-        kept = after.output_db >= before.output_db or technique.prepares
+        kept = after.output_db >= before.output_db
         applied = Applied(technique.name, technique.title, kept, before, after)
         model, before = (changed if kept else model), applied.reached
         model = model.change(calibration=model.calibration.noting(applied))

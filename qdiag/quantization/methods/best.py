@@ -4,7 +4,7 @@ from qdiag.quantization.methods.method import Method
 
 
 class Best(Method):
-    """Channels equalized, ranges clipped, biases corrected, and then the rounding of all weights trained."""
+    """Channels equalized, ranges clipped, weights solved and rounded so that errors make up for each other."""
 
     name = "best"
-    techniques = ("equalization", "range-search", "bias-correction", "reconstruction")
+    techniques = ("equalization", "range-search", "gptq")

@@ -37,7 +37,6 @@ class Equalization(Technique):
 
     name = "equalization"
     title = "multiplies channels by powers of two, so that one scale serves all of them"
-    prepares = True
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         groups = channel_groups(model.plan)

@@ -10,13 +10,11 @@ from qdiag.registry import Registry
 class Technique:
     """One way to make a quantized model better without labels; it can be used alone.
 
-    name: as the user writes it. title: what it does, in words. prepares: what it gains shows after the techniques that
-    follow, so that it is kept also where the outputs are no nearer to float yet.
+    name: as the user writes it. title: what it does, in words.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    prepares: ClassVar[bool] = False
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         """The better model, as a generator of Progress. The model and its module stay as they are."""
