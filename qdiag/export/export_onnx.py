@@ -62,6 +62,8 @@ def export_onnx(
     _check_opset(qm, style, opset)
     inputs = _example(qm, example_inputs, dynamic_batch)
     with borrow(qm.module), warnings.catch_warnings():
+        # Attributes that a forward sets are put back by `borrow`.
+        warnings.filterwarnings("ignore", message="The tensor attribute")
         lane = _lane(qm, inputs, style)
         program = _captured(Network(lane, inputs), inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
@@ -94,8 +96,8 @@ def _check(qm: QuantizedModel, path: Path, style: str) -> None:
         raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
     if not path.parent.is_dir():
         raise OptionError(f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.")
-    if path.is_dir():
-        raise OptionError(f"cannot write {path}: it is a folder. Give the name of a file in it.")
+    if path.exists() and not path.is_file():
+        raise OptionError(f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.")
     for layer in qm.plan.layers:
         weight = qm.plan.trace[layer.site].tensor("weight") if layer.is_weighted else None
         if weight is not None and weight.number in _of_inputs(qm.plan.trace):

@@ -31,7 +31,9 @@ every_specimen = pytest.mark.parametrize("specimen", EXPORTED.values(), ids=EXPO
 def test_every_stored_integer_is_the_runtimes(specimen: Specimen) -> None:
     inputs = Inputs(*specimen.inputs())
     verification = verify(calibrate(specimen.model(), inputs), inputs)
-    assert tuple(site.site for site in verification.sites) == tuple(name.partition(" + ")[0] for name in specimen.layers)
+    assert tuple(site.site for site in verification.sites) == tuple(
+        name.partition(" + ")[0] for name in specimen.layers
+    )
     check_integers(verification)
 
 
@@ -86,7 +88,9 @@ class ClampingLane(Lane):
         low, high = layer.bounds or (-math.inf, math.inf)
         factor = self.factor(layer, result)
         scale = torch.ones(()) if factor is None else factor
-        return result.mul_(scale).clamp_(max(low, -power if qparams.qtype.signed else 0.0), min(high, power)).div_(scale)
+        return (
+            result.mul_(scale).clamp_(max(low, -power if qparams.qtype.signed else 0.0), min(high, power)).div_(scale)
+        )
 
 
 def test_a_forward_that_decides_by_its_data_is_refused(tmp_path: Path) -> None:
