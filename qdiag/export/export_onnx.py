@@ -28,6 +28,9 @@ Style = Literal["qdq", "clips"]
 OPSET = 18
 """Where no more is needed: the first that torch's exporter writes, and what embedded importers read."""
 
+LARGEST = 1536 * 2**20
+"""Bytes of weights beyond which torch splits a file in two."""
+
 OPSET_16_BIT = 21
 """The first whose QuantizeLinear gives 16-bit integers."""
 
@@ -43,8 +46,8 @@ def export_onnx(
 ) -> ExportedModel:
     """Write a quantized model as an ONNX file, BatchNorm merged and calibration's changes to the weights in it.
 
-    path: the file; weights of over 2 GB go to a second one beside it. example_inputs: what the model is called with
-    (see `trace`); random numbers of the traced shapes if not given.
+    path: the file. example_inputs: what the model is called with (see `trace`); random numbers of the traced shapes if
+    not given.
     style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
     initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime computes in
     integers. "clips" is a float network with a Clip at every stored tensor, for importers that quantize by themselves.
@@ -215,6 +218,11 @@ def _translated(
 
 def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
     """All or nothing: a reader, or a crash, never meets half a file."""
+    size = sum(value.const_value.nbytes for value in written.model.graph.initializers.values() if value.const_value)
+    if size > LARGEST:
+        raise ModelError(
+            f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts."
+        )
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         written.save(draft)
