@@ -101,9 +101,11 @@ def _check(qm: QuantizedModel, path: Path, style: str) -> None:
         raise OptionError(f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.")
     if path.exists() and not path.is_file():
         raise OptionError(f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.")
+    trace = qm.plan.trace
+    computed = _of_inputs(trace)
     for layer in qm.plan.layers:
-        weight = qm.plan.trace[layer.site].tensor("weight") if layer.is_weighted else None
-        if weight is not None and weight.number in _of_inputs(qm.plan.trace):
+        weight = trace[layer.site].tensor("weight") if layer.is_weighted else None
+        if weight is not None and weight.number in computed:
             raise ModelError(
                 f"the weight of {str(layer.site)!r} is computed from the network's inputs, and a file holds weights "
                 "that are the same for all images. Export the network up to there, and the rest as another."
