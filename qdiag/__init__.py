@@ -15,6 +15,8 @@ from qdiag.errors import InputError, ModelError, OptionError, QdiagError, QdiagW
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain
 from qdiag.export.export_onnx import export_onnx
+from qdiag.export.exported_model import ExportedModel
+from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
@@ -58,6 +60,8 @@ __all__ = [
     "QuantizedModel",
     "Comparison",
     "Diagnosis",
+    "ExportedModel",
+    "Verification",
     "QdiagError",
     "InputError",
     "ModelError",

@@ -114,7 +114,7 @@ class LoadedWeights:
 
 def _tensors_of(weights: Weights) -> dict[str, Tensor]:
     """The checkpoint's named tensors, taken out of their file and their envelope."""
-    content = weights if isinstance(weights, Mapping) else _read(weights)
+    content = weights if isinstance(weights, Mapping) else read_checkpoint(weights)
     if isinstance(content, Mapping):
         envelopes = (content[key] for key in ENVELOPES if isinstance(content.get(key), Mapping))
         tensors = _only_tensors(next(envelopes, content))
@@ -126,7 +126,8 @@ def _tensors_of(weights: Weights) -> dict[str, Tensor]:
     )
 
 
-def _read(path: str | os.PathLike[str]) -> object:
+def read_checkpoint(path: str | os.PathLike[str]) -> object:
+    """What a file of tensors holds. Raises InputError where it is missing or cannot be read."""
     if not isinstance(path, str | os.PathLike):
         raise OptionError(f"Weights come as a path or a dict, not as {type(path).__name__}. Try model.state_dict().")
     if not Path(path).is_file():

@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from qdiag.cli.app import app
 from qdiag.errors import InputError, OptionError
 from qdiag.images import ImageFolder, Preprocessing
+from tests.export.test_faces import DIFFERING
 
 MODEL = """
 import torch
@@ -224,3 +228,92 @@ def test_calibrate_saves_what_it_found(model: str, folder: Path, tmp_path: Path)
     assert "bias-correction" in done.stdout
     assert "Agrees with float" in done.stdout
     assert "_extra_state" in torch.load(tmp_path / "calibrated.pt", weights_only=True)
+
+
+SMALL = ["--size", "16", "--resize", "16", "--method", "simple"]
+
+
+@pytest.mark.parametrize(("style", "opset"), [("qdq", []), ("clips", ["--opset", "20"])])
+def test_export_writes_a_file_and_says_what_is_in_it(
+    style: str, opset: list[str], model: str, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    words = ["--images", str(folder), *SMALL, "--style", style, *opset, "--output", str(file), "--json"]
+    done = qdiag("export", f"{model}:build", *words)
+    assert done.returncode == 0, done.stderr
+    data = strict(done.stdout)["data"]
+    assert list(data["names"]) == [":input", "first", "second", ":mean"]
+    assert (data["style"], data["opset"]) == (style, 20 if opset else 18)
+    assert str(file) in done.stderr
+    onnx.checker.check_model(file, full_check=True)
+
+
+def test_what_calibrate_saved_is_exported_and_verified(model: str, folder: Path, tmp_path: Path) -> None:
+    saved, file = str(tmp_path / "calibrated.pt"), tmp_path / "model.onnx"
+    words = [f"{model}:build", "--images", str(folder), "--size", "16", "--resize", "16", "--method", "advanced-dw"]
+    assert qdiag("calibrate", *words, "--save", saved).returncode == 0
+    done = qdiag("export", *words, "--load", saved, "--output", str(file), "--verify")
+    assert done.returncode == 0, done.stderr
+    assert "Every stored integer is the same." in done.stdout
+    assert file.is_file()
+    corrected = bias(file)
+    assert qdiag("export", *words[:-2], "--method", "simple", "--output", str(file)).returncode == 0
+    assert corrected != bias(file)
+
+
+def bias(file: Path) -> list[int]:
+    (held,) = [value for value in onnx.load(file).graph.initializer if value.name == "first.bias"]
+    return onnx.numpy_helper.to_array(held).tolist()
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "2"]])
+def test_verify_compares_integers_and_exits_for_ci(limit: list[str], model: str, folder: Path) -> None:
+    done = qdiag("verify", f"{model}:build", "--images", str(folder), *SMALL, *limit, "--json")
+    assert done.returncode == 0, done.stderr
+    data = strict(done.stdout)["data"]
+    assert data["images"] == (2 if limit else 6)
+    assert data["off_by_more"] == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["verify"], ["export", "--verify", "--output", "model.onnx"]])
+def test_integers_that_are_off_by_more_than_a_step_exit_with_1(
+    words: list[str], model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"qdiag.cli.commands.{words[0]}.verify_model", lambda *_, **__: DIFFERING)
+    done = CliRunner().invoke(app, [*words, f"{model}:with_data", "--method", "simple"])
+    assert done.exit_code == 1
+    assert "100 of 22,000 stored integers differ" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["export", "MODEL:with_data", "--output", "nowhere/model.onnx"], "cannot write nowhere/model.onnx"),
+        (["export", "MODEL:with_data", "--output", "model.onnx", "--opset", "9"], "torch writes opsets from 18 on"),
+        (["export", "MODEL:with_data", "--output", "model.onnx", "--bits", "6"], "Use style='clips'"),
+        (["export", "MODEL:with_data", "--output", "model.onnx", "--load", "no.pt"], "No weights file at 'no.pt'"),
+        (["export", "MODEL:with_data", "--output", "model.onnx", "--load", "MODEL"], "cannot be read"),
+        (["export", "MODEL:with_data", "--output", "model.onnx", "--style", "tflite"], "tflite"),
+        (["verify", "MODEL:with_data", "--method", "finest"], "finest"),
+        (["verify", "MODEL:build"], "no data"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_clear_message(words: list[str], says: str, model: str, tmp_path: Path) -> None:
+    done = qdiag(*(word.replace("MODEL", model) for word in words), cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_what_is_no_calibration_of_this_model_is_refused(model: str, tmp_path: Path) -> None:
+    weights, other = tmp_path / "weights.pt", tmp_path / "other.pt"
+    torch.save({"weight": torch.zeros(3)}, weights)
+    given = ["--data", f"{model}:batches", "--method", "simple"]
+    assert qdiag("calibrate", f"{model}:build", "--arg", "width=5", *given, "--save", str(other)).returncode == 0
+    for file, says in ((weights, "holds no calibration"), (other, "was saved from another model")):
+        done = qdiag("export", f"{model}:build", *given, "--output", str(tmp_path / "m.onnx"), "--load", str(file))
+        assert done.returncode == 2
+        assert says in " ".join(done.stderr.split())

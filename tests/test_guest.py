@@ -1,8 +1,9 @@
 """The user's model, data and generators are as before, whatever was done with them."""
 
-import os
 import random
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from qdiag.export.export_onnx import export_onnx
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.quantization.calibrate import calibration_steps
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
 from tests.models import ZOO, Specimen, calibrate
@@ -107,6 +109,11 @@ def loader() -> DataLoader[Any]:
     return DataLoader(Noisy(), batch_size=4, shuffle=True)
 
 
+def export(quantized: QuantizedModel) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(quantized, Path(folder, "model.onnx"), torch.ones(2, 3, 12, 12))
+
+
 WORK: dict[str, Callable[[nn.Module], Any]] = {
     "trace": lambda model: trace(model, torch.randn(2, 3, 12, 12, generator=torch.Generator())),
     "lint": lambda model: lint_model(model, torch.ones(2, 3, 12, 12)),
@@ -114,7 +121,7 @@ WORK: dict[str, Callable[[nn.Module], Any]] = {
     "quantized forward": lambda model: calibrate(model, loader())(torch.ones(2, 3, 12, 12)),
     "compare": lambda model: compare(model, loader()),
     "inspect": lambda model: inspect(model, loader(), {"8-bit": calibrate(model, loader())}, ["conv"]),
-    "export": lambda model: export_onnx(calibrate(model, loader()), os.devnull, torch.ones(2, 3, 12, 12)),
+    "export": lambda model: export(calibrate(model, loader())),
     "verify": lambda model: verify(calibrate(model, loader()), torch.ones(1, 3, 12, 12)),
     "calibration left half way": lambda model: half_way(calibration_steps(model, loader(), "simple", [(8, None)])),
     "comparison left half way": lambda model: half_way(comparison_steps(model, loader())),

@@ -1,7 +1,8 @@
-"""The command line: `qdiag demo | lint | compare | diagnose | calibrate | report | explain | lab`.
+"""The command line: `qdiag demo | lint | compare | diagnose | calibrate | export | verify | report | explain | lab`.
 
-`options` are what the user types, `subject` makes a model and its data from them, `commands` holds one file for each
-command, and `output` is what comes back. May import: pipeline and everything under it, and the workbench's `lab`.
+`options` are what the user types, `subject` makes a model and its data from them and `quantized` the same in fixed
+point, `commands` holds one file for each command, and `output` is what comes back. May import: pipeline and everything
+under it, and the workbench's `lab`.
 """
 
 from qdiag.cli.app import main

@@ -12,8 +12,10 @@ from qdiag.cli.commands.compare import compare
 from qdiag.cli.commands.demo import demo
 from qdiag.cli.commands.diagnose import diagnose, report
 from qdiag.cli.commands.explain import explain
+from qdiag.cli.commands.export import export
 from qdiag.cli.commands.lab import lab
 from qdiag.cli.commands.lint import lint
+from qdiag.cli.commands.verify import verify
 
 app = typer.Typer(
     name="qdiag",
@@ -22,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for function in (demo, lint, compare, diagnose, calibrate, report, explain, lab):
+for function in (demo, lint, compare, diagnose, calibrate, export, verify, report, explain, lab):
     app.command()(command(function))
 
 

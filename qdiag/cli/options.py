@@ -10,6 +10,7 @@ import typer
 from qdiag.errors import OptionError
 from qdiag.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from qdiag.planning.plan import PerChannelOption
+from qdiag.quantization.calibrate import DEFAULT_METHOD
 
 
 class PerChannel(StrEnum):
@@ -135,6 +136,30 @@ class FormatOptions:
     def scales(self) -> PerChannelOption:
         """`per_channel` as the library spells it."""
         return None if self.per_channel is None else self.per_channel.value
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """How the model is made to fit its formats."""
+
+    method: Annotated[str, typer.Option(rich_help_panel=FORMATS, help="simple, advanced, advanced-dw or best.")] = (
+        DEFAULT_METHOD
+    )
+    bits: Annotated[int, typer.Option(rich_help_panel=FORMATS, help="Of weights and activations.")] = 8
+
+
+@dataclass(frozen=True)
+class QuantizedOptions(MethodOptions):
+    """The same, or what an earlier calibration found."""
+
+    load: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=FORMATS,
+            help="What `qdiag calibrate --save` wrote, in place of a calibration; with the same method and formats.",
+        ),
+    ] = None
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

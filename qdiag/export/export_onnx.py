@@ -28,6 +28,9 @@ Style = Literal["qdq", "clips"]
 OPSET = 18
 """Where no more is needed: the first that torch's exporter writes, and what embedded importers read."""
 
+LARGEST = 1536 * 2**20
+"""Bytes of weights beyond which torch splits a file in two."""
+
 OPSET_16_BIT = 21
 """The first whose QuantizeLinear gives 16-bit integers."""
 
@@ -43,8 +46,8 @@ def export_onnx(
 ) -> ExportedModel:
     """Write a quantized model as an ONNX file, BatchNorm merged and calibration's changes to the weights in it.
 
-    path: the file; weights of over 2 GB go to a second one beside it. example_inputs: what the model is called with
-    (see `trace`); random numbers of the traced shapes if not given.
+    path: the file. example_inputs: what the model is called with (see `trace`); random numbers of the traced shapes if
+    not given.
     style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
     initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime computes in
     integers. "clips" is a float network with a Clip at every stored tensor, for importers that quantize by themselves.
@@ -62,6 +65,8 @@ def export_onnx(
     _check_opset(qm, style, opset)
     inputs = _example(qm, example_inputs, dynamic_batch)
     with borrow(qm.module), warnings.catch_warnings():
+        # Attributes that a forward sets are put back by `borrow`.
+        warnings.filterwarnings("ignore", message="The tensor attribute")
         lane = _lane(qm, inputs, style)
         program = _captured(Network(lane, inputs), inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
@@ -94,11 +99,13 @@ def _check(qm: QuantizedModel, path: Path, style: str) -> None:
         raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
     if not path.parent.is_dir():
         raise OptionError(f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.")
-    if path.is_dir():
-        raise OptionError(f"cannot write {path}: it is a folder. Give the name of a file in it.")
+    if path.exists() and not path.is_file():
+        raise OptionError(f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.")
+    trace = qm.plan.trace
+    computed = _of_inputs(trace)
     for layer in qm.plan.layers:
-        weight = qm.plan.trace[layer.site].tensor("weight") if layer.is_weighted else None
-        if weight is not None and weight.number in _of_inputs(qm.plan.trace):
+        weight = trace[layer.site].tensor("weight") if layer.is_weighted else None
+        if weight is not None and weight.number in computed:
             raise ModelError(
                 f"the weight of {str(layer.site)!r} is computed from the network's inputs, and a file holds weights "
                 "that are the same for all images. Export the network up to there, and the rest as another."
@@ -213,6 +220,11 @@ def _translated(
 
 def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
     """All or nothing: a reader, or a crash, never meets half a file."""
+    size = sum(value.const_value.nbytes for value in written.model.graph.initializers.values() if value.const_value)
+    if size > LARGEST:
+        raise ModelError(
+            f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts."
+        )
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         written.save(draft)

@@ -68,6 +68,11 @@ class Verification(Displayable):
         return sum(site.off_by_more for site in self.sites)
 
     @property
+    def exit_code(self) -> int:
+        """For a shell or CI: 1 where an integer is off by more than one step, else 0."""
+        return int(self.off_by_more > 0)
+
+    @property
     def first_differing(self) -> SiteAgreement | None:
         """The first site in the forward's order where a value differs: look there first."""
         return next((site for site in self.sites if site.equal < site.values), None)

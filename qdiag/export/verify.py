@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,9 @@ def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -
             for progress, inputs in Progress.over(_images(data, qm, images), "verifying"):
                 result = LaneRunner(lane).forward(inputs)
                 tensors = [tensor for _, tensor in inputs.tensors()]
-                tally.sites(lane.integers, watching.run(tensors))
-                tally.outputs(named_leaves(result), runtime.run(tensors), watching.run(tensors))
+                watched = watching.run(tensors)
+                tally.sites(lane.integers, watched)
+                tally.outputs(named_leaves(result), runtime.run(tensors), watched)
                 yield progress
 
         yield from borrow_stepwise(qm.module, compare_all())
@@ -110,7 +111,7 @@ class _IntegersLane(Lane):
 class _Tally:
     """Counts, over all images, how far the integers of two sides lie apart."""
 
-    def __init__(self, names: Any):
+    def __init__(self, names: Mapping[str, str]):
         self.names = names
         self.images = self.output_values = self.output_equal = self.watching_changes = 0
         self.distances: dict[str, Counter[int]] = {site: Counter() for site in names}

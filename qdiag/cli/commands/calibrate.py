@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions
+from qdiag.cli.options import DataOptions, FormatOptions, MethodOptions, ModelOptions
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
+from qdiag.cli.quantized import calibrated
 from qdiag.cli.subject import gather
-from qdiag.comparison.compare import CALIBRATION_IMAGES, outputs_steps
+from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.outputs import OutputError
 from qdiag.progress import run
-from qdiag.quantization.calibrate import DEFAULT_METHOD
-from qdiag.quantization.calibrate import calibrate as calibrate_model
 from qdiag.quantization.calibration_report import calibration_report
 
 
@@ -24,11 +23,8 @@ def calibrate(
     model: ModelOptions,
     data: DataOptions,
     formats: FormatOptions,
+    fit: MethodOptions,
     output: OutputOptions,
-    method: Annotated[
-        str, typer.Option(rich_help_panel=FORMATS, help="simple, advanced, advanced-dw or best.")
-    ] = DEFAULT_METHOD,
-    bits: Annotated[int, typer.Option(rich_help_panel=FORMATS, help="Of weights and activations.")] = 8,
     save: Annotated[
         Path | None,
         typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write the state_dict, for QuantTestModule to load."),
@@ -42,27 +38,13 @@ def calibrate(
     """
     check_writable(save)
     subject = gather(model, data, formats.calibration)
-    network, images, most = subject.model, subject.calibration, None
-    if images is None:
-        images, most = subject.data, CALIBRATION_IMAGES
-    found = {
-        name: calibrate_model(
-            network,
-            images,
-            name,
-            bits,
-            formats.scales,
-            target=formats.target,
-            max_images=most,
-            on_progress=bar(),
-        )
-        for name in dict.fromkeys(["simple", method])
-    }
-    outputs = run(outputs_steps(network, subject.data, found, "measuring"), bar())
+    names = dict.fromkeys(["simple", fit.method])
+    found = {name: calibrated(subject, formats, name, fit.bits) for name in names}
+    outputs = run(outputs_steps(subject.model, subject.data, found, "measuring"), bar())
     if save is not None:
-        torch.save(found[method].state_dict(), save)
+        torch.save(found[fit.method].state_dict(), save)
         tell(f"Saved: {save.resolve()}")
-    output.show(calibration_report(found[method]))
+    output.show(calibration_report(found[fit.method]))
     if not output.json:
         _print(outputs)
 

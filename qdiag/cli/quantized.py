@@ -1,0 +1,54 @@
+"""The model in fixed point that a command works on: calibrated now, or as `qdiag calibrate --save` left it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from qdiag.cli.options import FormatOptions, QuantizedOptions
+from qdiag.cli.output import bar
+from qdiag.cli.subject import Subject
+from qdiag.comparison.compare import CALIBRATION_IMAGES
+from qdiag.errors import InputError, ModelError
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.methods.method import METHODS
+from qdiag.quantization.modules import QuantTestModule
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.inputs import example
+from qdiag.weights import read_checkpoint
+
+
+def quantized(subject: Subject, formats: FormatOptions, fit: QuantizedOptions) -> QuantizedModel:
+    """Raises InputError, ModelError or OptionError."""
+    if fit.load is None:
+        return calibrated(subject, formats, fit.method, fit.bits)
+    per_channel = formats.scales or METHODS[fit.method].per_channel
+    inputs = example(subject.data, subject.model)
+    wrapped = QuantTestModule(subject.model, inputs, fit.bits, per_channel, target=formats.target)
+    _load(wrapped, fit.load)
+    return wrapped.quantized
+
+
+def calibrated(subject: Subject, formats: FormatOptions, method: str, bits: int) -> QuantizedModel:
+    """On the images that ranges are to come from, or else on the first of the data."""
+    images, most = subject.calibration, None
+    if images is None:
+        images, most = subject.data, CALIBRATION_IMAGES
+    return calibrate(
+        subject.model,
+        images,
+        method,
+        bits,
+        formats.scales,
+        target=formats.target,
+        max_images=most,
+        on_progress=bar(),
+    )
+
+
+def _load(wrapped: QuantTestModule, path: Path) -> None:
+    state = read_checkpoint(path)
+    if not isinstance(state, Mapping) or "_extra_state" not in state:
+        raise InputError(f"{path} holds no calibration. Write one: qdiag calibrate … --save {path}")
+    try:
+        wrapped.load_state_dict(state)
+    except RuntimeError as error:  # torch's word for names and shapes that do not fit
+        raise ModelError(f"{path} was saved from another model: {error}") from error

@@ -1,0 +1,90 @@
+"""What an exported file and a verification show: in a terminal, on a page, as JSON and as a table."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from qdiag.export.exported_model import ExportedModel
+from qdiag.export.verification import SiteAgreement, Verification
+from qdiag.report.displayable import Displayable
+from qdiag.report.to_html import render_fragment
+from qdiag.report.to_text import render_text
+from tests.report.golden import assert_golden
+from tests.report.test_to_html import stripped
+
+EXPORTED = ExportedModel(
+    path=Path("model.onnx"),
+    style="qdq",
+    opset=18,
+    inputs=("input",),
+    outputs=("output",),
+    names={":input": ":input int8", "conv": "conv uint8"},
+    formats={":input": "int8 · 2^-5", "conv": "uint8 · 2^-4"},
+    dynamic_batch=True,
+)
+EQUAL = Verification(
+    model_name="Net",
+    images=2,
+    target="onnxruntime",
+    is_rounding_exchanged=False,
+    sites=(
+        SiteAgreement(":input", "int8 · 2^-5", 6000, 6000, 0, 0, 0),
+        SiteAgreement("conv", "uint8 · 2^-4", 16000, 16000, 0, 0, 0),
+    ),
+    output_values=16000,
+    output_equal=16000,
+    watching_changes=0,
+    kernels={"QLinearConv": 1, "QuantizeLinear": 1, "DequantizeLinear": 1},
+)
+DIFFERING = dataclasses.replace(
+    EQUAL,
+    target="tidl",
+    is_rounding_exchanged=True,
+    sites=(EQUAL.sites[0], SiteAgreement("conv", "uint8 · 2^-4", 16000, 15900, 96, 4, 17)),
+    output_equal=15900,
+)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("exported_model", EXPORTED), ("verification", DIFFERING)])
+def test_every_face(name: str, shown: Displayable) -> None:
+    assert_golden(f"{name}.txt", render_text(shown.report(), 100, everything=True))
+    assert_golden(f"{name}.html", stripped(render_fragment(shown.report())))
+    assert_golden(f"{name}.json", shown.to_json())
+
+
+def test_tables_have_a_row_for_each_stored_tensor() -> None:
+    table = DIFFERING.to_pandas()
+    assert list(table["site"]) == list(EXPORTED.to_pandas()["site"]) == [":input", "conv"]
+    assert list(table["equal"]) == [6000, 15900]
+    assert list(table["largest_steps"]) == [0, 17]
+    assert list(DIFFERING.to_pandas("kernels")["is_integer"]) == [True, False, False]
+
+
+def headline(**changes: object) -> tuple[str, str, str]:
+    callout = dataclasses.replace(EQUAL, **changes).report().blocks[0]  # type: ignore[arg-type]
+    return callout.level, callout.headline, callout.text  # type: ignore[union-attr]
+
+
+def one_off(by_more: int, format: str = "uint8 · 2^-4") -> tuple[SiteAgreement, ...]:
+    return (
+        dataclasses.replace(EQUAL.sites[1], format=format, equal=15999, off_by_one=1 - by_more, off_by_more=by_more),
+    )
+
+
+def test_the_callout_is_as_grave_as_what_was_found() -> None:
+    assert headline()[:2] == ("ok", "Every stored integer is the same.")
+    assert headline(sites=one_off(by_more=0))[:2] == ("note", "1 of 16,000 stored integers differ.")
+    assert headline(sites=one_off(by_more=1))[0] == "error"
+    level, _, text = headline(sites=one_off(by_more=1, format="uint16 · 2^-12"))
+    assert level == "warning"
+    assert "no integer kernels for 16 bits" in text
+    assert headline(output_equal=15999)[2].startswith("Only the results differ.")
+
+
+def test_sums_over_all_sites_and_the_exit_code() -> None:
+    assert (DIFFERING.values, DIFFERING.equal, DIFFERING.off_by_one, DIFFERING.off_by_more) == (22000, 21900, 96, 4)
+    assert DIFFERING.first_differing == DIFFERING.site("conv")
+    assert EQUAL.first_differing is None
+    assert (EQUAL.exit_code, DIFFERING.exit_code) == (0, 1)
+    assert EQUAL.integer_kernels == 1
