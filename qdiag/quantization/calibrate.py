@@ -41,8 +41,8 @@ def calibrate(
     model: left as it was; the result's `module` is this very model.
     data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
     method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
-    "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs further from
-    float than they were is not kept; `calibration_report(result)` says so.
+    "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs
+    further from float than they were is not kept; `calibration_report(result)` says so.
     bits: 8, 16, or a mapping from layer names or patterns to bits ("*" for all others).
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
     target: the inference engine whose rounding is simulated.
