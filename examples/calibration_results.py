@@ -205,7 +205,7 @@ INTRODUCTION = (
     "",
     "Written by `python examples/calibration_results.py`. Power-of-two scales, symmetric; all versions of a network on",
     "the same images, the drop paired with float's, with its 95 % interval. Negative drops are gains. Seconds on",
-    f"{torch.get_num_threads()} threads of a shared processor. best = {', '.join(METHODS['best'].techniques)}.",
+    f"one or two threads of a shared processor. best = {', '.join(METHODS['best'].techniques)}.",
 )
 
 

@@ -32,10 +32,15 @@ ROWS = 64
 """Positions of a layer's output that are looked at, for each of its inputs."""
 LEAST_ROWS = 16384
 VALUES_AT_ONCE = 2**24
+"""Of patches in memory."""
 MOST_INPUTS = 4608
 """Of one output, as a 3 x 3 convolution of 512 channels has: the time grows with their third power."""
 RIDGE = 0.01
+"""Of the inputs' mean power, on the gram's diagonal."""
 OVERFIT = 4.0
+"""More of it for each input per position. On EfficientNet-Lite0, 334 images: 0.1 left 17.2 dB, 1 18.4, 4 18.9, 16 19.3,
+at 96.4, 97.3, 97.6 and 97.3 % agreement."""
+LABEL = "rounding weights"
 
 
 class Gptq(Technique):
@@ -65,9 +70,6 @@ class Gptq(Technique):
 
         yield from borrow_stepwise(model.module, all_at_once())
         return model.change(calibration=model.calibration.change(weights=lane.corrected()))
-
-
-LABEL = "rounding weights"
 
 
 class _RoundingLane(CorrectingLane):
