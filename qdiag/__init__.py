@@ -20,11 +20,13 @@ from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
+from qdiag.numerics.pact2 import PACT2
 from qdiag.pipeline import diagnose
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
@@ -46,8 +48,10 @@ __all__ = [
     "export_onnx",
     "verify",
     "Workbench",
+    "QuantTrainModule",
     "QuantCalibrateModule",
     "QuantTestModule",
+    "PACT2",
     "AddBlock",
     "CatBlock",
     "ResizeWith",

@@ -13,3 +13,7 @@ class Rounding(enum.Enum):
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.add(0.5).floor() if self is Rounding.HALF_UP else x.round()
+
+    def apply_(self, x: Tensor) -> Tensor:
+        """The same in x's own memory."""
+        return x.add_(0.5).floor_() if self is Rounding.HALF_UP else x.round_()

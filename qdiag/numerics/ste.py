@@ -3,8 +3,14 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from qdiag.numerics.fake_quantize import fake_quantize_, integer_bounds
+from qdiag.numerics.granularity import PerChannel
+from qdiag.numerics.qparams import QParams, ceil_log2_of
+from qdiag.numerics.qscheme import QScheme
+from qdiag.numerics.qtype import QType
 from qdiag.numerics.rounding import Rounding
 
 
@@ -29,4 +35,89 @@ def round_through(x: Tensor, rounding: Rounding, low: float, high: float) -> Ten
     (tensor([0., 1., 3.]), tensor([1., 1., 0.]))
     """
     result: Tensor = _Round.apply(x, rounding, low, high)
+    return result
+
+
+class _Store(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, qparams: QParams, bounds: tuple[float, float] | None, in_place: bool, remembered: bool
+    ) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+        exact = x if in_place else x.float() if x.dtype in (torch.float16, torch.bfloat16) else x.clone()
+        stored = fake_quantize_(exact, qparams, bounds)
+        if qparams.qtype.bits <= 8:  # eight significant bits are what the least float type holds
+            stored = stored.to(x.dtype)
+        scale = 2.0 ** int(qparams.exponent)
+        ctx.low, ctx.high = (end * scale for end in integer_bounds(qparams, bounds))
+        ctx.dtype = x.dtype
+        # The next layer keeps what is stored anyway, so that this takes no memory of its own.
+        ctx.save_for_backward((stored > ctx.low).logical_and_(stored < ctx.high) if remembered else stored)
+        return stored
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (saved,) = ctx.saved_tensors
+        if saved.dtype == torch.bool:
+            inside = gradients[0] * saved
+        else:
+            inside = torch.ops.aten.hardtanh_backward(gradients[0], saved, ctx.low, ctx.high)
+        return inside.to(ctx.dtype), None, None, None, None
+
+
+def store_through(
+    x: Float[Tensor, "..."],
+    qparams: QParams,
+    bounds: tuple[float, float] | None = None,
+    *,
+    in_place: bool = False,
+    overwritten: bool = False,
+) -> Float[Tensor, "..."]:
+    """`fake_quantize_` with gradients: 1 for what lies between the ends, and 0 for what was put on one.
+
+    in_place: overwrite x, which is float32 or float64, and no leaf or view. overwritten: the result will be, before
+    the backward pass.
+
+    >>> from qdiag.numerics.qtype import QType
+    >>> x = torch.tensor([-1.0, 0.3, 9.0], requires_grad=True)
+    >>> y = store_through(x, QParams(QType(4, signed=False), -2)); y.sum().backward(); y.detach(), x.grad
+    (tensor([0.0000, 0.2500, 3.7500]), tensor([0., 1., 0.]))
+    """
+    result: Tensor = _Store.apply(x, qparams, bounds, in_place, overwritten)
+    return result
+
+
+class _Weight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scheme: QScheme, factor: Tensor) -> Tensor:
+        qtype = QType(scheme.bits, signed=True)
+        scaled = weight * factor
+        rows = scaled.flatten(1)
+        largest = torch.maximum(rows.amax(1), -rows.amin(1))
+        top = largest if isinstance(scheme.granularity, PerChannel) else largest.amax(0, keepdim=True)
+        step = torch.exp2((ceil_log2_of(top) - (qtype.bits - 1)).to(weight))
+        is_zero, shape = scheme.rounding(largest / step) == 0, (-1, *[1] * (weight.ndim - 1))
+        scaled.mul_(1 / step.reshape(shape))
+        scheme.rounding.apply_(scaled).clamp_(qtype.qmin, qtype.qmax).mul_(step.reshape(shape) / factor)
+        return torch.where(is_zero.reshape(shape), weight, scaled, out=scaled)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0], None, None
+
+
+def weight_through(weight: Float[Tensor, "c ..."], scheme: QScheme, factor: Tensor) -> Float[Tensor, "c ..."]:
+    """The weight as its product with the factor is rounded, divided by it again; the gradient is 1 everywhere.
+
+    scheme: signed; its scale is by the largest magnitude, as in `weight_qparams`. factor: broadcasts against weight.
+    A channel that rounds to nothing keeps its own values: zeros would teach BatchNorm a variance of 0, and with it a
+    factor that is far too large.
+
+    >>> weight = torch.tensor([[0.3, -1.0], [0.02, 0.01]])
+    >>> weight_through(weight, QScheme(4), torch.ones(1, 1))
+    tensor([[ 0.2500, -1.0000],
+            [ 0.0200,  0.0100]])
+    """
+    result: Tensor = _Weight.apply(weight, scheme, factor)
     return result

@@ -52,6 +52,23 @@ class QuantPlan:
         """The layer that each planned operation belongs to."""
         return {site: layer for layer in self.layers for site in layer.sites}
 
+    @cached_property
+    def overwritten(self) -> frozenset[Site]:
+        """Layers whose stored tensor, or a view of it, a later operation writes to, as `out += identity` does.
+
+        Or would in training, as Dropout(inplace=True) does.
+        """
+        found = set()
+        for call in self.trace.calls:
+            writes = call.in_place or call.arguments.get("inplace") is True
+            value = call.inputs[0] if writes and call.inputs else None
+            while value is not None and value.producer is not None and value.producer not in self.by_site:
+                before = self.trace[value.producer].inputs
+                value = before[0] if before else None
+            if value is not None and value.producer is not None:
+                found.add(self.by_site[value.producer].site)
+        return frozenset(found)
+
     def layer(self, name: Site | str) -> Layer:
         """The layer of an operation, by Site or text. Raises SiteNotFound."""
         for site, layer in self.by_site.items():

@@ -107,7 +107,7 @@ class Lane:
         is_last = site == layer.sites[-1]
         if layer.is_weighted and site == layer.site:
             result = self._weighted(layer, site, function, args, kwargs)
-        elif (layer.norm is not None and site in layer.norm.sites) or (is_last and self._bounds_merge(layer)):
+        elif self._merges_norm(layer, site) or (is_last and self._bounds_merge(layer)):
             result = args[0] if args else kwargs["input"]
         else:
             result = function(*args, **kwargs)
@@ -122,10 +122,18 @@ class Lane:
         if (self.way.open or site in self.way.inner) and tensors_in(result):
             self.way.enter(site, tensors_in(given))
 
+    def _merges_norm(self, layer: Layer, site: Site) -> bool:
+        """True where an operation belongs to a BatchNorm whose work the convolution has done."""
+        return layer.norm is not None and site in layer.norm.sites
+
     def _bounds_merge(self, layer: Layer) -> bool:
         """True where clamping to the format's ends does the work of the ReLU-like operation at the layer's end."""
         bends = layer.bounds == (-math.inf, math.inf)  # as LeakyReLU does
-        return layer.bounds is not None and not bends and len(layer.sites) > 1 and layer.site in self.qparams
+        return layer.bounds is not None and not bends and len(layer.sites) > 1 and self._rounds(layer)
+
+    def _rounds(self, layer: Layer) -> bool:
+        """True where this lane rounds what the layer stores."""
+        return layer.site in self.qparams
 
     def _stored(self, layer: Layer, result: Any) -> Any:
         tensor = next((tensor for tensor in tensors_in(result) if is_float(tensor)), None)

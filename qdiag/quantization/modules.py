@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from qdiag.errors import InputError, OptionError
@@ -47,18 +48,24 @@ class QuantTestModule(nn.Module):
         plan = plan_quantization(traced, bits, per_channel, target)
         channels_last = prefers_channels_last(model, data)
         self.module = model
-        self._set(QuantizedModel(model, plan, Calibration({}), channels_last=channels_last))
+        self._hold(QuantizedModel(model, plan, Calibration({}), channels_last=channels_last))
 
-    def _set(self, quantized: QuantizedModel) -> None:
-        object.__setattr__(self, "quantized", quantized)  # not a child: its module is this one's
+    def _hold(self, quantized: QuantizedModel) -> None:
+        object.__setattr__(self, "_quantized", quantized)  # not a child: its module is this one's
 
+    @property
+    def quantized(self) -> QuantizedModel:
+        """For `compare`, `export_onnx`, `verify` and all else; its module is this one's."""
+        return self._quantized
+
+    @torch.compiler.disable  # operations inside a compiled graph have no addresses
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result in fixed point. Raises InputError where nothing was calibrated or loaded."""
         if not self.quantized.calibration.ranges:
             raise InputError(f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}")
         return self.quantized(*args, **kwargs)
 
-    quantized: QuantizedModel
+    _quantized: QuantizedModel
     _how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -101,6 +108,7 @@ class QuantCalibrateModule(QuantTestModule):
 
     _how_to_get_ranges = "Show it images in train mode first: .train(), then call it, then .eval()."
 
+    @torch.compiler.disable  # operations inside a compiled graph have no addresses
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """In train mode the float result, on the way to calibration; in eval mode the result in fixed point."""
         if not self.training:
@@ -118,6 +126,6 @@ class QuantCalibrateModule(QuantTestModule):
         """As of any module, save that going to eval mode calibrates on the images shown since the last time."""
         super().train(mode)
         if not mode and self.shown:
-            self._set(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))
+            self._hold(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))
             self.shown = []
         return self

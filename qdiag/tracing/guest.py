@@ -37,12 +37,20 @@ def check_guest(model: Any) -> None:
 
 
 @contextmanager
+def eagerly() -> Iterator[None]:
+    """Run compiled parts of a model eagerly: the operations inside a compiled graph have no addresses."""
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
+        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
+        yield
+
+
+@contextmanager
 def borrow(model: nn.Module) -> Iterator[None]:
     """Run the model in eval mode without gradients; then its modes, buffers and attributes are as before.
 
-    So are the random states. Compiled parts run eagerly meanwhile, since the operations inside a compiled graph have
-    no addresses. Raises ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of
-    each.
+    So are the random states. Compiled parts run eagerly meanwhile. Raises ModelError where the forward wrote to a
+    parameter: parameters are too large to keep a copy of each.
     """
     with _ONE_THREAD:
         attributes = [(module, dict(vars(module)), _members(module)) for module in model.modules()]
@@ -51,10 +59,7 @@ def borrow(model: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(kept_random_state())
             stack.enter_context(torch.no_grad())
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(warnings.catch_warnings())
-            # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
-            warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
+            stack.enter_context(eagerly())
             try:
                 model.eval()
                 yield

@@ -62,6 +62,8 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "clamp": ("input", "min", "max"),
     "clip": ("input", "min", "max"),
     "leaky_relu": ("input", "negative_slope", "inplace"),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), ("input", "p", "training", "inplace")),
+    **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), ("input", "p", "training", "inplace")),
     "interpolate": (
         "input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias",
     ),

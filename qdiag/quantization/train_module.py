@@ -1,0 +1,192 @@
+"""Quantization-aware training in the shape that users of TI's tools know: wrap, train as before, go to eval mode."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from qdiag.errors import QdiagWarning
+from qdiag.planning.plan import Bits, PerChannelOption
+from qdiag.quantization.absorb import absorb
+from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.lane import LaneRunner
+from qdiag.quantization.modules import QuantTestModule
+from qdiag.quantization.qat_lane import QatLane
+from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.running_ranges import RunningRanges
+from qdiag.tracing.guest import eagerly
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.intercept import Function
+from qdiag.tracing.operations import Kind, kind_of
+from qdiag.tracing.site import Site
+
+SETTLED = 1000
+"""Batches that ranges from elsewhere count for: they move no faster than after so many."""
+
+
+class QuantTrainModule(QuantTestModule):
+    """A model that computes in fixed point while it is trained, in the user's own loop.
+
+        model = QuantTrainModule(model, dummy_input)             # the one line that changes
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+        for images, labels in loader:
+            loss = criterion(model.train()(images), labels)
+            ...
+        model.freeze_norms(); model.freeze_ranges()              # for the last epochs
+        model.eval()(images)                                     # just what the target computes
+
+    In train mode weights and stored tensors are rounded to their formats and gradients pass straight through (STE,
+    arXiv:1308.3432); Conv and BatchNorm are merged on the fly, in one convolution; ranges follow what is seen (PACT2).
+    In eval mode it is the simulation that `calibrate` gives, and `quantized` is that model, for `compare`,
+    `export_onnx` and `verify`.
+
+    module: the user's own model, with its own `state_dict` keys; weights load into it before or after wrapping.
+    dummy_input: what the model is called with, or a batch of it. bits, per_channel, target: as for `calibrate`.
+    The state_dict is that of QuantTestModule and QuantCalibrateModule: each loads what the others saved.
+
+    Start from pretrained float weights and a small learning rate; better, from what calibration found:
+    `QuantTrainModule.from_calibrated(calibrate(model, images))`.
+    Raises InputError, ModelError or OptionError for what cannot be traced or planned.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dummy_input: Any,
+        bits: Bits = 8,
+        per_channel: PerChannelOption = None,
+        *,
+        target: str = "tidl",
+    ):
+        super().__init__(model, dummy_input, bits, per_channel, target=target)
+        self._begin()
+
+    @classmethod
+    def from_calibrated(cls, quantized: QuantizedModel) -> "QuantTrainModule":
+        """Set out from a calibrated model: its formats, its ranges (frozen), its channel shifts and its weights.
+
+        The weights that calibration found are written into the user's own parameters, which training changes anyway.
+        """
+        self = cls.__new__(cls)
+        nn.Module.__init__(self)
+        self.module = quantized.module
+        self._hold(quantized)
+        self._begin()
+        self._absorb()
+        return self
+
+    _how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
+
+    def _begin(self) -> None:
+        self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers if layer.output is not None])
+        self.ranges.to(next(iter(self.module.parameters()), torch.empty(0)).device)
+        self.norms_frozen = self.has_run = False
+        self.ranges_frozen = bool(self._quantized.calibration.ranges)
+        self._follow_from(self._quantized.calibration, {})
+
+    def _follow_from(self, calibration: Calibration, batches: Mapping[str, int]) -> None:
+        for site, known in calibration.ranges.items():
+            if site in self.ranges.rows:
+                self.ranges.put(site, known, batches.get(str(site), SETTLED))
+
+    def _absorb(self) -> None:
+        if self._quantized.calibration.weights:
+            self._hold(self._quantized.change(calibration=absorb(self._quantized)))
+
+    @property
+    def quantized(self) -> QuantizedModel:
+        """The model in fixed point as training has left it by now; it shares the module and its weights."""
+        known, found = self._quantized.calibration, self.ranges.found()
+        if any(known.ranges.get(site) != one for site, one in found.items()):
+            self._hold(self._quantized.change(calibration=known.change(ranges=found, seen=found)))
+        return self._quantized
+
+    def freeze_ranges(self, frozen: bool = True) -> "QuantTrainModule":
+        """Keep the formats of stored tensors as they are from now on, or let them follow again."""
+        self.ranges_frozen = frozen
+        return self
+
+    def freeze_norms(self, frozen: bool = True) -> "QuantTrainModule":
+        """Let every BatchNorm normalize by its running statistics and keep them; its gamma and beta still learn.
+
+        From then on training computes what the target will, convolution and BatchNorm merged.
+        """
+        self.norms_frozen = frozen
+        return self
+
+    @torch.compiler.disable
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own result: in train mode with gradients, in eval mode as the target computes it."""
+        if not self.training:
+            return super().forward(*args, **kwargs)
+        self._absorb()
+        quantized = self._quantized
+        lane = QatLane(
+            self.module,
+            quantized.plan,
+            quantized.calibration,
+            self.ranges,
+            ranges_frozen=self.ranges_frozen,
+            norms_frozen=self.norms_frozen,
+            channels_last=quantized.channels_last,
+        )
+        runner = LaneRunner(lane) if self.has_run else _FirstRunner(lane)
+        with eagerly():
+            result = runner.forward(layout(Inputs(*args, **kwargs), quantized.channels_last))
+        if isinstance(runner, _FirstRunner):
+            runner.tell()
+            self.has_run = True
+        return result
+
+    # State --------------------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        counts = {str(site): count for site, count in self.ranges.counts().items()}
+        frozen = {"ranges_frozen": self.ranges_frozen, "norms_frozen": self.norms_frozen}
+        return self.quantized.get_extra_state() | {"training": {"batches": counts, **frozen}}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        training = state.get("training", {})
+        self.ranges_frozen = training.get("ranges_frozen", True)
+        self.norms_frozen = training.get("norms_frozen", False)
+        self._follow_from(self._quantized.calibration, training.get("batches", {}))
+
+
+class _FirstRunner(LaneRunner):
+    """Compares the first forward in train mode with the one that was traced in eval mode.
+
+    Addresses of functional operations count them: one that runs in training alone shifts those after it.
+    """
+
+    def __init__(self, lane: QatLane):
+        super().__init__(lane)
+        self.moved: list[str] = []
+
+    def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if site in self.lane.plan.by_site and not site.named_by_module:
+            traced, here = self.lane.plan.trace[site].source, self.source()
+            if traced != here:
+                self.moved.append(f"{str(site)!r} ({here} in training, {traced} in inference)")
+        return super().operation(site, function, args, kwargs)
+
+    def tell(self) -> None:
+        """Warn of what training computes otherwise than inference."""
+        if self.moved:
+            warnings.warn(
+                f"{len(self.moved)} operation(s) are others in train mode than in eval mode, and may be trained in "
+                f"each other's formats: {', '.join(self.moved[:3])}. Move what runs in training alone into a module of "
+                "its own.",
+                QdiagWarning,
+                stacklevel=3,
+            )
+        extra = sorted(str(site) for site in self.lane.unplanned if kind_of(site.op) is Kind.WEIGHTED)
+        if extra:
+            warnings.warn(
+                f"{len(extra)} layer(s) with weights run in train mode alone, and are trained in float: "
+                f"{', '.join(extra[:3])}.",
+                QdiagWarning,
+                stacklevel=3,
+            )
