@@ -186,8 +186,9 @@ def test_a_saved_training_goes_on_as_if_unbroken(model: nn.Module, tmp_path: Pat
     first[0].freeze_ranges()
     first[0].freeze_ranges(False)
     torch.save([part.state_dict() for part in first], tmp_path / "state.pt")
-    for part, state in zip(second, torch.load(tmp_path / "state.pt", weights_only=True), strict=True):
-        part.load_state_dict(state)
+    network, optimizer = torch.load(tmp_path / "state.pt", weights_only=True)
+    second[0].load_state_dict(network)
+    second[1].load_state_dict(optimizer)
     steps(*second, batches[3:])
     assert torch.equal(whole[0].eval()(batches[0]), second[0].eval()(batches[0]))
     for a, b in zip(whole[0].parameters(), second[0].parameters(), strict=True):
