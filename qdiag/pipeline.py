@@ -12,7 +12,8 @@ from qdiag.explanation.explain import explain, rank
 from qdiag.explanation.trials import Trial, raised_steps, trial_steps
 from qdiag.explanation.verdict import judge
 from qdiag.linting.lint import lint_model
-from qdiag.planning.plan import Bits, PerChannelOption
+from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel

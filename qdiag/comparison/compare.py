@@ -11,7 +11,8 @@ from qdiag.comparison.layer_sums import LayerSums
 from qdiag.comparison.outputs import OutputError, OutputSums
 from qdiag.errors import OptionError
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
+from qdiag.planning.plan import PerChannelOption, plan_quantization
+from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.lane import Lane

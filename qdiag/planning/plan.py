@@ -13,6 +13,7 @@ from qdiag.numerics.granularity import PerChannel, PerTensor
 from qdiag.numerics.qscheme import QScheme
 from qdiag.planning.layer import Layer
 from qdiag.planning.targets.target import TARGETS, Target
+from qdiag.planning.widths import Bits, LayerBits, Widths
 from qdiag.tracing.norms import norm_after, only_consumer
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.site import Site
@@ -21,7 +22,6 @@ from qdiag.tracing.trace import Call, Trace, Value
 
 PerChannelOption = Literal["depthwise", "all"] | None
 Formats = Mapping[Site, QScheme | None]
-Bits = int | None | Mapping[str, int | None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,8 +100,9 @@ def plan_quantization(
 ) -> QuantPlan:
     """Number formats for a traced model: power-of-two scale, symmetric.
 
-    bits: for weights and activations; None plans the float network with Conv and BatchNorm merged. A mapping gives
-    bits for some layers by name, module path or pattern, and "*" for all others (8 where it is missing).
+    bits: for weights and activations, or `Widths` for each; None plans the float network with Conv and BatchNorm
+    merged. A mapping gives them for some layers by name, module path or pattern, and "*" for all others (8 where it is
+    missing).
     per_channel: weights with one scale for each output channel, for depthwise convolutions or for all layers.
 
     Raises OptionError for a pattern that no layer matches, and for options that are not on offer.
@@ -118,10 +119,12 @@ def plan_quantization(
 
 
 def _label(bits: Bits) -> str:
-    return "float" if bits is None else "mixed" if isinstance(bits, Mapping) else f"{bits}-bit"
+    if isinstance(bits, Mapping):
+        return "mixed"
+    return "float" if bits is None else f"{bits}-bit" if isinstance(bits, int) else str(bits)
 
 
-def _bits_for(layer: Layer, bits: Bits) -> int | None:
+def _bits_for(layer: Layer, bits: Bits) -> LayerBits:
     if not isinstance(bits, Mapping):
         return bits
     for pattern, value in bits.items():
@@ -134,7 +137,7 @@ def _matches(site: Site, pattern: str) -> bool:
     return fnmatch.fnmatchcase(str(site), pattern) or site.path == pattern or site.path.startswith(pattern + ".")
 
 
-def _check_patterns(bits: Mapping[str, int | None], layers: tuple[Layer, ...]) -> None:
+def _check_patterns(bits: Mapping[str, LayerBits], layers: tuple[Layer, ...]) -> None:
     sites = [site for layer in layers for site in layer.sites]
     for pattern in bits:
         if pattern != "*" and not any(_matches(site, pattern) for site in sites):
@@ -143,15 +146,17 @@ def _check_patterns(bits: Mapping[str, int | None], layers: tuple[Layer, ...]) -
             )
 
 
-def _formatted(layer: Layer, bits: int | None, per_channel: PerChannelOption, target: type[Target]) -> Layer:
-    if bits is None:
+def _formatted(layer: Layer, bits: LayerBits, per_channel: PerChannelOption, target: type[Target]) -> Layer:
+    widths = Widths.of(bits)
+    if widths is None:
         return layer
     weight = None
     if layer.is_weighted:
         by_channel = per_channel == "all" or (per_channel == "depthwise" and layer.is_depthwise)
-        weight = QScheme(bits, PerChannel(0) if by_channel else PerTensor(), True, target.weight_rounding)
-    output = QScheme(bits, rounding=target.rounding)
-    return dataclasses.replace(layer, output=output, weight=weight, accumulator_bits=target.accumulator_bits(bits))
+        weight = QScheme(widths.weights, PerChannel(0) if by_channel else PerTensor(), True, target.weight_rounding)
+    output = QScheme(widths.activations, rounding=target.rounding)
+    accumulator_bits = target.accumulator_bits(widths.activations)
+    return dataclasses.replace(layer, output=output, weight=weight, accumulator_bits=accumulator_bits)
 
 
 @dataclass

@@ -8,7 +8,8 @@ from torch import nn
 
 from qdiag.errors import OptionError
 from qdiag.numerics.ranges.minmax import MinMax
-from qdiag.planning.plan import Bits, PerChannelOption, QuantPlan, plan_quantization
+from qdiag.planning.plan import PerChannelOption, QuantPlan, plan_quantization
+from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibration import Applied, Calibration
 from qdiag.quantization.checkpoint import Checkpoint
@@ -43,7 +44,8 @@ def calibrate(
     method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
     "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs
     further from float than they were is not kept; `calibration_report(result)` says so.
-    bits: 8, 16, or a mapping from layer names or patterns to bits ("*" for all others).
+    bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
+    others).
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
     target: the inference engine whose rounding is simulated.
     max_images: use the first so many; 128 are plenty.

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from qdiag.errors import InputError, OptionError
-from qdiag.planning.plan import Bits, PerChannelOption, plan_quantization
+from qdiag.planning.plan import PerChannelOption, plan_quantization
+from qdiag.planning.widths import Bits
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.checks import check_model

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from qdiag.errors import QdiagWarning
-from qdiag.planning.plan import Bits, PerChannelOption
+from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.widths import Bits
 from qdiag.quantization.absorb import absorb
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lane import LaneRunner

@@ -11,6 +11,7 @@ from qdiag.errors import OptionError, SiteNotFound
 from qdiag.numerics.granularity import PerChannel, PerTensor
 from qdiag.numerics.rounding import Rounding
 from qdiag.planning.plan import QuantPlan, plan_quantization
+from qdiag.planning.widths import Widths
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, ZOO, Small
@@ -61,6 +62,16 @@ def test_float_plan_groups_the_same_and_has_no_formats(small: Trace) -> None:
 def test_bits_for_some_layers(small: Trace, bits: dict[str, int | None], expected: dict[str, int | None]) -> None:
     found = {name: output for name, (output, _) in bits_of(plan_quantization(small, bits)).items()}
     assert found == {name: expected.get(name, 8) for name in found}
+
+
+def test_weights_and_activations_may_have_other_bits(small: Trace) -> None:
+    plan = plan_quantization(small, {"conv1": Widths(weights=4, activations=16), "*": Widths(weights=4, activations=8)})
+    found = bits_of(plan)
+    assert found["conv1"] == (16, 4)
+    assert found["conv2"] == (8, 4)
+    assert found[":add"] == (8, None)
+    assert plan_quantization(small, Widths(4, 8)).label == "4-bit weights, 8-bit activations"
+    assert {layer.site: layer.accumulator_bits for layer in plan.layers}[plan.layer("conv1").site] == 64
 
 
 def test_a_module_path_stands_for_all_inside_it() -> None:
