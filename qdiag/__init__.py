@@ -22,6 +22,7 @@ from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.numerics.pact2 import PACT2
 from qdiag.pipeline import diagnose
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.widths import Widths
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
@@ -58,6 +59,7 @@ __all__ = [
     "ResizeWith",
     "resize_with",
     "load_weights",
+    "MacBudget",
     "Widths",
     "Inputs",
     "Site",

@@ -9,6 +9,7 @@ import typer
 
 from qdiag.errors import OptionError
 from qdiag.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import PerChannelOption
 from qdiag.quantization.calibrate import DEFAULT_METHOD
 
@@ -146,6 +147,20 @@ class MethodOptions:
         DEFAULT_METHOD
     )
     bits: Annotated[int, typer.Option(rich_help_panel=FORMATS, help="Of weights and activations.")] = 8
+    macs_16bit: Annotated[
+        float | None,
+        typer.Option(
+            "--macs-16bit",
+            metavar="PERCENT",
+            rich_help_panel=FORMATS,
+            help="Choose layers to compute in 16 bit: at most so many percent of the multiply-accumulates.",
+        ),
+    ] = None
+
+    @property
+    def widths(self) -> int | MacBudget:
+        """`bits` as the library takes them. Raises OptionError for what is no percentage."""
+        return self.bits if self.macs_16bit is None else MacBudget(self.macs_16bit, others=self.bits)
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,7 @@ class QuantizedOptions(MethodOptions):
         typer.Option(
             metavar="FILE",
             rich_help_panel=FORMATS,
-            help="What `qdiag calibrate --save` wrote, in place of a calibration; with the same method and formats.",
+            help="What `qdiag calibrate --save` wrote, in place of a calibration. It brings its own formats.",
         ),
     ] = None
 

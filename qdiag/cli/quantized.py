@@ -8,8 +8,8 @@ from qdiag.cli.output import bar
 from qdiag.cli.subject import Subject
 from qdiag.comparison.compare import CALIBRATION_IMAGES
 from qdiag.errors import InputError, ModelError
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.quantization.calibrate import calibrate
-from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import example
@@ -19,15 +19,15 @@ from qdiag.weights import read_checkpoint
 def quantized(subject: Subject, formats: FormatOptions, fit: QuantizedOptions) -> QuantizedModel:
     """Raises InputError, ModelError or OptionError."""
     if fit.load is None:
-        return calibrated(subject, formats, fit.method, fit.bits)
-    per_channel = formats.scales or METHODS[fit.method].per_channel
-    inputs = example(subject.data, subject.model)
-    wrapped = QuantTestModule(subject.model, inputs, fit.bits, per_channel, target=formats.target)
+        return calibrated(subject, formats, fit.method, fit.widths)
+    wrapped = QuantTestModule(subject.model, example(subject.data, subject.model), target=formats.target)
     _load(wrapped, fit.load)
     return wrapped.quantized
 
 
-def calibrated(subject: Subject, formats: FormatOptions, method: str, bits: int) -> QuantizedModel:
+def calibrated(
+    subject: Subject, formats: FormatOptions, method: str, bits: int | MacBudget, checkpoint: Path | None = None
+) -> QuantizedModel:
     """On the images that ranges are to come from, or else on the first of the data."""
     images, most = subject.calibration, None
     if images is None:
@@ -40,6 +40,7 @@ def calibrated(subject: Subject, formats: FormatOptions, method: str, bits: int)
         formats.scales,
         target=formats.target,
         max_images=most,
+        checkpoint=checkpoint,
         on_progress=bar(),
     )
 

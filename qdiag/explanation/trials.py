@@ -62,7 +62,7 @@ def trial_steps(
     ]
 
     suspects = loudest(comparison, SUSPECTS)
-    alone = {str(site): quantized.change(_only(plan, site)) for site in suspects}
+    alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
     found = yield from outputs_steps(model, data, alone, "trying layers", max_images=images)
     trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
@@ -73,12 +73,9 @@ def raised_steps(
     model: nn.Module, data: Any, quantized: QuantizedModel, sites: Sequence[Site], images: int
 ) -> Steps[Trial]:
     """The network with these layers' weights and outputs in 16 bit."""
-    raised = [layer for layer in quantized.plan.layers if layer.site in set(sites)]
-    outputs = {x.site: dataclasses.replace(x.output, bits=16) for x in raised if x.output is not None}
-    weights = {x.site: dataclasses.replace(x.weight, bits=16) for x in raised if x.weight is not None}
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
     code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
-    models = {title: quantized.change(quantized.plan.change(outputs, weights))}
+    models = {title: quantized.change(quantized.plan.with_bits(sites, 16))}
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     return Trial("repair", title, found[title], images, code=code)
 
@@ -88,11 +85,6 @@ def loudest(comparison: Comparison, count: int) -> list[Site]:
     lane = comparison.lanes[-1]
     layers = sorted(comparison.layers, key=lambda layer: -layer.lanes[lane].added_noise)
     return [layer.site for layer in layers[:count] if layer.lanes[lane].added_noise > 0]
-
-
-def _only(plan: QuantPlan, site: Site) -> QuantPlan:
-    others: Formats = {layer.site: None for layer in plan.layers if layer.site != site}
-    return plan.change(output=others, weight=others)
 
 
 def _per_channel(plan: QuantPlan, wanted: Callable[[Layer], bool]) -> QuantPlan:

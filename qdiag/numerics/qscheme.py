@@ -1,8 +1,9 @@
 """A number format as an engineer states it, before any range is known."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from qdiag.numerics.granularity import Granularity, PerTensor
+from qdiag.numerics.granularity import Granularity, PerChannel, PerTensor
 from qdiag.numerics.qtype import check_bits
 from qdiag.numerics.rounding import Rounding
 
@@ -24,3 +25,14 @@ class QScheme:
 
     def __str__(self) -> str:
         return f"{self.bits}-bit power-of-2 symmetric {self.granularity}"
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, to be saved."""
+        axis = self.granularity.axis if isinstance(self.granularity, PerChannel) else None
+        return {"bits": self.bits, "axis": axis, "signed": self.signed, "rounding": self.rounding.value}
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> "QScheme":
+        """The inverse of `state`."""
+        granularity = PerTensor() if state["axis"] is None else PerChannel(state["axis"])
+        return cls(state["bits"], granularity, state["signed"], Rounding(state["rounding"]))

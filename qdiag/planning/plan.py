@@ -3,12 +3,12 @@
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from qdiag.errors import OptionError, SiteNotFound
+from qdiag.errors import ModelError, OptionError, SiteNotFound
 from qdiag.numerics.granularity import PerChannel, PerTensor
 from qdiag.numerics.qscheme import QScheme
 from qdiag.planning.layer import Layer
@@ -94,6 +94,51 @@ class QuantPlan:
         )
         return dataclasses.replace(self, layers=layers)
 
+    def only(self, site: Site) -> "QuantPlan":
+        """Nothing but this layer in its formats, all others in float."""
+        others: Formats = {layer.site: None for layer in self.layers if layer.site != site}
+        return self.change(others, others)
+
+    def with_bits(self, sites: Collection[Site], bits: int | Widths, label: str = "") -> "QuantPlan":
+        """The same plan with other bits for what these layers multiply by and store."""
+        widths = Widths.of(bits)
+        layers = tuple(_resized(layer, widths, self.target) if layer.site in sites else layer for layer in self.layers)
+        return dataclasses.replace(self, layers=layers, label=label or self.label)
+
+    def state(self) -> dict[str, Any]:
+        """The formats in plain values, by address."""
+        layers = {
+            str(layer.site): {
+                "output": None if layer.output is None else layer.output.state(),
+                "weight": None if layer.weight is None else layer.weight.state(),
+                "accumulator_bits": layer.accumulator_bits,
+            }
+            for layer in self.layers
+        }
+        return {"label": self.label, "layers": layers}
+
+    def of_state(self, state: Mapping[str, Any]) -> "QuantPlan":
+        """The same layers with the formats of a saved plan. Raises ModelError where it is of other layers."""
+        saved = state["layers"]
+        names = [str(layer.site) for layer in self.layers]
+        differing = [name for name in (*saved, *names) if name not in saved or name not in names]
+        if differing:
+            raise ModelError(f"the saved formats are of another model: only one of the two has {differing[0]!r}.")
+
+        def scheme(known: dict[str, Any] | None) -> QScheme | None:
+            return None if known is None else QScheme.of_state(known)
+
+        layers = tuple(
+            dataclasses.replace(
+                layer,
+                output=scheme(known["output"]),
+                weight=scheme(known["weight"]),
+                accumulator_bits=known["accumulator_bits"],
+            )
+            for layer, known in zip(self.layers, (saved[name] for name in names), strict=True)
+        )
+        return dataclasses.replace(self, layers=layers, label=state["label"])
+
 
 def plan_quantization(
     trace: Trace, bits: Bits = 8, per_channel: PerChannelOption = None, target: str = "tidl"
@@ -146,10 +191,20 @@ def _check_patterns(bits: Mapping[str, LayerBits], layers: tuple[Layer, ...]) ->
             )
 
 
+def _resized(layer: Layer, widths: Widths, target: type[Target]) -> Layer:
+    output, weight = layer.output, layer.weight
+    return dataclasses.replace(
+        layer,
+        output=None if output is None else dataclasses.replace(output, bits=widths.activations),
+        weight=None if weight is None else dataclasses.replace(weight, bits=widths.weights),
+        accumulator_bits=target.accumulator_bits(widths.activations),
+    )
+
+
 def _formatted(layer: Layer, bits: LayerBits, per_channel: PerChannelOption, target: type[Target]) -> Layer:
-    widths = Widths.of(bits)
-    if widths is None:
+    if bits is None:
         return layer
+    widths = Widths.of(bits)
     weight = None
     if layer.is_weighted:
         by_channel = per_channel == "all" or (per_channel == "depthwise" and layer.is_depthwise)

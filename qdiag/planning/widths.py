@@ -24,9 +24,8 @@ class Widths:
         return f"{self.weights}-bit weights, {self.activations}-bit activations"
 
     @classmethod
-    def of(cls, bits: "LayerBits") -> "Widths | None":
-        """None for float."""
-        return bits if bits is None or isinstance(bits, Widths) else cls(bits, bits)
+    def of(cls, bits: "int | Widths") -> "Widths":
+        return bits if isinstance(bits, Widths) else cls(bits, bits)
 
 
 LayerBits = int | Widths | None

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from qdiag.errors import OptionError
 from qdiag.numerics.ranges.minmax import MinMax
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import PerChannelOption, QuantPlan, plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
@@ -18,6 +21,7 @@ from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe, prefers_channels_last
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.sensitivity import raised_steps
 from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
 from qdiag.tracing.inputs import example, first_images
 from qdiag.tracing.tracer import trace
@@ -29,7 +33,7 @@ def calibrate(
     model: nn.Module,
     data: Any,
     method: str | Sequence[str] = DEFAULT_METHOD,
-    bits: Bits = 8,
+    bits: Bits | MacBudget = 8,
     per_channel: PerChannelOption = None,
     *,
     target: str = "tidl",
@@ -45,7 +49,7 @@ def calibrate(
     "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs
     further from float than they were is not kept; `calibration_report(result)` says so.
     bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
-    others).
+    others). `MacBudget(percent=5)` has the layers chosen that are to have 16; it calibrates twice.
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
     target: the inference engine whose rounding is simulated.
     max_images: use the first so many; 128 are plenty.
@@ -63,7 +67,7 @@ def calibration_steps(
     model: nn.Module,
     data: Any,
     method: str | Sequence[str],
-    formats: Sequence[tuple[Bits, PerChannelOption]],
+    formats: Sequence[tuple[Bits | MacBudget, PerChannelOption]],
     *,
     target: str = "tidl",
     max_images: int | None = None,
@@ -76,21 +80,49 @@ def calibration_steps(
     techniques, usual = _techniques(method)
     check_model(model)
     traced = trace(model, example(data, model))
-    plans: list[QuantPlan] = [plan_quantization(traced, bits, option or usual, target) for bits, option in formats]
+    plans = [plan_quantization(traced, first_bits(bits), option or usual, target) for bits, option in formats]
     channels_last = prefers_channels_last(model, data)
-    images = first_images(data, model, max_images)
-    saved, known = None, None
-    if checkpoint is not None:
-        saved = Checkpoint(checkpoint, model, plans[0], [technique.name for technique in techniques], images)
-        known = saved.load()
-    if known is None:
-        ranges = yield from observe(model, plans[0].in_float(), images, MinMax, channels_last=channels_last)
-        known = Calibration(ranges, ranges)
+    fitting = _Fitting(model, techniques, first_images(data, model, max_images), channels_last=channels_last)
     models = []
-    for plan in plans:
-        start = QuantizedModel(model, plan, known, channels_last=channels_last)
-        models.append((yield from _improved(start, techniques, images, saved)))
+    for plan, (bits, _) in zip(plans, formats, strict=True):
+        found = yield from fitting.steps(plan, checkpoint)
+        if isinstance(bits, MacBudget):
+            raised = yield from raised_steps(found, fitting.images, bits)
+            beside = None if checkpoint is None else Path(checkpoint).with_suffix(".mixed.pt")
+            found = yield from fitting.steps(raised, beside)
+        models.append(found)
     return models
+
+
+@dataclass
+class _Fitting:
+    """One model, data and list of techniques, for any number of plans; the extremes are observed once."""
+
+    model: nn.Module
+    techniques: Sequence[type[Technique]]
+    images: Any
+    channels_last: bool
+    observed: Calibration | None = None
+
+    def steps(self, plan: QuantPlan, checkpoint: str | os.PathLike[str] | None) -> Steps[QuantizedModel]:
+        saved, known = None, None
+        if checkpoint is not None:
+            names = [technique.name for technique in self.techniques]
+            saved = Checkpoint(checkpoint, self.model, plan, names, self.images)
+            known = saved.load()
+        if known is None:
+            known = self.observed = self.observed or (yield from self._observe(plan))
+        start = QuantizedModel(self.model, plan, known, channels_last=self.channels_last)
+        return (yield from _improved(start, self.techniques, self.images, saved))
+
+    def _observe(self, plan: QuantPlan) -> Steps[Calibration]:
+        ranges = yield from observe(self.model, plan.in_float(), self.images, MinMax, channels_last=self.channels_last)
+        return Calibration(ranges, ranges)
+
+
+def first_bits(bits: Bits | MacBudget) -> Bits:
+    """The formats that are planned before anything is measured."""
+    return bits.others if isinstance(bits, MacBudget) else bits
 
 
 def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], PerChannelOption]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.ranges.range import Range
+from qdiag.planning.cost import share_percent
+from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Applied
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.blocks import Block, Callout, Report, Section
@@ -33,19 +35,41 @@ class StoredFormat:
 
 
 @dataclass(frozen=True)
+class WideLayer:
+    """A layer with more bits than others. cost_percent: its part in the network's multiply-accumulates."""
+
+    site: str
+    title: str
+    weight_bits: int | None
+    output_bits: int
+    cost_percent: float
+
+
+@dataclass(frozen=True)
 class CalibrationReport(Displayable):
-    """Techniques with what each gained, formats by layer, and what stays in float and why."""
+    """Techniques with what each gained, formats by layer, and what stays in float and why.
+
+    wide: layers with more bits than those with the least, where precision is mixed.
+    """
 
     model_name: str
     label: str
     applied: tuple[Applied, ...]
     formats: tuple[StoredFormat, ...]
     floating: tuple[tuple[str, str], ...]
+    wide: tuple[WideLayer, ...] = ()
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """The wide layers as `bits=` takes them."""
+        return {layer.site: layer.output_bits for layer in self.wide}
 
     def report(self) -> Report:
         blocks: list[Block] = [self._callout()]
         if self.applied:
             blocks += [_techniques(self.applied), *map(_gains, self.applied)]
+        if self.wide:
+            blocks.append(_wide(self.wide))
         blocks.append(_formats(self.formats))
         if self.floating:
             columns = (Column("site", "Operation"), Column("reason", "Why"))
@@ -70,6 +94,7 @@ class CalibrationReport(Displayable):
                 for a in self.applied
             ],
             "formats": {f.site: f.format for f in self.formats},
+            "wide": self.bits,
             "floating": dict(self.floating),
         }
 
@@ -88,7 +113,23 @@ def calibration_report(model: QuantizedModel) -> CalibrationReport:
         headroom = _headroom(qparams, seen)
         formats.append(StoredFormat(str(layer.site), layer.title, str(qparams), seen, headroom, shifts, saturated))
     floating = tuple((str(site), reason) for site, reason in plan.floating.items())
-    return CalibrationReport(plan.trace.model_name, plan.label, calibration.history, tuple(formats), floating)
+    name, wide = plan.trace.model_name, _wide_layers(plan)
+    return CalibrationReport(name, plan.label, calibration.history, tuple(formats), floating, wide)
+
+
+def _wide_layers(plan: QuantPlan) -> tuple[WideLayer, ...]:
+    least = min((layer.output.bits for layer in plan.layers if layer.output is not None), default=0)
+    return tuple(
+        WideLayer(
+            str(layer.site),
+            layer.title,
+            None if layer.weight is None else layer.weight.bits,
+            layer.output.bits,
+            share_percent(plan, [layer.site]),
+        )
+        for layer in plan.layers
+        if layer.output is not None and layer.output.bits > least
+    )
 
 
 def _headroom(qparams: QParams, seen: Range) -> float:
@@ -107,6 +148,21 @@ def _techniques(applied: tuple[Applied, ...]) -> Table:
     )
     rows = tuple((a.name, a.title, a.before.output_db, a.after.output_db, "yes" if a.kept else "no") for a in applied)
     return Table(columns, rows, "Techniques", "SQNR of the outputs on the first calibration images.", "techniques")
+
+
+def _wide(wide: tuple[WideLayer, ...]) -> Table:
+    columns = (
+        Column("site", "Layer"),
+        Column("kind", "Kind"),
+        Column("weight_bits", "Weights", "bit", "", "right"),
+        Column("output_bits", "Stored", "bit", "", "right"),
+        Column(
+            "cost_percent", "Of all MACs", "%", ".2f", "right", "A layer without weights counts one for each value."
+        ),
+    )
+    rows = tuple((Code(w.site), w.title, w.weight_bits, w.output_bits, w.cost_percent) for w in wide)
+    title = f"{len(wide)} layers with more bits, {sum(w.cost_percent for w in wide):.1f} % of the MACs"
+    return Table(columns, rows, title, "A layer without weights counts one for each value that it stores.", "wide")
 
 
 def _gains(applied: Applied) -> Section:

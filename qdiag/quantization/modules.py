@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from qdiag.errors import InputError, OptionError
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import PerChannelOption, plan_quantization
 from qdiag.planning.widths import Bits
-from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate
+from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate, first_bits
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.methods.method import METHODS
@@ -29,6 +30,7 @@ class QuantTestModule(nn.Module):
 
     module: the user's own model, untouched, with its own `state_dict` keys.
     dummy_input: what the model is called with, or a batch of it.
+    bits, per_channel, target: as for `calibrate`; what is loaded brings its own.
 
     Raises InputError, ModelError or OptionError for what cannot be traced or planned.
     """
@@ -93,7 +95,7 @@ class QuantCalibrateModule(QuantTestModule):
         self,
         model: nn.Module,
         dummy_input: Any,
-        bits: Bits = 8,
+        bits: Bits | MacBudget = 8,
         per_channel: PerChannelOption = None,
         *,
         method: str = DEFAULT_METHOD,
@@ -102,7 +104,9 @@ class QuantCalibrateModule(QuantTestModule):
     ):
         if max_images < 1:
             raise OptionError(f"max_images={max_images}: at least one image is needed.")
-        super().__init__(model, dummy_input, bits, per_channel or METHODS[method].per_channel, target=target)
+        super().__init__(
+            model, dummy_input, first_bits(bits), per_channel or METHODS[method].per_channel, target=target
+        )
         self.bits, self.per_channel, self.method, self.target = bits, per_channel, method, target
         self.max_images = max_images
         self.shown: list[Inputs] = []

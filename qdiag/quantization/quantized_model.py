@@ -21,8 +21,9 @@ class QuantizedModel(nn.Module):
     """A model simulated in the plan's number formats, for inference: `qm(images)` gives what the target would.
 
     module: the user's own model, untouched, with its own `state_dict` keys. plan: formats by address.
-    calibration: ranges of every stored tensor, and more; saved with `state_dict()`. Weights that calibration left alone
-    are quantized from the module's current ones at every forward, so that loading others into `module` takes effect.
+    calibration: ranges of every stored tensor, and more. Both are saved with `state_dict()`, and come back with it.
+    Weights that calibration left alone are quantized from the module's current ones at every forward, so that loading
+    others into `module` takes effect.
     """
 
     def __init__(self, module: nn.Module, plan: QuantPlan, calibration: Calibration, *, channels_last: bool = False):
@@ -56,9 +57,10 @@ class QuantizedModel(nn.Module):
         )
 
     def get_extra_state(self) -> dict[str, Any]:
-        return self.calibration.state()
+        return self.calibration.state() | {"formats": self.plan.state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.plan = self.plan.of_state(state["formats"])
         self.calibration = Calibration.of_state(state, [layer.site for layer in self.plan.layers])
         self._lane = None
 

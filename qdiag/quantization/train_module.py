@@ -81,7 +81,7 @@ class QuantTrainModule(QuantTestModule):
     _how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
 
     def _begin(self) -> None:
-        self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers if layer.output is not None])
+        self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers])
         self.ranges.to(next(iter(self.module.parameters()), torch.empty(0)).device)
         self.norms_frozen = self.has_run = False
         self.ranges_frozen = bool(self._quantized.calibration.ranges)
@@ -89,8 +89,7 @@ class QuantTrainModule(QuantTestModule):
 
     def _follow_from(self, calibration: Calibration, batches: Mapping[str, int]) -> None:
         for site, known in calibration.ranges.items():
-            if site in self.ranges.rows:
-                self.ranges.put(site, known, batches.get(str(site), SETTLED))
+            self.ranges.put(site, known, batches.get(str(site), SETTLED))
 
     def _absorb(self) -> None:
         if self._quantized.calibration.weights:

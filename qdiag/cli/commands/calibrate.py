@@ -29,6 +29,14 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write the state_dict, for QuantTestModule to load."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=PANEL,
+            help="Write what is done so far; where the file exists, go on from there.",
+        ),
+    ] = None,
 ) -> None:
     """Make the model fit its 8 bits, without labels and without training, and say what that gained.
 
@@ -37,14 +45,17 @@ def calibrate(
     qdiag calibrate my_model.py:build --images photos/ --calibration others/ --save calibrated.pt
     """
     check_writable(save)
+    check_writable(checkpoint)
+    widths = fit.widths
     subject = gather(model, data, formats.calibration)
-    names = dict.fromkeys(["simple", fit.method])
-    found = {name: calibrated(subject, formats, name, fit.bits) for name in names}
+    chosen = fit.method if isinstance(widths, int) else f"{fit.method}, {widths}"
+    found = {} if chosen == "simple" else {"simple": calibrated(subject, formats, "simple", fit.bits)}
+    found[chosen] = calibrated(subject, formats, fit.method, widths, checkpoint)
     outputs = run(outputs_steps(subject.model, subject.data, found, "measuring"), bar())
     if save is not None:
-        torch.save(found[fit.method].state_dict(), save)
+        torch.save(found[chosen].state_dict(), save)
         tell(f"Saved: {save.resolve()}")
-    output.show(calibration_report(found[fit.method]))
+    output.show(calibration_report(found[chosen]))
     if not output.json:
         _print(outputs)
 

@@ -1,0 +1,68 @@
+"""How much each layer takes the network's output from float."""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qdiag.planning.cost import operations
+from qdiag.planning.mac_budget import MacBudget
+from qdiag.planning.plan import QuantPlan
+from qdiag.progress import Progress, Steps
+from qdiag.quantization.fidelity import IMAGES
+from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.inputs import first_images, named_leaves
+from qdiag.tracing.site import Site
+
+LANES = 8
+"""Versions of the network that share one float forward: memory grows with them."""
+
+
+def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> Steps[dict[Site, float]]:
+    """For each layer the network's squared output error, over its signal, with nothing but this layer quantized.
+
+    Errors of layers that are quantized together nearly add up where they are small, which makes these numbers
+    comparable: a layer's is what is gained where it alone leaves the fixed point.
+    """
+    sites = [layer.site for layer in model.plan.layers if layer.output is not None]
+    reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
+    batches = list(first_images(data, model.module, images))
+    powers = {site: torch.zeros(2, dtype=torch.float64) for site in sites}
+
+    def steps() -> Steps[None]:
+        parts = [sites[start : start + LANES] for start in range(0, len(sites), LANES)]
+        for number, (part, batch) in enumerate(itertools.product(parts, batches), start=1):
+            lanes = [model.change(model.plan.only(site)).lane for site in part]
+            lockstep = Lockstep(reference, lanes, lambda *_: None, alone=False)
+            result = lockstep.run(layout(batch.inputs, model.channels_last))
+            for _, tensor in named_leaves(result):
+                if tensor.is_floating_point():
+                    for lane, site in enumerate(part):
+                        powers[site] += _powers(tensor, lockstep.twin(tensor, lane)).cpu()
+            yield Progress("trying layers", number, len(parts) * len(batches))
+
+    yield from borrow_stepwise(model.module, steps())
+    return {site: float(error / signal) if signal else 0.0 for site, (signal, error) in powers.items()}
+
+
+def raised_steps(model: QuantizedModel, data: Any, budget: MacBudget) -> Steps[QuantPlan]:
+    """The model's plan with those layers raised that gain most for their cost, as many as the budget allows."""
+    plan = model.plan
+    errors = yield from sensitivity_steps(model, data)
+    costs = {layer.site: operations(plan, layer) for layer in plan.layers}
+    left = budget.percent / 100 * sum(costs.values())
+    chosen = []
+    for site in sorted(errors, key=lambda site: -errors[site] / max(1, costs[site])):
+        if errors[site] > 0 and costs[site] <= left:
+            chosen.append(site)
+            left -= costs[site]
+    return plan.with_bits(chosen, budget.raised, str(budget))
+
+
+def _powers(reference: Tensor, test: Tensor) -> Tensor:
+    """[signal, error] power, in double precision."""
+    return torch.stack([reference.square().sum(), (test - reference).square().sum()]).double()
