@@ -300,5 +300,5 @@ def test_layers_that_do_not_exist() -> None:
 def test_a_saved_state_of_another_model() -> None:
     quantized = calibrate(Small(), IMAGES)
     other = calibrate(nn.Sequential(nn.Conv2d(3, 8, 3)), IMAGES)
-    with pytest.raises(ModelError, match="the saved state is of ':add'"):
+    with pytest.raises(ModelError, match="the saved formats are of another model: only one of the two has 'conv1'"):
         other.set_extra_state(quantized.get_extra_state())

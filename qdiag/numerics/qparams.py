@@ -53,14 +53,15 @@ class QParams:
 def activation_qparams(scheme: QScheme, observed: Range) -> QParams:
     """The format for a tensor whose values were seen between observed.low and observed.high.
 
-    Signed only where it must be: values below zero that an unsigned format would round to zero cost no bit.
+    Signed only where it must be: values below zero that an unsigned format would round to zero cost no bit. Zeros alone
+    say nothing about the scale: their range is 1, whose step lets the biases of what reads them fit the accumulator.
 
     >>> str(activation_qparams(QScheme(8), Range(0.0, 6.0)))
     'uint8 · 2^-5'
     >>> str(activation_qparams(QScheme(8), Range(-3.0, 1.0)))
     'int8 · 2^-5'
     """
-    top = ceil_log2(max(abs(observed.low), abs(observed.high)))
+    top = ceil_log2(observed.magnitude or 1.0)
     signed = observed.low < -(2.0 ** (top - scheme.bits - 1)) if scheme.signed is None else scheme.signed
     return QParams(QType(scheme.bits, signed), top - (scheme.bits - signed), scheme.rounding)
 

@@ -111,13 +111,13 @@ class _Fitting:
             saved = Checkpoint(checkpoint, self.model, plan, names, self.images)
             known = saved.load()
         if known is None:
-            known = self.observed = self.observed or (yield from self._observe(plan))
+            if self.observed is None:
+                self.observed = yield from observe(
+                    self.model, plan.in_float(), self.images, MinMax, channels_last=self.channels_last
+                )
+            known = self.observed
         start = QuantizedModel(self.model, plan, known, channels_last=self.channels_last)
         return (yield from _improved(start, self.techniques, self.images, saved))
-
-    def _observe(self, plan: QuantPlan) -> Steps[Calibration]:
-        ranges = yield from observe(self.model, plan.in_float(), self.images, MinMax, channels_last=self.channels_last)
-        return Calibration(ranges, ranges)
 
 
 def first_bits(bits: Bits | MacBudget) -> Bits:

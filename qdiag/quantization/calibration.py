@@ -16,18 +16,25 @@ Contents = tuple[int, float]
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Signal over error power, in dB: of all the network's outputs together, and of every stored tensor."""
+    """Signal over error power, in dB: of all the network's outputs together, and of every stored tensor.
+
+    clipped_percent: of a stored tensor's values, in float, those that lie beyond the ends of its format.
+    """
 
     output_db: float
     layers: Mapping[Site, float]
+    clipped_percent: Mapping[Site, float]
 
     def state(self) -> dict[str, Any]:
         """Plain containers, by address."""
-        return {"output_db": self.output_db, "layers": {str(site): db for site, db in self.layers.items()}}
+        parts = {"layers": self.layers, "clipped_percent": self.clipped_percent}
+        by_name = {name: {str(site): value for site, value in part.items()} for name, part in parts.items()}
+        return {"output_db": self.output_db, **by_name}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], sites: Mapping[str, Site]) -> "Fidelity":
-        return cls(state["output_db"], {sites[name]: db for name, db in state["layers"].items()})
+        parts = [{sites[name]: value for name, value in state[part].items()} for part in ("layers", "clipped_percent")]
+        return cls(state["output_db"], *parts)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Calibration:
     weights around it absorb that, so that the network computes the same.
     weights: what takes the place of the module's own.
     history: the techniques that were applied, in order.
+    images: that the extremes were seen on; 0 where that is not known.
     """
 
     ranges: Mapping[Site, Range]
@@ -86,6 +94,7 @@ class Calibration:
     shifts: Mapping[Site, Tensor] = field(default_factory=dict)
     weights: Mapping[Site, LayerWeights] = field(default_factory=dict)
     history: tuple[Applied, ...] = ()
+    images: int = 0
 
     def noting(self, applied: Applied) -> "Calibration":
         """The same with one more entry in its history."""
@@ -115,6 +124,7 @@ class Calibration:
             "shifts": {str(site): shift for site, shift in self.shifts.items()},
             "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
             "history": [applied.state() for applied in self.history],
+            "images": self.images,
         }
 
     @classmethod
@@ -131,6 +141,7 @@ class Calibration:
             {by_name[name]: shift for name, shift in state["shifts"].items()},
             {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
             tuple(Applied.of_state(entry, by_name) for entry in state["history"]),
+            state["images"],
         )
 
 

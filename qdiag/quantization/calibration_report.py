@@ -1,37 +1,46 @@
 """What calibration did, shown."""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdiag.numerics.qparams import QParams
+import torch
+
+from qdiag.numerics.qparams import QParams, activation_qparams
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.cost import share_percent
+from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Applied
+from qdiag.quantization.lane import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.blocks import Block, Callout, Report, Section
 from qdiag.report.cells import Cell, Code
 from qdiag.report.displayable import Displayable
 from qdiag.report.table import Column, Table
+from qdiag.tracing.site import Site
 
 SHOWN_GAINS = 10
+FEW_IMAGES = 16
 
 
 @dataclass(frozen=True)
 class StoredFormat:
     """A stored tensor's format. seen: its extremes on the calibration images, at the scale that it is stored at.
 
-    shifts: least and greatest power of two that its channels are multiplied by. saturated: bias channels that do not
-    fit the accumulator.
+    reason: why the format is what it is. headroom_bits: unused above the largest value. clipped_percent: of the float
+    values, beyond the ends; None where no technique measured it. shifts: least and greatest power of two that its
+    channels are multiplied by.
     """
 
     site: str
     title: str
     format: str
+    reason: str
     seen: Range
     headroom_bits: float
+    clipped_percent: float | None
     shifts: tuple[int, int]
-    saturated: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,8 @@ class WideLayer:
 class CalibrationReport(Displayable):
     """Techniques with what each gained, formats by layer, and what stays in float and why.
 
-    wide: layers with more bits than those with the least, where precision is mixed.
+    wide: layers with more bits than those with the least, where precision is mixed. notes: what is odd about the data
+    or the weights, and makes formats a guess.
     """
 
     model_name: str
@@ -57,7 +67,8 @@ class CalibrationReport(Displayable):
     applied: tuple[Applied, ...]
     formats: tuple[StoredFormat, ...]
     floating: tuple[tuple[str, str], ...]
-    wide: tuple[WideLayer, ...] = ()
+    wide: tuple[WideLayer, ...]
+    notes: tuple[tuple[str, str], ...]
 
     @property
     def bits(self) -> dict[str, int]:
@@ -66,6 +77,7 @@ class CalibrationReport(Displayable):
 
     def report(self) -> Report:
         blocks: list[Block] = [self._callout()]
+        blocks += [Callout("warning", headline, text) for headline, text in self.notes]
         if self.applied:
             blocks += [_techniques(self.applied), *map(_gains, self.applied)]
         if self.wide:
@@ -80,7 +92,7 @@ class CalibrationReport(Displayable):
     def _callout(self) -> Callout:
         if not self.applied:
             return Callout("note", "Ranges by minimum and maximum; weights as they are.")
-        first, last = self.applied[0].before.output_db, max(a.after.output_db for a in self.applied if a.kept)
+        first, last = self.applied[0].before.output_db, self.applied[-1].reached.output_db
         kept = ", ".join(a.name for a in self.applied if a.kept) or "nothing"
         text = f"Outputs went from {first:.1f} to {last:.1f} dB on calibration images. Kept: {kept}."
         return Callout("ok", text, "compare() on other images, and your labels, tell what that is worth.")
@@ -94,7 +106,9 @@ class CalibrationReport(Displayable):
                 for a in self.applied
             ],
             "formats": {f.site: f.format for f in self.formats},
+            "clipped_percent": {f.site: f.clipped_percent for f in self.formats if f.clipped_percent is not None},
             "wide": self.bits,
+            "notes": [f"{headline}. {text}" for headline, text in self.notes],
             "floating": dict(self.floating),
         }
 
@@ -102,19 +116,80 @@ class CalibrationReport(Displayable):
 def calibration_report(model: QuantizedModel) -> CalibrationReport:
     """What calibration did to a model: `qm.report()`."""
     lane, plan, calibration = model.lane, model.plan, model.calibration
+    clipped = calibration.history[-1].reached.clipped_percent if calibration.history else {}
     formats = []
     for layer in plan.layers:
         qparams, seen = lane.qparams.get(layer.site), calibration.seen.get(layer.site)
-        shift, facts = calibration.shifts.get(layer.site), lane.weight_facts.get(layer.site)
-        if qparams is None or seen is None:
+        if qparams is None or seen is None or layer.output is None:
             continue
-        shifts = (0, 0) if shift is None else (int(shift.min()), int(shift.max()))
-        saturated = 0 if facts is None else facts.saturated
-        headroom = _headroom(qparams, seen)
-        formats.append(StoredFormat(str(layer.site), layer.title, str(qparams), seen, headroom, shifts, saturated))
+        shift = calibration.shifts.get(layer.site)
+        formats.append(
+            StoredFormat(
+                site=str(layer.site),
+                title=layer.title,
+                format=str(qparams),
+                reason=_reason(layer, qparams, activation_qparams(layer.output, seen), seen),
+                seen=seen,
+                headroom_bits=_headroom(qparams, seen),
+                clipped_percent=clipped.get(layer.site),
+                shifts=(0, 0) if shift is None else (int(shift.min()), int(shift.max())),
+            )
+        )
     floating = tuple((str(site), reason) for site, reason in plan.floating.items())
-    name, wide = plan.trace.model_name, _wide_layers(plan)
-    return CalibrationReport(name, plan.label, calibration.history, tuple(formats), floating, wide)
+    name, wide, notes = plan.trace.model_name, _wide_layers(plan), tuple(_notes(model))
+    return CalibrationReport(name, plan.label, calibration.history, tuple(formats), floating, wide, notes)
+
+
+def _reason(layer: Layer, qparams: QParams, covering: QParams, seen: Range) -> str:
+    """Why a format is what it is. covering: the one that clips nothing of what was seen."""
+    if seen.low == seen.high:
+        return "a guess"
+    finer = int(covering.exponent) - int(qparams.exponent)
+    if finer:
+        return f"{abs(finer)} bit {'finer' if finer > 0 else 'coarser'}: less error"
+    bound = layer.bounds[1] if layer.bounds else math.inf
+    return f"bound of {bound:g}" if seen.high == bound else "min, max"
+
+
+def _notes(model: QuantizedModel) -> Iterator[tuple[str, str]]:
+    """Headlines, and what each means."""
+    calibration, facts = model.calibration, {layer.site: model.lane.facts(layer) for layer in model.plan.layers}
+    if 0 < calibration.images < FEW_IMAGES:
+        images = f"{calibration.images} image{'s' if calibration.images > 1 else ''}"
+        yield f"Calibrated on {images}", "Others may hold larger values, which are then clipped. 128 are plenty."
+    constant = [str(site) for site, seen in calibration.seen.items() if seen.low == seen.high]
+    if constant:
+        text = f"{_some(constant)}: dead channels, or images that are all alike. Their formats are guesses."
+        yield f"{_number(constant, 'tensor')} never change" + ("s" if len(constant) == 1 else ""), text
+    lost = [f"{site} ({count} of {size})" for site, count, size in _lost_channels(facts)]
+    if lost:
+        text = (
+            f"Channels of {_some(lost)}: others are so much larger that one scale does not hold both. "
+            '`per_channel="depthwise"` or `"all"` mends that, and so may the technique `equalization`.'
+        )
+        yield "Weights of whole channels round to 0", text
+    saturated = [str(site) for site, one in facts.items() if one is not None and one.saturated]
+    if saturated:
+        text = f"In {_some(saturated)}: the accumulator's step is too fine for them. More bits there would hold them."
+        yield f"Biases saturate in {_number(saturated, 'layer')}", text
+
+
+def _lost_channels(facts: Mapping[Site, WeightFacts | None]) -> Iterator[tuple[Site, int, int]]:
+    """Layers with channels that are not zero, and round to it: how many, of how many."""
+    for site, one in facts.items():
+        if one is not None and one.qparams is not None:
+            half = 0.5 * torch.as_tensor(one.qparams.scale(one.channel_max))
+            lost = int(((one.channel_max > 0) & (one.channel_max < half)).sum())
+            if lost:
+                yield site, lost, len(one.channel_max)
+
+
+def _number(things: Sequence[str], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) > 1 else ''}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _wide_layers(plan: QuantPlan) -> tuple[WideLayer, ...]:
@@ -182,15 +257,18 @@ def _formats(formats: tuple[StoredFormat, ...]) -> Table:
         Column("site", "Layer"),
         Column("kind", "Kind"),
         Column("format", "Stored as"),
+        Column("reason", "Why"),
         Column("seen_low", "Least", "", ".3g", "right", "On the calibration images."),
         Column("seen_high", "Greatest", "", ".3g", "right"),
         Column("headroom_bits", "Headroom", "bits", "+.1f", "right", "Unused where positive, clipped where negative."),
-        Column("shift_least", "Channel shifts from", "", "", "right", "Powers of two that channels are multiplied by."),
-        Column("shift_most", "to", "", "", "right"),
-        Column("saturated_biases", "Biases saturated", "", "", "right"),
+        Column("clipped_percent", "Clipped", "%", ".2g", "right", "Of the float values, on the first images."),
+        Column("shifts", "Shifts", "", "", "right", "Powers of two that channels are multiplied by."),
     )
     rows = tuple(
-        (Code(f.site), f.title, f.format, f.seen.low, f.seen.high, f.headroom_bits, *f.shifts, f.saturated)
+        (
+            *(Code(f.site), f.title, f.format, f.reason, f.seen.low, f.seen.high, f.headroom_bits),
+            *(f.clipped_percent, "" if f.shifts == (0, 0) else f"{f.shifts[0]} … {f.shifts[1]}"),
+        )
         for f in formats
     )
     return Table(columns, rows, "Formats", "", "formats")

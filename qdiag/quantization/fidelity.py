@@ -22,10 +22,12 @@ IMAGES = 32
 def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> Steps[Fidelity]:
     """Measure on the first images of the data."""
     sums: dict[Site, Tensor] = {}
+    clipped: dict[Site, Tensor] = {}
     output = torch.zeros(2, dtype=torch.float64)
 
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
         sums[layer.site] = sums.get(layer.site, 0) + _powers(reference, twins[0])
+        clipped[layer.site] = clipped.get(layer.site, 0) + _clipped(model.lane, layer, reference)
 
     reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
     lockstep = Lockstep(reference, [model.lane], meet, alone=False)
@@ -39,7 +41,20 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
             yield progress
 
     yield from borrow_stepwise(model.module, steps())
-    return Fidelity(_decibels(output), {site: _decibels(powers) for site, powers in sums.items()})
+    decibels = {site: _decibels(powers) for site, powers in sums.items()}
+    shares = {site: 100 * float(count[0]) / max(1.0, float(count[1])) for site, count in clipped.items()}
+    return Fidelity(_decibels(output), decibels, shares)
+
+
+def _clipped(lane: Lane, layer: Layer, reference: Tensor) -> Tensor:
+    """[values beyond the format's ends by more than rounding, values]."""
+    qparams, factor = lane.qparams.get(layer.site), lane.factor(layer, reference)
+    if qparams is None:
+        return torch.zeros(2)
+    scaled = reference if factor is None else reference * factor
+    half = 0.5 * 2.0 ** int(qparams.exponent)
+    beyond = (scaled > qparams.high + half).sum() + (scaled < qparams.low - half).sum()
+    return torch.stack([beyond, beyond.new_tensor(reference.numel())])
 
 
 def _powers(reference: Tensor, test: Tensor) -> Tensor:

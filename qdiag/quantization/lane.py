@@ -216,6 +216,14 @@ class Lane:
         )
         return quantized, bias
 
+    def facts(self, layer: Layer) -> WeightFacts | None:
+        """What becomes of a layer's weight; None where it has none, or the model computes it in its forward."""
+        if layer.is_weighted and layer.site not in self.weight_facts:
+            own = self.weights(layer)
+            if own is not None:
+                self._quantized(layer, own.weight, own.bias)
+        return self.weight_facts.get(layer.site)
+
     def weight_factor(self, layer: Layer, weight: Tensor) -> Tensor:
         """What the target multiplies a weight [C, C_in/groups, ...] by, for the shifts of its inputs and outputs."""
         shifts, factor = self.calibration.shifts, torch.ones_like(weight[:1, :1])

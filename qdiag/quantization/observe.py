@@ -12,6 +12,7 @@ from qdiag.numerics.ranges.range import Range, RangeEstimator
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import layout, unplanned_warning
 from qdiag.tracing.guest import borrow, borrow_stepwise
@@ -49,30 +50,34 @@ def observe(
     new: Callable[[], RangeEstimator],
     *,
     channels_last: bool,
-) -> Steps[Mapping[Site, Range]]:
-    """Ranges by site, from float forwards over the data."""
+) -> Steps[Calibration]:
+    """Ranges by site, from float forwards over the data: what calibration sets out from."""
     lane = ObservingLane(model, plan, new, channels_last=channels_last)
-    yield from run_over(lane, data, "calibrating", after_first=lane.ranges)
-    return lane.ranges()
+    images = yield from run_over(lane, data, "calibrating", after_first=lane.ranges)
+    ranges = lane.ranges()
+    return Calibration(ranges, ranges, images=images)
 
 
-def run_over(lane: Lane, data: Any, label: str, *, after_first: Callable[[], object] = lambda: None) -> Steps[None]:
-    """Run a lane over the data.
+def run_over(lane: Lane, data: Any, label: str, *, after_first: Callable[[], object] = lambda: None) -> Steps[int]:
+    """Run a lane over the data; the number of images.
 
     after_first: called after the first batch, so that what cannot come out well is refused before the others.
     """
 
-    def steps() -> Steps[None]:
-        runner = LaneRunner(lane)
+    def steps() -> Steps[int]:
+        runner, images = LaneRunner(lane), 0
         for progress, batch in Progress.over(batches(data, lane.model), label):
             runner.forward(layout(batch.inputs, lane.channels_last))
+            images += batch.inputs.batch_size
             if progress.done == 1:
                 after_first()
             yield progress
+        return images
 
-    yield from borrow_stepwise(lane.model, steps())
+    images = yield from borrow_stepwise(lane.model, steps())
     if lane.unplanned:
         warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
+    return images
 
 
 def prefers_channels_last(model: nn.Module, data: Any) -> bool:

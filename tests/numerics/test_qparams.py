@@ -31,8 +31,8 @@ from qdiag.numerics.ranges.range import Range
         (-1e-6, 1.0, "uint8 · 2^-8"),
         (-(2.0**-9), 1.0, "uint8 · 2^-8"),
         (-(2.0**-9) * 1.01, 1.0, "int8 · 2^-7"),
-        # no range is under 2^-16
-        (0.0, 0.0, "uint8 · 2^-24"),
+        # no range is under 2^-16, and zeros say nothing of theirs
+        (0.0, 0.0, "uint8 · 2^-8"),
         (0.0, 1e-9, "uint8 · 2^-24"),
         (-1e-9, 0.0, "uint8 · 2^-24"),
         (-1e-5, 0.0, "int8 · 2^-23"),

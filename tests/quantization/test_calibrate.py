@@ -94,7 +94,7 @@ def test_another_way_through_the_model_is_told() -> None:
     assert quantized(bright).shape == (4, 4, 10, 10)
 
 
-def test_a_layer_that_no_image_reached_has_the_smallest_range() -> None:
+def test_a_layer_that_no_image_reached_has_a_range_of_one() -> None:
     class Rarely(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ def test_a_layer_that_no_image_reached_has_the_smallest_range() -> None:
 
     quantized = calibrate(Rarely(), -torch.rand(IMAGE))
     assert quantized.calibration.ranges[quantized.plan.layer("conv").site] == Range(0.0, 0.0)
-    assert str(quantized.format("conv")) == "uint8 · 2^-24"
+    assert str(quantized.format("conv")) == "uint8 · 2^-8"
 
 
 def test_channels_last_is_tried_and_left_where_a_model_cannot() -> None:
