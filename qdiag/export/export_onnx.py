@@ -63,7 +63,7 @@ def export_onnx(
     _check(qm, target, style)
     opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(qm.plan) else OPSET)
     _check_opset(qm, style, opset)
-    inputs = _example(qm, example_inputs, dynamic_batch)
+    inputs = recorded_inputs(qm, example_inputs, dynamic_batch)
     with borrow(qm.module), warnings.catch_warnings():
         # Attributes that a forward sets are put back by `borrow`.
         warnings.filterwarnings("ignore", message="The tensor attribute")
@@ -144,7 +144,7 @@ def _check_opset(qm: QuantizedModel, style: str, opset: int) -> None:
         raise OptionError(f"opset={opset} has no 16-bit QuantizeLinear: that came with opset {OPSET_16_BIT}.")
 
 
-def _example(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inputs:
+def recorded_inputs(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inputs:
     """The inputs to record the forward with; of two images where any number is to be allowed."""
     inputs = _traced_inputs(qm) if given is None else Inputs.of(given, qm.module)
     inputs = inputs.to_device_of(qm.module)

@@ -1,0 +1,173 @@
+"""`export_target()`: everything that an engine's importer needs, in one folder."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from qdiag.errors import OptionError
+from qdiag.export.constants import layer_constants
+from qdiag.export.engines.engine import ENGINES, Calibration, Delivery, Engine
+from qdiag.export.export_onnx import Style, check_installed, export_onnx, recorded_inputs
+from qdiag.export.exported_model import ExportedModel
+from qdiag.export.range_file import range_text
+from qdiag.export.styles import STYLES
+from qdiag.export.target_export import TargetExport
+from qdiag.export.target_layers import FileLayers
+from qdiag.numerics.granularity import PerChannel
+from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.report.to_text import render_text
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Batch, Inputs
+
+README = "README.txt"
+WIDTH = 120
+
+
+def export_target(
+    qm: QuantizedModel,
+    folder: str | os.PathLike[str],
+    example_inputs: Any = None,
+    *,
+    target: str = "tidl",
+    version: str | None = None,
+    runtime: str | None = None,
+    style: Style = "clips",
+    calibration: Calibration = "qdiag",
+) -> TargetExport:
+    """Write the network, the importer's settings, and every range into a folder; README.txt there explains each line.
+
+    folder: made where it is not there; files of the same names are replaced. example_inputs: what the model is called
+    with (see `trace`), of the size that the engine is to run at; its first image counts, as engines run one at a time.
+    version: of the engine, as "8.6"; the first that reads every file written here if not given. runtime: what calls its
+    importer; for TIDL "onnxruntime", "tflite", "tvm" (compiler options as JSON) or "import-tool" (its text file).
+    style: "clips" gives ranges as Clips and, where the version reads one, as a range file; "qdq" is a network of
+    integers, which brings its scales along. calibration: "target" leaves the ranges to the engine's own calibration.
+
+    Layers are named as tensors of the ONNX file, which are the model's own addresses: `TargetExport.layers` maps them.
+    What only the engine's tools can show stands in `TargetExport.unverified`.
+
+    Raises OptionError for what the engine does not take, before anything is written; InputError or ModelError for what
+    cannot be exported. The model is left as it was.
+    """
+    engine = ENGINES[target]
+    check_installed("onnx", "onnxscript")
+    delivery = _delivery(qm.plan, engine, version, runtime, style, calibration)
+    engine.check(delivery)
+    place = _made(Path(folder))
+    inputs = Batch(recorded_inputs(qm, example_inputs, dynamic_batch=False)).split(1)[0].inputs
+    exported = export_onnx(qm, place / engine.model_file, inputs, style=style, dynamic_batch=False)
+    found = _file_layers(qm, exported, inputs, engine) if style == "clips" else None
+    wide, wide_weights = (_listed(exported, sites) for sites in (delivery.wide, delivery.wide_weights))
+    settings = engine.settings(delivery, wide, wide_weights)
+    settings_name, settings_text = engine.settings_file(delivery, settings)
+    files = {engine.model_file: "the network", settings_name: "what the importer is to be told"}
+    _write(place / settings_name, settings_text)
+    if found is not None and engine.reads_ranges(delivery):
+        files[engine.range_file] = "the range of every layer: with it the importer has nothing to calibrate"
+        _write(place / engine.range_file, range_text(found.layers))
+    result = TargetExport(
+        model_name=qm.plan.trace.model_name,
+        target=target,
+        version=".".join(map(str, delivery.version)),
+        runtime=delivery.runtime,
+        folder=place,
+        files=files | {README: "this page"},
+        settings=settings,
+        exported=exported,
+        layers=tuple(found.layers) if found else (),
+        wide=wide,
+        without_format=tuple(found.without_format) if found else (),
+        floating={str(site): reason for site, reason in qm.plan.floating.items()},
+        simulated=qm.plan.target.name,
+        unverified=engine.unverified,
+    )
+    _write(place / README, render_text(result.report(), WIDTH, everything=True) + "\n")
+    return result
+
+
+def _delivery(
+    plan: QuantPlan,
+    engine: type[Engine],
+    version: str | None,
+    runtime: str | None,
+    style: Style,
+    calibration: Calibration,
+) -> Delivery:
+    runtime = runtime or engine.runtimes[0]
+    if runtime not in engine.runtimes:
+        raise OptionError(f"runtime={runtime!r}: {engine.name} has {', '.join(map(repr, engine.runtimes))}.")
+    if style not in STYLES:
+        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
+    if calibration not in ("qdiag", "target"):
+        raise OptionError(f"calibration={calibration!r}: it is 'qdiag' or 'target'.")
+    bits, wide, wide_weights = _widths(plan)
+    is_per_channel = any(
+        layer.weight is not None and isinstance(layer.weight.granularity, PerChannel) for layer in plan.layers
+    )
+    numbers = _version(version or engine.default_version)
+    return Delivery(numbers, runtime, style, calibration, bits, wide, wide_weights, is_per_channel)
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)[._](\d+)", str(text))
+    if found is None:
+        raise OptionError(f"version={text!r}: write it as '8.6', the engine's major and minor version.")
+    return int(found[1]), int(found[2])
+
+
+def _widths(plan: QuantPlan) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """The bits of the network; layers with 16 in one of 8; and those of them whose weights alone have 16."""
+    wide, wide_weights, all_bits = [], [], set()
+    for layer in plan.layers:
+        site, output, weight = str(layer.site), layer.output, layer.weight
+        if output is None or (layer.is_weighted and weight is None):
+            raise OptionError(f"{site!r} stays in float, and the target computes in 8 or 16 bits. Give it bits.")
+        widths = {output.bits} if weight is None else {output.bits, weight.bits}
+        if not widths <= {8, 16}:
+            raise OptionError(f"{site!r} has {' and '.join(map(str, sorted(widths)))} bits; the target 8 or 16.")
+        if output.bits == 16 and weight is not None and weight.bits == 8:
+            raise OptionError(f"{site!r} stores 16 bits and has weights of 8; on the target 16 bits hold for both.")
+        all_bits |= widths
+        if output.bits == 16:
+            wide.append(site)
+        elif weight is not None and weight.bits == 16:
+            wide_weights.append(site)
+    return (16, (), ()) if all_bits == {16} else (8, tuple(wide), tuple(wide_weights))
+
+
+def _listed(exported: ExportedModel, sites: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as a list in text can hold them."""
+    names = tuple(exported.name(site) for site in sites)
+    for name in names:
+        if re.search(r"[\s,]", name):
+            raise OptionError(
+                f"{name!r} cannot stand in a list of 16-bit layers: rename the module, without , or space."
+            )
+    return names
+
+
+def _file_layers(qm: QuantizedModel, exported: ExportedModel, inputs: Inputs, engine: type[Engine]) -> FileLayers:
+    import onnx
+
+    with borrow(qm.module):
+        constants = layer_constants(qm, qm.plan, inputs)
+    return FileLayers(onnx.load(exported.path), exported.names, qm, constants, engine.layer_type)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot write to the folder {folder}: {error.strerror}. Name one that can be made."
+        ) from error
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror}.") from error

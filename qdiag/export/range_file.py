@@ -1,0 +1,97 @@
+"""The ranges of every layer, as a file that TIDL takes them from."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from qdiag.export.constants import Constant
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.qtype import QType
+
+
+@dataclass(frozen=True)
+class TargetLayer:
+    """A tensor that the target stores, and what it multiplies by and adds on the way there.
+
+    name: of the tensor in the ONNX file. kind: the target's word for the layer. site: the address of the stored tensor
+    whose format this one has; the same for several layers where some of them only move values.
+    """
+
+    name: str
+    kind: str
+    site: str
+    output: QParams
+    weight: QParams | None = None
+    bias: Constant | None = None
+
+
+def range_text(layers: Sequence[TargetLayer]) -> str:
+    """The file, as protobuf text (TexasInstruments/edgeai-tidl-tools, docs/tidl_quantParams.md).
+
+    A tensor's min and max decide: its range is the least power of two that holds them, and it is signed where min is
+    negative. They are the ends of the format here, the lower one as far from zero as the upper: a power of two itself
+    would depend on how an importer's logarithm rounds. Bias values are whole multiples of the accumulator's unit.
+    bit_depth is in bytes, as in the document's example.
+    """
+    per_channel = any(layer.weight is not None and layer.weight.axis is not None for layer in layers)
+    lines = [
+        f"num_layers: {len(layers)}",
+        "quant_type: SYMMETRIC",
+        f"calib_type: {'PERCHANNEL' if per_channel else 'PERTENSOR'}",
+    ]
+    for layer in layers:
+        lines += ["layers {", *_indented(_layer(layer)), "}"]
+    return "\n".join(lines) + "\n"
+
+
+def ends(qparams: QParams) -> tuple[float, float]:
+    """(min, max) that give the format back; for one with a scale for each channel those of the widest."""
+    exponent = int(torch.as_tensor(qparams.exponent).max())
+    high = qparams.qtype.qmax * 2.0**exponent
+    return (-high if qparams.qtype.signed else 0.0), high
+
+
+def _layer(layer: TargetLayer) -> Iterator[str]:
+    yield f"layer_name: {json.dumps(layer.name, ensure_ascii=False)}"
+    yield f"layer_type: {json.dumps(layer.kind)}"
+    yield f"bit_depth: {layer.output.qtype.bits // 8}"
+    yield from _block("outputs", _tensor(layer.output))
+    if layer.weight is not None:
+        yield from _block("weights", _tensor(layer.weight))
+    if layer.bias is not None:
+        yield from _block("bias", _bias(layer.bias))
+
+
+def _tensor(qparams: QParams) -> Iterator[str]:
+    low, high = ends(qparams)
+    exponents = torch.as_tensor(qparams.exponent).reshape(-1).tolist()
+    yield f"min: {low!r}"
+    yield f"max: {high!r}"
+    yield f"size: {len(exponents)}"
+    yield f"element_type: {_element_type(qparams.qtype)}"
+    yield from (f"scale: {2.0**-exponent!r}" for exponent in exponents)  # integers to the unit
+    yield from ("zero_point: 0" for _ in exponents)
+
+
+def _bias(bias: Constant) -> Iterator[str]:
+    scale = 1.0 if bias.exponent is None else torch.exp2(torch.as_tensor(bias.exponent, dtype=torch.float64))
+    values = (bias.values.double() * scale).tolist()
+    yield f"min: {min(values)!r}"
+    yield f"max: {max(values)!r}"
+    yield f"size: {len(values)}"
+    yield from (f"value: {value!r}" for value in values)
+
+
+def _element_type(qtype: QType) -> int:
+    """0 and 1: unsigned and signed, 8 bits; 2 and 3: the same, 16 bits."""
+    return 2 * (qtype.bits > 8) + qtype.signed
+
+
+def _block(name: str, lines: Iterator[str]) -> list[str]:
+    return [f"{name} {{", *_indented(lines), "}"]
+
+
+def _indented(lines: Iterator[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
