@@ -106,21 +106,22 @@ class TargetExport(Displayable):
         return Table(columns, rows, "Settings", key="settings")
 
     def _layers(self) -> Table:
-        if not self.layers:
-            columns = (Column("tensor", "in the file"), Column("site", "stored tensor"), Column("format", "format"))
-            names, formats = self.exported.names, self.exported.formats
-            rows = tuple((Code(name), Code(site), formats[site]) for site, name in names.items())
-            return Table(columns, rows, "Layers", key="layers")
         columns = (
             Column("tensor", "in the file"),
             Column("site", "stored tensor"),
-            Column("kind", "layer"),
             Column("format", "format"),
+        )
+        if not self.layers:
+            names, formats = self.exported.names, self.exported.formats
+            rows = tuple((Code(name), Code(site), formats[site]) for site, name in names.items())
+            return Table(columns, rows, "Layers", key="layers")
+        more = (
+            Column("kind", "layer"),
             Column("min", "min", format=".6g", align="right"),
             Column("max", "max", format=".6g", align="right"),
             Column("weight", "weight"),
         )
-        return Table(columns, tuple(map(_row, self.layers)), "Layers", key="layers")
+        return Table((*columns, *more), tuple(map(_row, self.layers)), "Layers", key="layers")
 
     def _data(self) -> dict[str, object]:
         return {
@@ -139,4 +140,4 @@ class TargetExport(Displayable):
 def _row(layer: TargetLayer) -> tuple[Code | str | float | None, ...]:
     low, high = ends(layer.output)
     weight = None if layer.weight is None else str(layer.weight)
-    return Code(layer.name), Code(layer.site), layer.kind, str(layer.output), low, high, weight
+    return Code(layer.name), Code(layer.site), str(layer.output), layer.kind, low, high, weight

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from qdiag.errors import SiteNotFound
+from qdiag.export.agreement import AGREEMENT_COLUMNS, SiteAgreement
 from qdiag.export.integer_runtime import is_integer_kernel
 from qdiag.report.blocks import Callout, Fact, Facts, Report, Section
 from qdiag.report.cells import Code
@@ -11,22 +12,6 @@ from qdiag.report.displayable import Displayable
 from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
-
-
-@dataclass(frozen=True)
-class SiteAgreement:
-    """How far the integers stored at one address lie apart, counted in steps of its format.
-
-    values = equal + off_by_one + off_by_more. largest: the greatest distance.
-    """
-
-    site: str
-    format: str
-    values: int
-    equal: int
-    off_by_one: int
-    off_by_more: int
-    largest: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,19 +112,8 @@ class Verification(Displayable):
         )
 
     def _site_table(self) -> Table:
-        columns = (
-            Column("site", "stored tensor"),
-            Column("format", "format"),
-            Column("values", "values", align="right"),
-            Column("equal", "equal", align="right"),
-            Column("off_by_one", "off by one", align="right"),
-            Column("off_by_more", "off by more", align="right"),
-            Column("largest_steps", "largest", "steps", align="right"),
-        )
-        rows = tuple(
-            (Code(s.site), s.format, s.values, s.equal, s.off_by_one, s.off_by_more, s.largest) for s in self.sites
-        )
-        return Table(columns, rows, "Stored tensors", key="sites")
+        rows = tuple(site.cells for site in self.sites)
+        return Table(AGREEMENT_COLUMNS, rows, "Stored tensors", key="sites")
 
     def _kernel_table(self) -> Table:
         columns = (

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qdiag.errors import OptionError
+from qdiag.export.agreement import SiteAgreement, distances
 from qdiag.export.export_onnx import check_installed, export_onnx
 from qdiag.export.integer_runtime import IntegerRuntime
-from qdiag.export.verification import SiteAgreement, Verification
+from qdiag.export.integers import stored_integers
+from qdiag.export.verification import Verification
 from qdiag.numerics.rounding import Rounding
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
@@ -69,7 +70,9 @@ def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -
         images=tally.images,
         target=qm.plan.target.name,
         is_rounding_exchanged=simulated.plan != qm.plan,
-        sites=tuple(tally.agreement(site, str(simulated.format(site))) for site in exported.names),
+        sites=tuple(
+            SiteAgreement.of(site, str(simulated.format(site)), tally.distances[site]) for site in exported.names
+        ),
         output_values=tally.output_values,
         output_equal=tally.output_equal,
         watching_changes=tally.watching_changes,
@@ -100,11 +103,9 @@ class _IntegersLane(Lane):
         self.integers: dict[str, Tensor] = {}
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
-        stored, factor = super().store(layer, result), self.factor(layer, result)
-        qparams = self.qparams.get(layer.site)
-        if qparams is not None:
-            scaled = stored if factor is None else stored * factor
-            self.integers[str(layer.site)] = (scaled / qparams.scale(scaled)).to(torch.int32)
+        stored = super().store(layer, result)
+        if layer.site in self.qparams:
+            self.integers[str(layer.site)] = stored_integers(self, layer, stored)
         return stored
 
 
@@ -119,9 +120,7 @@ class _Tally:
     def sites(self, expected: dict[str, Tensor], found: dict[str, np.ndarray[Any, Any]]) -> None:
         self.images += 1
         for site, name in self.names.items():
-            distance = np.abs(found[name].astype(np.int64) - expected[site].numpy(force=True))
-            sizes, counts = np.unique(distance, return_counts=True)
-            self.distances[site].update(dict(zip(sizes.tolist(), counts.tolist(), strict=True)))
+            self.distances[site].update(distances(found[name], expected[site].numpy(force=True)))
 
     def outputs(
         self,
@@ -133,8 +132,3 @@ class _Tally:
             self.output_values += value.size
             self.output_equal += int((value == tensor.numpy(force=True)).sum())
             self.watching_changes += int((value != watched[name]).sum())
-
-    def agreement(self, site: str, format: str) -> SiteAgreement:
-        distances = self.distances[site]
-        values, equal, by_one = distances.total(), distances[0], distances[1]
-        return SiteAgreement(site, format, values, equal, by_one, values - equal - by_one, max(distances, default=0))

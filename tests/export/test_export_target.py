@@ -93,7 +93,8 @@ def test_a_file_of_integers_brings_its_scales(tmp_path: Path) -> None:
 
 def test_a_range_file_is_written_for_versions_that_read_one(tmp_path: Path) -> None:
     for version, reads in (("9.1", False), ("9.2", True), ("10.0", True)):
-        found = exported(tmp_path / version if (tmp_path / version).mkdir() is None else tmp_path, version=version)
+        (tmp_path / version).mkdir()
+        found = exported(tmp_path / version, version=version)
         assert ("advanced_options:quant_params_proto_path" in settings(found)) == reads
         assert (found.folder / "ranges.prototxt").is_file() == reads
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from qdiag.export.agreement import SiteAgreement
 from qdiag.export.exported_model import ExportedModel
-from qdiag.export.verification import SiteAgreement, Verification
+from qdiag.export.verification import Verification
 from qdiag.report.displayable import Displayable
 from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text

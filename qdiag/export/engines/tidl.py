@@ -63,10 +63,9 @@ class TidlEngine(Engine):
         if delivery.runtime == "import-tool":
             lines = [f"{s.key} = {_quoted(s.value)}  # {s.why}" for s in settings]
             return "import_config.txt", "\n".join(lines) + "\n"
-        options = {s.key: s.value for s in settings}
-        if delivery.runtime == "tvm":
-            options = _nested(options)
-        return f"{delivery.runtime}_options.json", json.dumps(options, indent=2) + "\n"
+        options: dict[str, int | str] = {s.key: s.value for s in settings}
+        text = json.dumps(_nested(options) if delivery.runtime == "tvm" else options, indent=2)
+        return f"{delivery.runtime}_options.json", text + "\n"
 
     @staticmethod
     def layer_type(op_type: str) -> str:

@@ -1,0 +1,196 @@
+"""`compare_dump()`: does the device compute the tensors that the simulation shows?"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qdiag.errors import InputError
+from qdiag.export.agreement import SiteAgreement, distances
+from qdiag.export.dump_comparison import DEVICE, DumpComparison, DumpedSite
+from qdiag.export.dumps.dump import Array, DumpedTensor, DumpProblem, UnfitTensor
+from qdiag.export.dumps.read_dump import read_dump
+from qdiag.export.export_onnx import check_installed
+from qdiag.export.integers import stored_integers
+from qdiag.export.tensor_names import TensorNames, tensor_names
+from qdiag.numerics.metrics.sqnr import Sqnr
+from qdiag.numerics.moments import MomentSums, ReferenceSums
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.qscheme import QScheme
+from qdiag.planning.layer import Layer
+from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.lane import Lane
+from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Inputs
+
+SIXTEEN = "16-bit"
+
+
+def compare_dump(
+    qm: QuantizedModel,
+    images: Any,
+    folder: str | os.PathLike[str],
+    *,
+    onnx_file: str | os.PathLike[str] | None = None,
+) -> DumpComparison:
+    """Set the tensors that a device or an emulator wrote beside float, 16 bits and the simulation, layer by layer.
+
+    images: what the device was given, as the model is called with it (see `trace`); not yet quantized.
+    folder: TIDL's traces (see `read_tidl_traces`), or .npy and .npz files named by address or by ONNX tensor; integers
+    or floats. Where both are there of one tensor, integers are compared, and tell with the floats what a step is worth.
+    onnx_file: what the device runs, written by `export_onnx` or `export_target`: with it names of the file are known
+    too, as `output`, and tensors of the file that the simulation does not store are listed, not taken for a problem.
+
+    A stored tensor that was not dumped, and a file that is no stored tensor, or not of its size or type, are problems
+    of the result: it did not pass.
+
+    Raises InputError for images, a folder or a file that cannot be used. The model is left as it was.
+    """
+    if onnx_file is not None:
+        check_installed("onnx")
+    inputs = Inputs.of(images, qm.module).to_device_of(qm.module)
+    inputs.check_finite("the images")
+    if not inputs.tensors():
+        raise InputError("the images hold no tensor. Give what the device was given.")
+    dump = read_dump(Path(folder))
+    names = tensor_names(qm, None if onnx_file is None else Path(onnx_file))
+    meeting = _Meeting(qm, names, dump.tensors)
+    with borrow(qm.module):
+        reference = Lane(qm.module, qm.plan.in_float(), channels_last=qm.channels_last)
+        lockstep = Lockstep(reference, list(meeting.lanes.values()), meeting.meet, alone=False)
+        lockstep.run(layout(inputs, qm.channels_last))
+    meeting.close()
+    return DumpComparison(
+        model_name=qm.plan.trace.model_name,
+        images=inputs.batch_size,
+        simulation=meeting.own,
+        sites=tuple(meeting.sites),
+        problems=(*dump.problems, *meeting.problems),
+        beside=tuple(meeting.beside),
+    )
+
+
+class _Meeting:
+    """Compares each stored tensor with the device's, as the forward comes to it."""
+
+    def __init__(self, qm: QuantizedModel, names: TensorNames, tensors: Sequence[DumpedTensor]):
+        self.own = qm.plan.label or "simulation"
+        self.lanes = {SIXTEEN: _sixteen_bits(qm), self.own: qm.lane}
+        self.sites: list[DumpedSite] = []
+        self.problems: list[DumpProblem] = []
+        self.dumped: dict[str, list[DumpedTensor]] = {}
+        self.beside: list[str] = []
+        for tensor in tensors:
+            if tensor.name in names.sites:
+                self.dumped.setdefault(names.sites[tensor.name], []).append(tensor)
+            elif tensor.name in names.inner:
+                self.beside.append(tensor.file)
+            else:
+                text = f"{tensor.name!r} is no tensor that the simulation stores"
+                self.problems.append(DumpProblem("unmatched", tensor.file, text))
+
+    def meet(self, layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
+        qparams = self.lanes[self.own].qparams.get(layer.site)
+        if qparams is None or not reference.numel():
+            return
+        found = self.dumped.pop(str(layer.site), [])
+        try:
+            steps = _steps(found, qparams, tuple(reference.shape))
+        except UnfitTensor as error:
+            name = found[0].file if found else str(layer.site)
+            self.problems.append(DumpProblem(error.kind, name, error.text))
+            return
+        by_lane = dict(zip(self.lanes, twins, strict=True))
+        self.sites.append(self._compared(layer, found[0].file, steps, reference, by_lane))
+
+    def _compared(
+        self, layer: Layer, file: str, steps: Array, reference: Tensor, by_lane: Mapping[str, Tensor]
+    ) -> DumpedSite:
+        lane, simulated = self.lanes[self.own], by_lane[self.own]
+        qparams, factor = lane.qparams[layer.site], lane.factor(layer, reference)
+        device = torch.from_numpy(steps * 2.0 ** int(qparams.exponent)).to(reference)
+        if factor is not None:
+            device = device / factor
+        expected = stored_integers(lane, layer, simulated).numpy(force=True)
+        return DumpedSite(
+            agreement=SiteAgreement.of(str(layer.site), str(qparams), distances(steps, expected)),
+            file=file,
+            sqnr_db={name: _sqnr(reference, version) for name, version in {**by_lane, DEVICE: device}.items()},
+            to_simulation_db=_sqnr(simulated, device),
+        )
+
+    def close(self) -> None:
+        """Whatever the forward did not come to is a problem too."""
+        for site, tensors in self.dumped.items():
+            text = f"the forward did not come to {site!r} on these images"
+            self.problems += [DumpProblem("unmatched", tensor.file, text) for tensor in tensors]
+
+
+def _sixteen_bits(qm: QuantizedModel) -> Lane:
+    """Every format of the plan with 16 bits, for the model's own weights: what calibration rounded stays out of it."""
+
+    def wide(scheme: QScheme | None) -> QScheme | None:
+        return None if scheme is None else dataclasses.replace(scheme, bits=16)
+
+    layers = qm.plan.layers
+    plan = qm.plan.change(
+        {layer.site: wide(layer.output) for layer in layers}, {x.site: wide(x.weight) for x in layers}
+    )
+    known = qm.calibration
+    calibration = Calibration({**known.ranges, **known.seen}, shifts=known.shifts)
+    return Lane(qm.module, plan, calibration, channels_last=qm.channels_last)
+
+
+def _steps(found: list[DumpedTensor], qparams: QParams, shape: tuple[int, ...]) -> Array:
+    """What the device stored, in steps of the simulation's format. Raises UnfitTensor."""
+    if not found:
+        raise UnfitTensor("missing", "was not dumped, or under a name that is not known here")
+    kinds = {tensor.is_integer: tensor for tensor in found}
+    if len(kinds) < len(found):
+        raise UnfitTensor("twice", f"more than one tensor has this name: {', '.join(tensor.file for tensor in found)}")
+    values = {is_integer: _read(tensor, qparams, shape) for is_integer, tensor in kinds.items()}
+    if len(values) == 2:
+        _check_scale(values[True], values[False], int(qparams.exponent))
+    return values[True].astype(np.float64) if True in values else values[False] * 2.0 ** -int(qparams.exponent)
+
+
+def _read(tensor: DumpedTensor, qparams: QParams, shape: tuple[int, ...]) -> Array:
+    values = tensor.load(qparams.qtype)
+    if _without_ones(values.shape) != _without_ones(shape):
+        raise UnfitTensor("mis-sized", f"is {list(values.shape)}, and the simulation stores {list(shape)} here")
+    if not tensor.is_integer:
+        values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise UnfitTensor("wrong type", "holds NaN or infinity")
+    return values.reshape(shape)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A device may hold [1, 10] as [1, 1, 1, 10]."""
+    return tuple(length for length in shape if length != 1)
+
+
+def _check_scale(integers: Array, floats: Array, exponent: int) -> None:
+    """Raises UnfitTensor where a step is not worth as much on the device as in the simulation."""
+    used = integers != 0
+    if not used.any():
+        return
+    step = float(np.median(floats[used] / integers[used]))
+    if not math.isclose(step, 2.0**exponent, rel_tol=1e-3):
+        raise UnfitTensor(
+            "another scale", f"a step is worth {step:.6g} on the device, and 2^{exponent} in the simulation"
+        )
+
+
+def _sqnr(reference: Tensor, version: Tensor) -> float | None:
+    sums = MomentSums()
+    sums.update(ReferenceSums(reference), version, None)
+    return Sqnr.compute(sums.moments(), None)

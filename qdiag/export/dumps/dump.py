@@ -1,0 +1,53 @@
+"""What a folder of dumped tensors holds, whatever their format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from qdiag.numerics.qtype import QType
+
+Array = np.ndarray[Any, Any]
+Kind = Literal["missing", "unmatched", "mis-sized", "wrong type", "another scale", "twice", "unreadable"]
+
+
+@dataclass(frozen=True)
+class DumpProblem:
+    """Why a tensor was not compared. name: a file, or the address of a stored tensor."""
+
+    kind: Kind
+    name: str
+    text: str
+
+
+class UnfitTensor(Exception):
+    """A dumped tensor that is not what the simulation stores; becomes a `DumpProblem`."""
+
+    def __init__(self, kind: Kind, text: str):
+        super().__init__(text)
+        self.kind: Kind = kind
+        self.text = text
+
+
+@dataclass(frozen=True)
+class DumpedTensor:
+    """One tensor of a dump, read when it is needed.
+
+    name: as the device calls it: an address, or a tensor of the ONNX file. file: where it is, for messages.
+    is_integer: integers of the stored format, or floats. load: the values; given the integers that are stored here, as
+    a file need not say whether its numbers are signed. Raises UnfitTensor.
+    """
+
+    name: str
+    file: str
+    is_integer: bool
+    load: Callable[[QType], Array]
+
+
+@dataclass(frozen=True)
+class Dump:
+    """Every tensor of a folder in one format, and what of the folder could not be used."""
+
+    tensors: tuple[DumpedTensor, ...] = ()
+    problems: tuple[DumpProblem, ...] = ()
