@@ -14,8 +14,12 @@ from qdiag.demo.load import load_demo
 from qdiag.errors import InputError, ModelError, OptionError, QdiagError, QdiagWarning, SiteNotFound
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain
+from qdiag.export.compare_dump import compare_dump
+from qdiag.export.dump_comparison import DumpComparison
 from qdiag.export.export_onnx import export_onnx
+from qdiag.export.export_target import export_target
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.target_export import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
@@ -49,6 +53,8 @@ __all__ = [
     "diagnose",
     "export_onnx",
     "verify",
+    "export_target",
+    "compare_dump",
     "Workbench",
     "QuantTrainModule",
     "QuantCalibrateModule",
@@ -70,6 +76,8 @@ __all__ = [
     "Diagnosis",
     "ExportedModel",
     "Verification",
+    "TargetExport",
+    "DumpComparison",
     "QdiagError",
     "InputError",
     "ModelError",

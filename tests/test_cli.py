@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -285,6 +286,50 @@ def test_integers_that_are_off_by_more_than_a_step_exit_with_1(
     done = CliRunner().invoke(app, [*words, f"{model}:with_data", "--method", "simple"])
     assert done.exit_code == 1
     assert "100 of 22,000 stored integers differ" in done.stdout
+
+
+def test_export_target_writes_a_folder_and_compare_dump_reads_one(model: str, folder: Path, tmp_path: Path) -> None:
+    words = [f"{model}:build", "--images", str(folder), *SMALL, "--target", "tidl"]
+    options = ["--engine-version", "8.6", "--runtime", "import-tool", "--output", str(tmp_path / "out"), "--json"]
+    done = qdiag("export-target", *words, *options)
+    assert done.returncode == 0, done.stderr
+    found = strict(done.stdout)["data"]
+    assert found["settings"]["calibrationOption"] == 64
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(found["files"])
+    assert str(tmp_path / "out") in done.stderr
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    np.save(dump / "first.npy", np.zeros((1, 8, 14, 14), np.uint8))
+    network = str(tmp_path / "out" / "model.onnx")
+    done = qdiag("compare-dump", *words, "--dump", str(dump), "--onnx", network, "--json")
+    assert done.returncode == 1, done.stderr
+    data = strict(done.stdout)["data"]
+    assert [site["agreement"]["site"] for site in data["sites"]] == ["first"]
+    assert [problem["name"] for problem in data["problems"]] == [":input", "second", ":mean"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["export-target", "MODEL:wrong", "--output", "a/b"], "cannot write to the folder a/b"),
+        (["export-target", "MODEL:wrong", "--output", "o", "--target", "onnxruntime"], "no engine 'onnxruntime'"),
+        (["export-target", "MODEL:wrong", "--output", "o", "--runtime", "onnx"], "tidl has 'onnxruntime'"),
+        (["export-target", "MODEL:wrong", "--output", "o", "--engine-version", "7.3"], "runtime='import-tool'"),
+        (["export-target", "MODEL:wrong", "--output", "o", "--style", "qdq", "--bits", "16"], "of 8 bits alone"),
+        (["compare-dump", "MODEL:wrong", "--dump", "nowhere"], "there is no folder nowhere"),
+        (["compare-dump", "MODEL:wrong", "--dump", "."], "no dumped tensor in ."),
+        (["compare-dump", "MODEL:wrong"], "--dump"),
+    ],
+)
+def test_what_a_target_cannot_take_is_told_before_the_model_is_built(
+    words: list[str], says: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [word.replace("MODEL", model) for word in words])
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.split())
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

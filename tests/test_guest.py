@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from qdiag.comparison.compare import compare, comparison_steps
 from qdiag.comparison.inspect import inspect
 from qdiag.errors import ModelError
+from qdiag.export.compare_dump import compare_dump
 from qdiag.export.export_onnx import export_onnx
+from qdiag.export.export_target import export_target
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.quantization.calibrate import calibration_steps
@@ -114,6 +116,17 @@ def export(quantized: QuantizedModel) -> None:
         export_onnx(quantized, Path(folder, "model.onnx"), torch.ones(2, 3, 12, 12))
 
 
+def deliver(quantized: QuantizedModel) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        export_target(quantized, folder, torch.ones(1, 3, 12, 12))
+
+
+def compare_with_nothing(quantized: QuantizedModel) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "conv.npy"), np.zeros(3))
+        assert not compare_dump(quantized, torch.ones(1, 3, 12, 12), folder).passed
+
+
 WORK: dict[str, Callable[[nn.Module], Any]] = {
     "trace": lambda model: trace(model, torch.randn(2, 3, 12, 12, generator=torch.Generator())),
     "lint": lambda model: lint_model(model, torch.ones(2, 3, 12, 12)),
@@ -123,6 +136,8 @@ WORK: dict[str, Callable[[nn.Module], Any]] = {
     "inspect": lambda model: inspect(model, loader(), {"8-bit": calibrate(model, loader())}, ["conv"]),
     "export": lambda model: export(calibrate(model, loader())),
     "verify": lambda model: verify(calibrate(model, loader()), torch.ones(1, 3, 12, 12)),
+    "export for a target": lambda model: deliver(calibrate(model, loader())),
+    "compare with a dump": lambda model: compare_with_nothing(calibrate(model, loader())),
     "calibration left half way": lambda model: half_way(calibration_steps(model, loader(), "simple", [(8, None)])),
     "comparison left half way": lambda model: half_way(comparison_steps(model, loader())),
 }

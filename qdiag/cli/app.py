@@ -9,10 +9,12 @@ import typer
 from qdiag.cli.command import command
 from qdiag.cli.commands.calibrate import calibrate
 from qdiag.cli.commands.compare import compare
+from qdiag.cli.commands.compare_dump import compare_dump
 from qdiag.cli.commands.demo import demo
 from qdiag.cli.commands.diagnose import diagnose, report
 from qdiag.cli.commands.explain import explain
 from qdiag.cli.commands.export import export
+from qdiag.cli.commands.export_target import export_target
 from qdiag.cli.commands.lab import lab
 from qdiag.cli.commands.lint import lint
 from qdiag.cli.commands.verify import verify
@@ -24,7 +26,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for function in (demo, lint, compare, diagnose, calibrate, export, verify, report, explain, lab):
+for function in (
+    demo,
+    lint,
+    compare,
+    diagnose,
+    calibrate,
+    export,
+    verify,
+    export_target,
+    compare_dump,
+    report,
+    explain,
+    lab,
+):
     app.command()(command(function))
 
 

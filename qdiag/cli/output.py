@@ -55,6 +55,12 @@ def check_writable(path: Path | None) -> None:
         raise OptionError(f"cannot write {path}: it is a folder, or its folder does not exist. Name another file.")
 
 
+def check_folder(path: Path) -> None:
+    """Raises OptionError for a folder that is not there and cannot be made: now, and not after minutes of work."""
+    if not (path.is_dir() or (path.resolve().parent.is_dir() and not path.exists())):
+        raise OptionError(f"cannot write to the folder {path}: it is a file, or the folder around it does not exist.")
+
+
 def bar() -> OnProgress:
     """For `on_progress`: the usual bar where standard error is a terminal, else none."""
     return None if sys.stderr.isatty() else _no_bar

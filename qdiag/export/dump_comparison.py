@@ -91,8 +91,8 @@ class DumpComparison(Displayable):
         where = first.agreement
         text = (
             f"{where.values - where.equal:,} of its {where.values:,} integers differ, by up to {where.largest} steps. "
-            "Every site before it is the same, so that it starts there: compare weights, bias, rounding and scale of "
-            "this layer." + rest
+            "Every site compared before it is the same: look at the weights, bias, rounding and scale of this layer."
+            + rest
         )
         return Callout("note" if self.passed else "error", f"The device leaves the simulation at `{where.site}`.", text)
 

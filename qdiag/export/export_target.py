@@ -1,5 +1,6 @@
 """`export_target()`: everything that an engine's importer needs, in one folder."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -51,9 +52,9 @@ def export_target(
     Raises OptionError for what the engine does not take, before anything is written; InputError or ModelError for what
     cannot be exported. The model is left as it was.
     """
-    engine = ENGINES[target]
     check_installed("onnx", "onnxscript")
-    delivery = _delivery(qm.plan, engine, version, runtime, style, calibration)
+    engine, delivery = requested(target, version, runtime, style, calibration)
+    delivery = _planned(delivery, qm.plan)
     engine.check(delivery)
     place = _made(Path(folder))
     inputs = Batch(recorded_inputs(qm, example_inputs, dynamic_batch=False)).split(1)[0].inputs
@@ -87,14 +88,18 @@ def export_target(
     return result
 
 
-def _delivery(
-    plan: QuantPlan,
-    engine: type[Engine],
+def requested(
+    target: str,
     version: str | None,
     runtime: str | None,
     style: Style,
     calibration: Calibration,
-) -> Delivery:
+    *,
+    bits: int = 8,
+    is_per_channel: bool = False,
+) -> tuple[type[Engine], Delivery]:
+    """The engine, and what is asked of it. Raises OptionError for what it does not take, as far as options tell."""
+    engine = ENGINES[target]
     runtime = runtime or engine.runtimes[0]
     if runtime not in engine.runtimes:
         raise OptionError(f"runtime={runtime!r}: {engine.name} has {', '.join(map(repr, engine.runtimes))}.")
@@ -102,12 +107,19 @@ def _delivery(
         raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
     if calibration not in ("qdiag", "target"):
         raise OptionError(f"calibration={calibration!r}: it is 'qdiag' or 'target'.")
+    numbers = _version(version or engine.default_version)
+    delivery = Delivery(numbers, runtime, style, calibration, bits, is_per_channel=is_per_channel)
+    engine.check(delivery)
+    return engine, delivery
+
+
+def _planned(delivery: Delivery, plan: QuantPlan) -> Delivery:
+    """With what the plan says of its layers."""
     bits, wide, wide_weights = _widths(plan)
     is_per_channel = any(
         layer.weight is not None and isinstance(layer.weight.granularity, PerChannel) for layer in plan.layers
     )
-    numbers = _version(version or engine.default_version)
-    return Delivery(numbers, runtime, style, calibration, bits, wide, wide_weights, is_per_channel)
+    return dataclasses.replace(delivery, bits=bits, wide=wide, wide_weights=wide_weights, is_per_channel=is_per_channel)
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class TargetExport(Displayable):
             callouts.append(
                 Callout(
                     "warning",
-                    f"{len(self.floating)} operations stay in float.",
+                    f"Operations that stay in float: {len(self.floating)}.",
                     "The engine leaves them to the host processor, and may part the network there; a range file holds "
                     f"for a network in one part alone. The first: `{next(iter(self.floating))}`.",
                 )
@@ -89,7 +89,7 @@ class TargetExport(Displayable):
             callouts.append(
                 Callout(
                     "warning",
-                    f"{len(self.without_format)} tensors of the file have no range.",
+                    f"Tensors of the file without a range: {len(self.without_format)}.",
                     "The simulation computes them inside of a layer, and the engine may store them: then it calibrates "
                     f"by itself. The first: `{self.without_format[0]}`.",
                 )

@@ -1,13 +1,21 @@
 """What an exported file and a verification show: in a terminal, on a page, as JSON and as a table."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 
 from qdiag.export.agreement import SiteAgreement
+from qdiag.export.dump_comparison import DumpComparison, DumpedSite
+from qdiag.export.dumps.dump import DumpProblem
+from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.range_file import TargetLayer
+from qdiag.export.target_export import TargetExport
 from qdiag.export.verification import Verification
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.qtype import QType
 from qdiag.report.displayable import Displayable
 from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text
@@ -47,7 +55,44 @@ DIFFERING = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize(("name", "shown"), [("exported_model", EXPORTED), ("verification", DIFFERING)])
+CONV = QParams(QType(8, signed=False), -4)
+TARGET = TargetExport(
+    model_name="Net",
+    target="tidl",
+    version="9.2",
+    runtime="onnxruntime",
+    folder=Path("for_tidl"),
+    files={"model.onnx": "the network", "ranges.prototxt": "the range of every layer"},
+    settings=(Setting("accuracy_level", 0, "no further calibration"),),
+    exported=dataclasses.replace(EXPORTED, style="clips", names={":input": ":input", "conv": "output"}),
+    layers=(
+        TargetLayer("input", "TIDL_DataLayer", ":input", QParams(QType(8, signed=True), -5)),
+        TargetLayer("output", "TIDL_ConvolutionLayer", "conv", CONV, QParams(QType(8, signed=True), -7)),
+    ),
+    wide=(),
+    without_format=("gelu_1",),
+    floating={":cumsum": "cumsum is not a layer of the target"},
+    simulated="onnxruntime",
+    unverified="No tool of the engine has read it.",
+)
+DUMPED = DumpComparison(
+    model_name="Net",
+    images=1,
+    simulation="8-bit",
+    sites=(
+        DumpedSite(EQUAL.sites[0], "input.npy", {"16-bit": 90.0, "8-bit": 40.0, "device": 40.0}, math.inf),
+        DumpedSite(DIFFERING.sites[1], "conv.npy", {"16-bit": 88.0, "8-bit": 38.5, "device": 21.25}, 22.0),
+    ),
+    problems=(
+        DumpProblem("missing", "head", "was not dumped, or under a name that is not known here"),
+        DumpProblem("mis-sized", "pool.npy", "is [1, 8], and the simulation stores [1, 16] here"),
+    ),
+    beside=("view_1.npy",),
+)
+SHOWN = {"exported_model": EXPORTED, "verification": DIFFERING, "target_export": TARGET, "dump_comparison": DUMPED}
+
+
+@pytest.mark.parametrize(("name", "shown"), SHOWN.items())
 def test_every_face(name: str, shown: Displayable) -> None:
     assert_golden(f"{name}.txt", render_text(shown.report(), 100, everything=True))
     assert_golden(f"{name}.html", stripped(render_fragment(shown.report())))

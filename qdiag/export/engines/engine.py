@@ -33,9 +33,9 @@ class Delivery:
     style: Style
     calibration: Calibration
     bits: int
-    wide: tuple[str, ...]
-    wide_weights: tuple[str, ...]
-    is_per_channel: bool
+    wide: tuple[str, ...] = ()
+    wide_weights: tuple[str, ...] = ()
+    is_per_channel: bool = False
 
 
 class Engine:

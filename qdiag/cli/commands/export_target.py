@@ -1,0 +1,79 @@
+"""`qdiag export-target`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdiag.cli.commands.export import StyleName
+from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
+from qdiag.cli.output import PANEL, OutputOptions, check_folder, tell
+from qdiag.cli.quantized import quantized
+from qdiag.cli.subject import gather
+from qdiag.export.engines.engine import Calibration
+from qdiag.export.export_target import export_target as export_for_target
+from qdiag.export.export_target import requested
+from qdiag.tracing.inputs import example
+
+
+def export_target(
+    model: ModelOptions,
+    data: DataOptions,
+    formats: FormatOptions,
+    fit: QuantizedOptions,
+    shown: OutputOptions,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=PANEL, help="Where the files go.")
+    ],
+    engine_version: Annotated[
+        str | None, typer.Option(rich_help_panel=PANEL, help="Of the target's tools, as 8.6. TIDL: 9.2 if not given.")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL, help="What calls the importer. TIDL: onnxruntime (usual), tflite, tvm, import-tool."
+        ),
+    ] = None,
+    style: Annotated[
+        StyleName,
+        typer.Option(rich_help_panel=PANEL, help="clips: ranges for the importer. qdq: a network of integers."),
+    ] = StyleName.CLIPS,
+    target_calibrates: Annotated[
+        bool,
+        typer.Option(
+            "--target-calibrates", rich_help_panel=PANEL, help="Leave ranges to the target's own calibration."
+        ),
+    ] = False,
+) -> None:
+    """Write what the target's importer needs: network, settings, ranges, and a page that explains each line.
+
+    The target is the one of --target.
+
+    Exit code: 0 where the folder was written, 2 where it could not be.
+
+    qdiag export-target my_model.py:build --images photos/ --load calibrated.pt --output for_tidl
+    """
+    check_folder(output)
+    calibration: Calibration = "target" if target_calibrates else "qdiag"
+    requested(
+        formats.target,
+        engine_version,
+        runtime,
+        style.value,
+        calibration,
+        bits=fit.bits,
+        is_per_channel=formats.per_channel is not None,
+    )
+    subject = gather(model, data, formats.calibration)
+    found = export_for_target(
+        quantized(subject, formats, fit),
+        output,
+        example(subject.data, subject.model),
+        target=formats.target,
+        version=engine_version,
+        runtime=runtime,
+        style=style.value,
+        calibration=calibration,
+    )
+    tell(f"Written: {found.folder.resolve()}")
+    shown.show(found)
