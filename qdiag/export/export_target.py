@@ -79,7 +79,7 @@ def export_target(
         exported=exported,
         layers=tuple(found.layers) if found else (),
         wide=wide,
-        without_format=tuple(found.without_format) if found else (),
+        unlisted=tuple(found.unlisted) if found else (),
         floating={str(site): reason for site, reason in qm.plan.floating.items()},
         simulated=qm.plan.target.name,
         unverified=engine.unverified,

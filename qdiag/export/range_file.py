@@ -15,7 +15,7 @@ from qdiag.numerics.qtype import QType
 class TargetLayer:
     """A tensor that the target stores, and what it multiplies by and adds on the way there.
 
-    name: of the tensor in the ONNX file. kind: the target's word for the layer. site: the address of the stored tensor
+    name: of the tensor in the ONNX file. kind: the target's word for the layer, "" where it is not known. site: the address of the stored tensor
     whose format this one has; the same for several layers where some of them only move values.
     """
 
@@ -30,11 +30,14 @@ class TargetLayer:
 def range_text(layers: Sequence[TargetLayer]) -> str:
     """The file, as protobuf text (TexasInstruments/edgeai-tidl-tools, docs/tidl_quantParams.md).
 
+    Layers whose kind is not known are left out: the target finds a layer by name and kind.
+
     A tensor's min and max decide: its range is the least power of two that holds them, and it is signed where min is
     negative. They are the ends of the format here, the lower one as far from zero as the upper: a power of two itself
     would depend on how an importer's logarithm rounds. Bias values are whole multiples of the accumulator's unit.
     bit_depth is in bytes, as in the document's example.
     """
+    layers = [layer for layer in layers if layer.kind]
     per_channel = any(layer.weight is not None and layer.weight.axis is not None for layer in layers)
     lines = [
         f"num_layers: {len(layers)}",

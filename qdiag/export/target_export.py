@@ -21,8 +21,8 @@ class TargetExport(Displayable):
 
     files: what is in it, by file name, and what each is for. settings: what the importer is to be told. exported: the
     ONNX file. layers: what stands in the range file, and would stand in it where the engine reads none; empty where
-    the ONNX file itself brings the scales. without_format: tensors of the file that the engine stores and the
-    simulation does not: it finds their ranges by itself, or calibrates the whole network again.
+    the ONNX file itself brings the scales. unlisted: tensors of the file that the range file cannot tell of: the engine
+    finds their ranges by itself, or calibrates the whole network again.
     floating: operations that stay in float, with reasons. simulated: the target whose rounding the plan simulates.
     """
 
@@ -36,7 +36,7 @@ class TargetExport(Displayable):
     exported: ExportedModel
     layers: tuple[TargetLayer, ...]
     wide: tuple[str, ...]
-    without_format: tuple[str, ...]
+    unlisted: tuple[str, ...]
     floating: Mapping[str, str]
     simulated: str
     unverified: str
@@ -60,7 +60,7 @@ class TargetExport(Displayable):
             (
                 Fact("style", self.exported.style),
                 Fact("layers", len(self.layers) or len(self.exported.names)),
-                Fact("in 16 bits", len(self.wide)),
+                Fact("listed for 16 bits", len(self.wide)),
             )
         )
         blocks: tuple[Block, ...] = (*self._callouts(), facts, self._files(), self._settings(), self._layers())
@@ -85,13 +85,13 @@ class TargetExport(Displayable):
                     f"for a network in one part alone. The first: `{next(iter(self.floating))}`.",
                 )
             )
-        if self.without_format:
+        if self.unlisted:
             callouts.append(
                 Callout(
                     "warning",
-                    f"Tensors of the file without a range: {len(self.without_format)}.",
-                    "The simulation computes them inside of a layer, and the engine may store them: then it calibrates "
-                    f"by itself. The first: `{self.without_format[0]}`.",
+                    f"Tensors that a range file cannot tell of: {len(self.unlisted)}.",
+                    "The simulation computes them on the way to another, or the engine's word for their operator is not "
+                    f"known; the engine may calibrate by itself then. The first: `{self.unlisted[0]}`.",
                 )
             )
         return callouts
@@ -133,11 +133,11 @@ class TargetExport(Displayable):
             "settings": {setting.key: setting.value for setting in self.settings},
             "names": dict(self.exported.names),
             "wide": self.wide,
-            "without_format": self.without_format,
+            "unlisted": self.unlisted,
         }
 
 
 def _row(layer: TargetLayer) -> tuple[Code | str | float | None, ...]:
     low, high = ends(layer.output)
     weight = None if layer.weight is None else str(layer.weight)
-    return Code(layer.name), Code(layer.site), str(layer.output), layer.kind, low, high, weight
+    return Code(layer.name), Code(layer.site), str(layer.output), layer.kind or None, low, high, weight

@@ -24,8 +24,9 @@ MOVES_VALUES = {
 class FileLayers:
     """What a file in style "clips" holds, front to back.
 
-    layers: tensors with a format: those that the simulation stores, and those that only move values. without_format:
-    tensors that a target stores and the simulation does not.
+    layers: tensors with a format: those that the simulation stores, and those that only move values. unlisted: tensors
+    that a target stores and a range file cannot tell of: the simulation computes them on the way to another, or the
+    target's word for their operator is not known.
     """
 
     file: Any
@@ -34,7 +35,7 @@ class FileLayers:
     constants: Mapping[Site, LayerConstants]
     kind: Callable[[str], str]
     layers: list[TargetLayer] = field(default_factory=list)
-    without_format: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._sites = {name: site for site, name in self.names.items()}
@@ -68,7 +69,7 @@ class FileLayers:
         if source is None:
             return
         if node.op_type not in MOVES_VALUES:
-            self.without_format += list(node.output)
+            self.unlisted += list(node.output)
             return
         for name in node.output:
             self._add(name, node.op_type, source)
@@ -79,9 +80,10 @@ class FileLayers:
         self._carried[name] = site
         found = None if layer is None else self.constants.get(layer.site)
         weight = None if layer is None or found is None else _weight_format(layer, found)
-        self.layers.append(
-            TargetLayer(name, self.kind(op_type), site, output, weight, None if found is None else found.bias)
-        )
+        kind = self.kind(op_type)
+        if not kind:
+            self.unlisted.append(name)
+        self.layers.append(TargetLayer(name, kind, site, output, weight, None if found is None else found.bias))
 
 
 def _weight_format(layer: Layer, found: LayerConstants) -> QParams | None:

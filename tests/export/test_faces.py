@@ -70,7 +70,7 @@ TARGET = TargetExport(
         TargetLayer("output", "TIDL_ConvolutionLayer", "conv", CONV, QParams(QType(8, signed=True), -7)),
     ),
     wide=(),
-    without_format=("gelu_1",),
+    unlisted=("gelu_1",),
     floating={":cumsum": "cumsum is not a layer of the target"},
     simulated="onnxruntime",
     unverified="No tool of the engine has read it.",

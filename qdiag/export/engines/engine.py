@@ -75,7 +75,7 @@ class Engine:
 
     @staticmethod
     def layer_type(op_type: str) -> str:
-        """The engine's word for the layer that an ONNX operator becomes."""
+        """The engine's word for the layer that an ONNX operator becomes; "" where it is not known."""
         raise NotImplementedError
 
 

@@ -69,7 +69,7 @@ class TidlEngine(Engine):
 
     @staticmethod
     def layer_type(op_type: str) -> str:
-        return f"TIDL_{LAYER_TYPES.get(op_type, 'Unsupported')}Layer"
+        return f"TIDL_{LAYER_TYPES[op_type]}Layer" if op_type in LAYER_TYPES else ""
 
 
 LAYER_TYPES = {
