@@ -15,8 +15,9 @@ from qdiag.numerics.qtype import QType
 class TargetLayer:
     """A tensor that the target stores, and what it multiplies by and adds on the way there.
 
-    name: of the tensor in the ONNX file. kind: the target's word for the layer, "" where it is not known. site: the address of the stored tensor
-    whose format this one has; the same for several layers where some of them only move values.
+    name: of the tensor in the ONNX file. kind: the target's word for the layer, "" where it is not known. site: the
+    address of the stored tensor whose format this one has; the same for several layers where some of them only move
+    values.
     """
 
     name: str

@@ -90,8 +90,8 @@ class TargetExport(Displayable):
                 Callout(
                     "warning",
                     f"Tensors that a range file cannot tell of: {len(self.unlisted)}.",
-                    "The simulation computes them on the way to another, or the engine's word for their operator is not "
-                    f"known; the engine may calibrate by itself then. The first: `{self.unlisted[0]}`.",
+                    "The simulation computes them on the way to another, or the engine's word for their operator is not"
+                    f" known; the engine may calibrate by itself then. The first: `{self.unlisted[0]}`.",
                 )
             )
         return callouts
