@@ -66,9 +66,15 @@ def activation_qparams(scheme: QScheme, observed: Range) -> QParams:
     return QParams(QType(scheme.bits, signed), top - (scheme.bits - signed), scheme.rounding)
 
 
-def weight_qparams(scheme: QScheme, weight: Tensor, axis: int | None) -> QParams:
-    """The signed format for a weight by its largest magnitude: of the tensor, or of each index along `axis`."""
+def weight_qparams(scheme: QScheme, weight: Tensor, axis: int | None, top: Tensor | None = None) -> QParams:
+    """The signed format for a weight by its largest magnitude: of the tensor, or of each index along `axis`.
+
+    top: log2 of the format's end, where that is known: [], or for each index [C].
+    """
     qtype = QType(scheme.bits, signed=True)
+    if top is not None:
+        exponent = int(top) if axis is None else top
+        return QParams(qtype, exponent - (scheme.bits - 1), scheme.rounding, axis)
     magnitude = weight.detach().abs()
     if axis is None:
         return QParams(qtype, ceil_log2(float(magnitude.max())) - (scheme.bits - 1), scheme.rounding)

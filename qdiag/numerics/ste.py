@@ -90,34 +90,46 @@ def store_through(
 
 class _Weight(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scheme: QScheme, factor: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, weight: Tensor, scheme: QScheme, factor: Tensor, top: Tensor | None, keeps_lost: bool
+    ) -> Tensor:
         qtype = QType(scheme.bits, signed=True)
         scaled = weight * factor
         rows = scaled.flatten(1)
         largest = torch.maximum(rows.amax(1), -rows.amin(1))
-        top = largest if isinstance(scheme.granularity, PerChannel) else largest.amax(0, keepdim=True)
-        step = torch.exp2((ceil_log2_of(top) - (qtype.bits - 1)).to(weight))
-        is_zero, shape = scheme.rounding(largest / step) == 0, (-1, *[1] * (weight.ndim - 1))
+        if top is None:
+            top = ceil_log2_of(largest if isinstance(scheme.granularity, PerChannel) else largest.amax(0))
+        step, shape = torch.exp2((top - (qtype.bits - 1)).to(weight)), (-1, *[1] * (weight.ndim - 1))
         scaled.mul_(1 / step.reshape(shape))
         scheme.rounding.apply_(scaled).clamp_(qtype.qmin, qtype.qmax).mul_(step.reshape(shape) / factor)
-        return torch.where(is_zero.reshape(shape), weight, scaled, out=scaled)
+        if not keeps_lost:
+            return scaled
+        is_lost = scheme.rounding(largest / step) == 0
+        return torch.where(is_lost.reshape(shape), weight, scaled, out=scaled)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return gradients[0], None, None, None, None
 
 
-def weight_through(weight: Float[Tensor, "c ..."], scheme: QScheme, factor: Tensor) -> Float[Tensor, "c ..."]:
+def weight_through(
+    weight: Float[Tensor, "c ..."],
+    scheme: QScheme,
+    factor: Tensor,
+    top: Tensor | None = None,
+    *,
+    keeps_lost: bool = False,
+) -> Float[Tensor, "c ..."]:
     """The weight as its product with the factor is rounded, divided by it again; the gradient is 1 everywhere.
 
-    scheme: signed; its scale is by the largest magnitude, as in `weight_qparams`. factor: broadcasts against weight.
-    A channel that rounds to nothing keeps its own values: zeros would teach BatchNorm a variance of 0, and with it a
-    factor that is far too large.
+    scheme, top: as for `weight_qparams`. factor: broadcasts against weight.
+    keeps_lost: a channel that rounds to nothing keeps its own values, where BatchNorm learns from what it gives: zeros
+    would teach it a variance of 0, and with it a factor that is far too large.
 
     >>> weight = torch.tensor([[0.3, -1.0], [0.02, 0.01]])
-    >>> weight_through(weight, QScheme(4), torch.ones(1, 1))
+    >>> weight_through(weight, QScheme(4), torch.ones(1, 1), keeps_lost=True)
     tensor([[ 0.2500, -1.0000],
             [ 0.0200,  0.0100]])
     """
-    result: Tensor = _Weight.apply(weight, scheme, factor)
+    result: Tensor = _Weight.apply(weight, scheme, factor, top, keeps_lost)
     return result

@@ -85,6 +85,8 @@ class Calibration:
     shifts: for each channel [C] of a stored tensor, the power of two that it is multiplied by on the target. The
     weights around it absorb that, so that the network computes the same.
     weights: what takes the place of the module's own.
+    tops: the ends of weights' formats, as powers of two, where these are kept; [] or by output channel [C]. A weight
+    beyond is clipped. Other formats follow the largest weight.
     history: the techniques that were applied, in order.
     images: that the extremes were seen on; 0 where that is not known.
     """
@@ -93,6 +95,7 @@ class Calibration:
     seen: Mapping[Site, Range] = field(default_factory=dict)
     shifts: Mapping[Site, Tensor] = field(default_factory=dict)
     weights: Mapping[Site, LayerWeights] = field(default_factory=dict)
+    tops: Mapping[Site, Tensor] = field(default_factory=dict)
     history: tuple[Applied, ...] = ()
     images: int = 0
 
@@ -123,6 +126,7 @@ class Calibration:
             "seen": {str(site): (found.low, found.high) for site, found in self.seen.items()},
             "shifts": {str(site): shift for site, shift in self.shifts.items()},
             "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
+            "tops": {str(site): top for site, top in self.tops.items()},
             "history": [applied.state() for applied in self.history],
             "images": self.images,
         }
@@ -131,7 +135,7 @@ class Calibration:
     def of_state(cls, state: Mapping[str, Any], sites: Iterable[Site]) -> "Calibration":
         """The inverse of `state`. Raises ModelError for an address that is none of the sites."""
         by_name = {str(site): site for site in sites}
-        by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights")]
+        by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights", "tops")]
         unknown = sorted(name for part in by_layer for name in part if name not in by_name)
         if unknown:
             raise ModelError(f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.")
@@ -140,6 +144,7 @@ class Calibration:
             {by_name[name]: Range(*ends) for name, ends in state["seen"].items()},
             {by_name[name]: shift for name, shift in state["shifts"].items()},
             {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
+            {by_name[name]: top for name, top in state["tops"].items()},
             tuple(Applied.of_state(entry, by_name) for entry in state["history"]),
             state["images"],
         )

@@ -202,7 +202,7 @@ class Lane:
         scaled = merged * factor
         if layer.weight is not None:
             axis = layer.weight.granularity.axis if isinstance(layer.weight.granularity, PerChannel) else None
-            qparams = weight_qparams(layer.weight, scaled, axis)
+            qparams = weight_qparams(layer.weight, scaled, axis, self.weight_top(layer))
             quantized = fake_quantize(scaled, qparams) / factor
             if bias is not None and layer.sources and layer.sources[0] in self.qparams:
                 step = self.qparams[layer.sources[0]].scale(bias) * qparams.scale(bias)
@@ -223,6 +223,21 @@ class Lane:
             if own is not None:
                 self._quantized(layer, own.weight, own.bias)
         return self.weight_facts.get(layer.site)
+
+    def weight_tops(self) -> dict[Site, Tensor]:
+        """The ends of weights' formats, as powers of two; not of weights that the model computes in its forward."""
+        tops = {}
+        for layer in self.plan.layers:
+            facts = self.facts(layer)
+            if facts is not None and facts.qparams is not None:
+                tops[layer.site] = torch.as_tensor(facts.qparams.exponent + (facts.qparams.qtype.bits - 1))
+        return tops
+
+    def weight_top(self, layer: Layer) -> Tensor | None:
+        """The end of a weight's format that calibration keeps, if it is for one scale or many as the layer's is."""
+        top = self.calibration.tops.get(layer.site)
+        by_channel = layer.weight is not None and isinstance(layer.weight.granularity, PerChannel)
+        return top if top is not None and bool(top.ndim) == by_channel else None
 
     def weight_factor(self, layer: Layer, weight: Tensor) -> Tensor:
         """What the target multiplies a weight [C, C_in/groups, ...] by, for the shifts of its inputs and outputs."""

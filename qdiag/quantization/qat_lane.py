@@ -102,13 +102,13 @@ class QatLane(Lane):
     def _prepare(self, layer: Layer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         own = output_first(weight, layer.is_transposed, layer.groups)
         factor = self.weight_factor(layer, own.detach())
-        norm = None if layer.norm is None else _state_of(self.model, layer.norm)
-        if norm is not None and self._by_batch(layer.norm):
+        norm, by_batch = None if layer.norm is None else _state_of(self.model, layer.norm), self._by_batch(layer.norm)
+        if norm is not None and by_batch:
             factor = factor * norm.factor().detach().reshape(-1, *[1] * (own.ndim - 1))
         elif norm is not None:
             own, bias = merge(own, bias, norm)
         if layer.weight is not None:
-            own = weight_through(own, layer.weight, factor)
+            own = weight_through(own, layer.weight, factor, self.weight_top(layer), keeps_lost=by_batch)
         prepared = input_first(own, layer.is_transposed, layer.groups)
         if self.channels_last and prepared.ndim == 4:
             prepared = prepared.contiguous(memory_format=torch.channels_last)

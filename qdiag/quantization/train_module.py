@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ class QuantTrainModule(QuantTestModule):
         self.module = quantized.module
         self._hold(quantized)
         self._begin()
+        self._keep_weight_formats()
         self._absorb()
         return self
 
@@ -91,6 +93,12 @@ class QuantTrainModule(QuantTestModule):
         for site, known in calibration.ranges.items():
             self.ranges.put(site, known, batches.get(str(site), SETTLED))
 
+    def _keep_weight_formats(self) -> None:
+        known = self._quantized.calibration
+        if self.ranges_frozen != bool(known.tops):
+            tops = self._quantized.lane.weight_tops() if self.ranges_frozen else {}
+            self._hold(self._quantized.change(calibration=replace(known, tops=tops)))
+
     def _absorb(self) -> None:
         if self._quantized.calibration.weights:
             self._hold(self._quantized.change(calibration=absorb(self._quantized)))
@@ -104,7 +112,11 @@ class QuantTrainModule(QuantTestModule):
         return self._quantized
 
     def freeze_ranges(self, frozen: bool = True) -> "QuantTrainModule":
-        """Keep the formats of stored tensors as they are from now on, or let them follow again."""
+        """Keep the formats of stored tensors and weights as they are from now on, or let them follow again.
+
+        Weights are then clipped at the ends of their formats: one that grew over a power of two would double the step
+        of its whole tensor.
+        """
         self.ranges_frozen = frozen
         return self
 
@@ -121,6 +133,7 @@ class QuantTrainModule(QuantTestModule):
         """The model's own result: in train mode with gradients, in eval mode as the target computes it."""
         if not self.training:
             return super().forward(*args, **kwargs)
+        self._keep_weight_formats()
         self._absorb()
         quantized = self._quantized
         lane = QatLane(

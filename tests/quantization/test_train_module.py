@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qdiag.errors import InputError, ModelError, QdiagWarning
+from qdiag.planning.widths import Widths
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.train_module import QuantTrainModule
@@ -147,6 +148,40 @@ def test_frozen_ranges_stay(model: nn.Module) -> None:
     assert wrapped.ranges.found() == before
     wrapped.freeze_ranges(False)(images * 100)
     assert wrapped.ranges.found() != before
+
+
+def test_frozen_formats_clip_weights_that_grow(model: nn.Module) -> None:
+    """One weight far beyond the others would take its tensor's step along, and with it the other weights' values."""
+    images = torch.randn(IMAGE)
+    wrapped = QuantTrainModule(model, images, bits=16).train()
+    wrapped(images)
+    wrapped.freeze_norms().freeze_ranges()(images)
+    before, layer = wrapped.quantized.lane.weight_tops(), wrapped.quantized.plan.layer("conv2")
+    with torch.no_grad():
+        model.get_parameter("conv2.weight")[0, 0, 0, 0] = 1000.0
+    trained = wrapped(images)
+    assert wrapped.quantized.lane.weight_tops() == before
+    assert distance(outputs(trained), outputs(wrapped.eval()(images))) < 1e-4
+    loaded = QuantTestModule(Small(), images)
+    loaded.load_state_dict(wrapped.state_dict())
+    assert torch.equal(loaded.eval()(images), wrapped(images))
+    wrapped.train().freeze_ranges(False)(images)
+    assert wrapped.quantized.lane.weight_tops()[layer.site] > before[layer.site]
+
+
+def test_weights_lost_in_rounding_are_lost_in_training_too() -> None:
+    """Once BatchNorm no longer learns from them; before, they keep their own values."""
+    block, images = Block(), torch.randn(4, 2, 8, 8)
+    settle(block, images)
+    with torch.no_grad():
+        block.norm.weight.copy_(torch.tensor([0.001, 1.0, 1.0]))
+        block.norm.bias.fill_(0.1)
+    wrapped = QuantTrainModule(block, images, bits=Widths(4, 16)).train()
+    varied = wrapped(images).detach()[:, 0].std()
+    wrapped.freeze_norms().freeze_ranges()
+    assert float(varied) > 0
+    assert float(wrapped(images).detach()[:, 0].std()) == 0
+    assert float(wrapped.eval()(images)[:, 0].std()) == 0
 
 
 def test_it_saves_what_the_others_load(model: nn.Module, tmp_path: Path) -> None:
