@@ -27,6 +27,8 @@ from qdiag.tracing.inputs import example, first_images
 from qdiag.tracing.tracer import trace
 
 DEFAULT_METHOD = "best"
+LEAST_GAIN_DB = 0.1
+"""Of a technique that is kept: less is chance on so few images, and changes what the next ones find for nothing."""
 
 
 def calibrate(
@@ -47,7 +49,7 @@ def calibrate(
     data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
     method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
     "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs
-    further from float than they were is not kept; `calibration_report(result)` says so.
+    no nearer to float is not kept; `calibration_report(result)` says so.
     bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
     others). `MacBudget(percent=5)` has the layers chosen that are to have 16; it calibrates twice.
     per_channel: "depthwise" or "all" gives weights one scale for each output channel.
@@ -137,7 +139,7 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
 def _improved(
     model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any, checkpoint: Checkpoint | None
 ) -> Steps[QuantizedModel]:
-    """Each technique applied to what those before it left, and kept where it does the outputs no harm."""
+    """Each technique applied to what those before it left, and kept where it takes the outputs nearer to float."""
     history = model.calibration.history
     if len(history) == len(techniques):
         return model
@@ -145,7 +147,7 @@ def _improved(
     for technique in techniques[len(history) :]:
         changed = yield from technique().steps(model, images)
         after = yield from fidelity_steps(changed, images)
-        kept = after.output_db >= before.output_db
+        kept = after.output_db >= before.output_db + LEAST_GAIN_DB
         applied = Applied(technique.name, technique.title, kept, before, after)
         model, before = (changed if kept else model), applied.reached
         model = model.change(calibration=model.calibration.noting(applied))
