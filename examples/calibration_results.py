@@ -4,7 +4,8 @@
     python examples/calibration_results.py --data DATA [--quick]
 
 DATA holds imagenet_calib/ and imagenet_eval/ (labels.csv with images/ beside it), and cifar10/ (cifar_io.py, models.py
-and the weights of two networks). --parts runs some of it, and keeps the others as they stand on the page.
+and the weights of two networks), and camvid/. --parts runs some of it, and keeps the others as they stand on the page.
+The CamVid network is trained first where examples/camvid.py has not yet left its weights in camvid.pt.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import camvid as segmentation
 import torch
 from imagenet_efficientnet_lite0 import PREPROCESSING, build
 from torch import Tensor, nn
@@ -27,7 +29,9 @@ from qdiag.comparison.outputs import OutputError
 from qdiag.images import ImageFolder
 from qdiag.planning.channels import channel_groups
 from qdiag.planning.layer import Layer
+from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import plan_quantization
+from qdiag.planning.widths import Bits
 from qdiag.progress import run
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.methods.method import METHODS
@@ -81,7 +85,7 @@ class Page:
 
 
 def methods(
-    model: nn.Module, calibration: Any, names: Mapping[str, Any], bits: int = 8
+    model: nn.Module, calibration: Any, names: Mapping[str, Any], bits: Bits | MacBudget = 8
 ) -> tuple[dict[str, QuantizedModel], dict[str, float]]:
     """The model calibrated in each way, and how many seconds that took."""
     found, seconds = {}, {}
@@ -131,6 +135,22 @@ def techniques(page: Page, data: Path, quick: bool) -> None:
     page.table(measure(model, images[::4], found), seconds)
 
 
+def mixed(page: Page, data: Path, quick: bool) -> None:
+    """EfficientNet-Lite0 with some of its layers in 16 bit, chosen by what they gain for their MACs."""
+    model, calibration, images, words = imagenet(data, quick)
+    page.begin("mixed", "## Some layers in 16 bit", "", words, "Every fourth batch of these.")
+    found: dict[str, QuantizedModel] = {}
+    seconds: dict[str, float] = {}
+    options: tuple[Bits | MacBudget, ...] = 8, MacBudget(2), MacBudget(5), MacBudget(10)
+    for bits in options:
+        for method in ("simple", "best"):
+            name = f"{method}, {bits}" + (" bit" if bits == 8 else "")
+            one, took = methods(model, calibration, {name: method}, bits)
+            found |= one
+            seconds |= took
+    page.table(measure(model, images[::4], found), seconds)
+
+
 def cifar(page: Page, data: Path, quick: bool) -> None:
     """Two CIFAR-10 networks in 8 and in 6 bit, as they are and with channels rescaled."""
     sys.path.insert(0, str(data / "cifar10"))
@@ -169,6 +189,39 @@ def cifar(page: Page, data: Path, quick: bool) -> None:
         page.table(measure(model, batches, found), seconds)
 
 
+def camvid(page: Page, data: Path, quick: bool) -> None:
+    """DeepLabV3+ on CamVid by each method."""
+    model = segmentation.trained(data / "camvid", Path("camvid.pt"), epochs=1 if quick else 90)
+    train, test = (segmentation.CamVid(data / "camvid", part) for part in ("train", "test"))
+    images, labels = (part[: 20 if quick else None] for part in test.all())
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:64].tolist()
+    page.begin(
+        "camvid",
+        "## DeepLabV3+ on CamVid, 8 bit per tensor",
+        "",
+        f"64 training images calibrate, {len(images)} test images measure: mean IoU of 11 classes, its drop with an",
+        "interval by bootstrap over the images. Half-width MobileNetV2 from scratch.",
+    )
+    found, seconds = methods(model, torch.stack([train[i][0] for i in chosen]), {name: name for name in METHOD_ORDER})
+    outputs = measure(model, list(zip(images.split(4), labels.split(4), strict=True)), found)
+    with torch.no_grad():
+        counts = {name: _confusions(one, images, labels) for name, one in {"float": model, **found}.items()}
+    means = {name: float(segmentation.mean_iou_percent(one.sum(0))) for name, one in counts.items()}
+    page.add("", "| | mean IoU | drop (95 % interval) | pixels agree with float | output SQNR | seconds |")
+    page.add("|---|---|---|---|---|---|", f"| float | {means['float']:.2f} % | | | | |")
+    for name, error in outputs.items():
+        drop, low, high = segmentation.iou_drop(counts["float"], counts[name])
+        page.add(
+            f"| {name} | {means[name]:.2f} % | {drop:+.2f} ({low:+.2f} to {high:+.2f}) | "
+            f"{error.agreement_percent:.2f} % | {error.sqnr_db:.1f} dB | {seconds[name]:.0f} |"
+        )
+
+
+def _confusions(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """By image."""
+    return torch.stack([segmentation.confusion(model(x[None]), y[None]) for x, y in zip(images, labels, strict=True)])
+
+
 def _normalised(images: Any, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return (scaled - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -199,7 +252,7 @@ def _output_scales(model: nn.Module, layer: Layer) -> list[str]:
     return [f"{layer.site.path}.{name}" for name, _ in model.get_submodule(layer.site.path).named_parameters()]
 
 
-PARTS = {"lite0": lite0, "techniques": techniques, "cifar": cifar}
+PARTS = {"lite0": lite0, "techniques": techniques, "mixed": mixed, "cifar": cifar, "camvid": camvid}
 INTRODUCTION = (
     "# Calibration methods, measured",
     "",
