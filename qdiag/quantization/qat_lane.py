@@ -1,21 +1,22 @@
 """The quantized network with gradients: what quantization-aware training computes."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qdiag.numerics.merge import NormState, input_first, merge, output_first
-from qdiag.numerics.qparams import QParams, activation_qparams
+from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.numerics.qscheme import QScheme
 from qdiag.numerics.ranges.range import Range
 from qdiag.numerics.ste import store_through, weight_through
+from qdiag.numerics.tqt import learned_through
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.running_ranges import RunningRanges
+from qdiag.quantization.thresholds import Thresholds
 from qdiag.tracing.intercept import Function
 from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind, replace_arguments
@@ -33,7 +34,8 @@ class QatLane(Lane):
     what BatchNorm expects, and BatchNorm runs as the user wrote it. Where norms are frozen, or in eval mode, BatchNorm
     is merged, with gradients to all that it is made of. Biases are not rounded: their steps are the accumulator's.
 
-    ranges: followed in place, unless frozen.
+    calibration: with the ranges known by now. ranges: followed in place, unless frozen. thresholds: learned in their
+    place, where given.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class QatLane(Lane):
         ranges_frozen: bool,
         norms_frozen: bool,
         channels_last: bool,
+        thresholds: Thresholds | None = None,
     ):
-        super().__init__(model, plan, replace(calibration, ranges=ranges.found()), channels_last=channels_last)
+        super().__init__(model, plan, calibration, channels_last=channels_last)
+        self.thresholds = thresholds
         self.ranges, self.ranges_frozen, self.norms_frozen = ranges, ranges_frozen, norms_frozen
         self.counts = ranges.counts()
 
@@ -66,6 +70,9 @@ class QatLane(Lane):
         qparams = self._qparams(layer, layer.output, scaled)
         if qparams is None:
             return result
+        if self.thresholds is not None:
+            learned = learned_through(scaled, self.thresholds.output(layer.site), qparams, layer.bounds)
+            return learned if factor is None else learned / factor
         exact = scaled.dtype in (torch.float32, torch.float64)
         in_place = exact and not layer.is_input and (factor is not None or self._is_ours(layer, result))
         overwritten = factor is None and layer.site in self.plan.overwritten
@@ -107,7 +114,11 @@ class QatLane(Lane):
             factor = factor * norm.factor().detach().reshape(-1, *[1] * (own.ndim - 1))
         elif norm is not None:
             own, bias = merge(own, bias, norm)
-        if layer.weight is not None:
+        learned = None if self.thresholds is None else self.thresholds.weight(layer.site)
+        if layer.weight is not None and learned is not None:
+            qparams = weight_qparams(layer.weight, own, None, self.weight_top(layer))
+            own = learned_through(own * factor, learned, qparams) / factor
+        elif layer.weight is not None:
             own = weight_through(own, layer.weight, factor, self.weight_top(layer), keeps_lost=by_batch)
         prepared = input_first(own, layer.is_transposed, layer.groups)
         if self.channels_last and prepared.ndim == 4:

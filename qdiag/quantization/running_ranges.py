@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from qdiag.errors import ModelError
 from qdiag.numerics.pact2 import batch_extremes, follow
 from qdiag.numerics.ranges.range import Range
+from qdiag.quantization.calibration import Calibration
 from qdiag.tracing.site import Site
 
 
@@ -42,6 +43,13 @@ class RunningRanges(nn.Module):
                 "learning rate, or clip gradients."
             )
         return found
+
+    def updated(self, calibration: Calibration) -> Calibration:
+        """With the ranges found so far; the same object where it has them already."""
+        found = self.found()
+        if all(calibration.ranges.get(site) == one for site, one in found.items()):
+            return calibration
+        return calibration.change(ranges=found, seen=found)
 
     @torch.no_grad()
     def see(self, site: Site, tensor: Tensor, batches: int, bounds: tuple[float, float] | None) -> Tensor:

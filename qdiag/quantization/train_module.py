@@ -18,6 +18,7 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.qat_lane import QatLane
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.running_ranges import RunningRanges
+from qdiag.quantization.thresholds import Thresholds
 from qdiag.tracing.guest import eagerly
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.intercept import Function
@@ -66,10 +67,13 @@ class QuantTrainModule(QuantTestModule):
         self._begin()
 
     @classmethod
-    def from_calibrated(cls, quantized: QuantizedModel) -> "QuantTrainModule":
+    def from_calibrated(cls, quantized: QuantizedModel, *, learn_thresholds: bool = False) -> "QuantTrainModule":
         """Set out from a calibrated model: its formats, its ranges (frozen), its channel shifts and its weights.
 
         The weights that calibration found are written into the user's own parameters, which training changes anyway.
+        learn_thresholds: where formats end is learned too, as powers of two (TQT, arXiv:1903.08066), until
+        `freeze_ranges()`. `thresholds` holds these parameters: give them to the optimizer as a group with a rate of
+        their own, about 0.01 with Adam.
         """
         self = cls.__new__(cls)
         nn.Module.__init__(self)
@@ -78,6 +82,8 @@ class QuantTrainModule(QuantTestModule):
         self._begin()
         self._keep_weight_formats()
         self._absorb()
+        if learn_thresholds:
+            self.thresholds, self.ranges_frozen = self._new_thresholds(), False
         return self
 
     _how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
@@ -88,6 +94,11 @@ class QuantTrainModule(QuantTestModule):
         self.norms_frozen = self.has_run = False
         self.ranges_frozen = bool(self._quantized.calibration.ranges)
         self._follow_from(self._quantized.calibration, {})
+        self.thresholds: Thresholds | None = None
+
+    def _new_thresholds(self) -> Thresholds:
+        known, device = self._quantized, next(iter(self.module.parameters()), torch.empty(0)).device
+        return Thresholds(known.lane.qparams, known.calibration.tops, device)
 
     def _follow_from(self, calibration: Calibration, batches: Mapping[str, int]) -> None:
         for site, known in calibration.ranges.items():
@@ -95,7 +106,7 @@ class QuantTrainModule(QuantTestModule):
 
     def _keep_weight_formats(self) -> None:
         known = self._quantized.calibration
-        if self.ranges_frozen != bool(known.tops):
+        if self.thresholds is None and self.ranges_frozen != bool(known.tops):
             tops = self._quantized.lane.weight_tops() if self.ranges_frozen else {}
             self._hold(self._quantized.change(calibration=replace(known, tops=tops)))
 
@@ -106,9 +117,10 @@ class QuantTrainModule(QuantTestModule):
     @property
     def quantized(self) -> QuantizedModel:
         """The model in fixed point as training has left it by now; it shares the module and its weights."""
-        known, found = self._quantized.calibration, self.ranges.found()
-        if any(known.ranges.get(site) != one for site, one in found.items()):
-            self._hold(self._quantized.change(calibration=known.change(ranges=found, seen=found)))
+        known = self._quantized.calibration
+        learned = (self.thresholds or self.ranges).updated(known)
+        if learned is not known:
+            self._hold(self._quantized.change(calibration=learned))
         return self._quantized
 
     def freeze_ranges(self, frozen: bool = True) -> "QuantTrainModule":
@@ -135,7 +147,7 @@ class QuantTrainModule(QuantTestModule):
             return super().forward(*args, **kwargs)
         self._keep_weight_formats()
         self._absorb()
-        quantized = self._quantized
+        quantized = self.quantized
         lane = QatLane(
             self.module,
             quantized.plan,
@@ -144,6 +156,7 @@ class QuantTrainModule(QuantTestModule):
             ranges_frozen=self.ranges_frozen,
             norms_frozen=self.norms_frozen,
             channels_last=quantized.channels_last,
+            thresholds=None if self.ranges_frozen else self.thresholds,
         )
         runner = LaneRunner(lane) if self.has_run else _FirstRunner(lane)
         with eagerly():
@@ -158,7 +171,8 @@ class QuantTrainModule(QuantTestModule):
     def get_extra_state(self) -> dict[str, Any]:
         counts = {str(site): count for site, count in self.ranges.counts().items()}
         frozen = {"ranges_frozen": self.ranges_frozen, "norms_frozen": self.norms_frozen}
-        return self.quantized.get_extra_state() | {"training": {"batches": counts, **frozen}}
+        learned = {} if self.thresholds is None else {"thresholds": self.thresholds.state()}
+        return self.quantized.get_extra_state() | {"training": {"batches": counts, **frozen, **learned}}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
@@ -166,6 +180,9 @@ class QuantTrainModule(QuantTestModule):
         self.ranges_frozen = training.get("ranges_frozen", True)
         self.norms_frozen = training.get("norms_frozen", False)
         self._follow_from(self._quantized.calibration, training.get("batches", {}))
+        if "thresholds" in training:
+            thresholds = self.thresholds = self.thresholds or self._new_thresholds()
+            thresholds.load(training["thresholds"])
 
 
 class _FirstRunner(LaneRunner):

@@ -254,6 +254,50 @@ def test_calibrated_weights_load_and_are_trained_from(model: nn.Module) -> None:
     assert distance([wrapped.eval()(images)], [expected]) < 1e-2
 
 
+def learning(model: nn.Module, images: Tensor) -> QuantTrainModule:
+    return QuantTrainModule.from_calibrated(calibrate(model, images), learn_thresholds=True).train()
+
+
+@pytest.mark.training
+def test_thresholds_are_learned_and_saved(model: nn.Module, tmp_path: Path) -> None:
+    """A loss that wants larger outputs than the format holds widens it; what is loaded goes on with the same."""
+    images = torch.randn(32, *IMAGE[1:])
+    wrapped = learning(model, images)
+    assert {id(one) for one in wrapped.parameters()} == {
+        id(one)
+        for one in (*model.parameters(), *wrapped.thresholds.parameters())  # type: ignore[union-attr]
+    }
+    before = wrapped.quantized.format("head")
+    with torch.no_grad():
+        model.get_parameter("head.bias")[0] = 20.0
+    optimizer = torch.optim.Adam(wrapped.thresholds.parameters(), 0.05)  # type: ignore[union-attr]
+    for _ in range(200):
+        optimizer.zero_grad()
+        (wrapped(images)[:, 0] - 20).square().mean().backward()
+        optimizer.step()
+    after = wrapped.quantized.format("head")
+    assert before is not None
+    assert after is not None
+    assert int(after.exponent) > int(before.exponent)
+    assert set(wrapped.state_dict()) == {f"module.{name}" for name in model.state_dict()} | {"_extra_state"}
+    torch.save(wrapped.state_dict(), tmp_path / "trained.pt")
+    expected = wrapped.eval()(images)
+    for loaded in (QuantTestModule(Small(), images), QuantTrainModule(Small(), images), learning(Small(), images)):
+        loaded.load_state_dict(torch.load(tmp_path / "trained.pt", weights_only=True))
+        assert torch.equal(loaded.eval()(images), expected)
+    frozen = wrapped.train().freeze_ranges()(images)
+    assert frozen.requires_grad
+    assert all(one.grad is None or one.grad.isfinite().all() for one in wrapped.parameters())
+
+
+def test_a_threshold_that_becomes_nan_is_named(model: nn.Module) -> None:
+    wrapped = learning(model, torch.randn(32, *IMAGE[1:]))
+    with torch.no_grad():
+        wrapped.thresholds.outputs[1] = torch.nan  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="the threshold of 'conv1' became NaN"):
+        wrapped(torch.randn(IMAGE))
+
+
 def test_without_a_batch_there_is_no_result(model: nn.Module) -> None:
     images = torch.randn(IMAGE)
     with pytest.raises(InputError, match="show it a batch in train mode"):

@@ -1,0 +1,51 @@
+"""TQT: the ends of formats learned by gradients, as powers of two (Jain et al., arXiv:1903.08066)."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from qdiag.numerics.fake_quantize import fake_quantize_
+from qdiag.numerics.qparams import QParams
+
+
+class _Learned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, qparams: QParams, bounds: tuple[float, float] | None) -> Tensor:
+        exact = x.float() if bounds is None else x.float().clamp(*bounds)
+        stored = fake_quantize_(exact.clone(), qparams, bounds)
+        ctx.save_for_backward(exact, stored)
+        ctx.step, ctx.dtype, ctx.bounds = 2.0 ** int(qparams.exponent), x.dtype, bounds
+        return stored.to(x.dtype) if qparams.qtype.bits <= 8 else stored
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        exact, stored = ctx.saved_tensors
+        error, gradient = stored - exact, gradients[0].float()
+        is_clipped = error.abs() > ctx.step / 2
+        by_threshold = math.log(2) * (gradient * torch.where(is_clipped, stored, error)).sum()
+        if ctx.bounds is not None:
+            low, high = ctx.bounds
+            is_clipped |= (exact <= low) | (exact >= high)
+        return gradient.masked_fill(is_clipped, 0).to(ctx.dtype), by_threshold, None, None
+
+
+def learned_through(
+    x: Float[Tensor, "..."], threshold: Float[Tensor, ""], qparams: QParams, bounds: tuple[float, float] | None = None
+) -> Float[Tensor, "..."]:
+    """x in its format, with gradients to x and to the threshold: log2 of the format's end, before it is rounded up.
+
+    Where x is clipped, it has no gradient, and the threshold that of the end; elsewhere x has a gradient of 1, and the
+    threshold that of the rounding error (equations 7 and 8). qparams: the format with the end 2^ceil(threshold),
+    per-tensor. bounds: of an activation function that is merged in.
+
+    >>> from qdiag.numerics.qtype import QType
+    >>> x, threshold = torch.tensor([0.3, 9.0], requires_grad=True), torch.tensor(1.5, requires_grad=True)
+    >>> y = learned_through(x, threshold, QParams(QType(4, signed=False), -2)); y.sum().backward()
+    >>> y.detach(), x.grad, round(float(threshold.grad / math.log(2)), 4)
+    (tensor([0.2500, 3.7500]), tensor([1., 0.]), 3.7)
+    """
+    result: Tensor = _Learned.apply(x, threshold, qparams, bounds)
+    return result
