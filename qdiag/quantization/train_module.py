@@ -68,8 +68,10 @@ class QuantTrainModule(QuantTestModule):
 
     @classmethod
     def from_calibrated(cls, quantized: QuantizedModel, *, learn_thresholds: bool = False) -> "QuantTrainModule":
-        """Set out from a calibrated model: its formats, its ranges (frozen), its channel shifts and its weights.
+        """Set out from a calibrated model: its formats, its ranges, its channel shifts and its weights.
 
+        Ranges and norms are frozen: calibration chose weights and biases for the running statistics, and normalizing
+        by the batch undoes that. `freeze_norms(False)`, `freeze_ranges(False)` let them follow again.
         The weights that calibration found are written into the user's own parameters, which training changes anyway.
         learn_thresholds: where formats end is learned too, as powers of two (TQT, arXiv:1903.08066), until
         `freeze_ranges()`. `thresholds` holds these parameters: give them to the optimizer as a group with a rate of
@@ -91,8 +93,8 @@ class QuantTrainModule(QuantTestModule):
     def _begin(self) -> None:
         self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers])
         self.ranges.to(next(iter(self.module.parameters()), torch.empty(0)).device)
-        self.norms_frozen = self.has_run = False
-        self.ranges_frozen = bool(self._quantized.calibration.ranges)
+        self.has_run = False
+        self.norms_frozen = self.ranges_frozen = bool(self._quantized.calibration.ranges)
         self._follow_from(self._quantized.calibration, {})
         self.thresholds: Thresholds | None = None
 
@@ -178,7 +180,7 @@ class QuantTrainModule(QuantTestModule):
         super().set_extra_state(state)
         training = state.get("training", {})
         self.ranges_frozen = training.get("ranges_frozen", True)
-        self.norms_frozen = training.get("norms_frozen", False)
+        self.norms_frozen = training.get("norms_frozen", True)
         self._follow_from(self._quantized.calibration, training.get("batches", {}))
         if "thresholds" in training:
             thresholds = self.thresholds = self.thresholds or self._new_thresholds()

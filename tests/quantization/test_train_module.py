@@ -238,6 +238,7 @@ def test_it_sets_out_from_what_calibration_found(model: nn.Module, method: str) 
     wrapped = QuantTrainModule.from_calibrated(calibrated)
     assert distance([wrapped.eval()(images)], [expected]) < 1e-2  # biases pass through BatchNorm's beta in float
     assert wrapped.ranges_frozen
+    assert wrapped.norms_frozen
     wrapped.train()(images).square().sum().backward()
     assert float(gradients(model).abs().sum()) > 0
 
