@@ -37,6 +37,8 @@ from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
+from qdiag.training.recipe import Recipe
+from qdiag.training.result import TrainingResult
 from qdiag.weights import load_weights
 
 __version__ = version("qdiag")
@@ -51,6 +53,8 @@ __all__ = [
     "inspect",
     "explain",
     "diagnose",
+    "train",
+    "Recipe",
     "export_onnx",
     "verify",
     "export_target",
@@ -74,6 +78,7 @@ __all__ = [
     "QuantizedModel",
     "Comparison",
     "Diagnosis",
+    "TrainingResult",
     "ExportedModel",
     "Verification",
     "TargetExport",
@@ -88,9 +93,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`Workbench` on first use: its widgets take a second to load, which a script need not wait for."""
+    """`Workbench` and `train` on first use: what they need takes seconds to load, which a script need not wait for."""
     if name == "Workbench":
         from qdiag.workbench.workbench import Workbench
 
         return Workbench
+    if name == "train":
+        from qdiag.training.train import train
+
+        return train
     raise AttributeError(f"module 'qdiag' has no attribute {name!r}")

@@ -1,9 +1,9 @@
 """Long work as a generator of `Progress`, and one way to run it with a bar."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
@@ -14,11 +14,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: `done` of `total` steps (None where the end is not known) of the part named `label`."""
+    """How far a run has come: `done` of `total` steps (None where the end is not known) of the part named `label`.
+
+    values: what a curve is drawn of, by name, as loss and top1_percent; a bar shows them beside it.
+    """
 
     label: str
     done: int
     total: int | None
+    values: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @staticmethod
     def over(items: Iterable[Item], label: str) -> Iterator[tuple["Progress", Item]]:
@@ -72,6 +76,8 @@ def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
             if bar is not None:
                 bar.close()
             bar = tqdm(desc=progress.label, total=progress.total, delay=2, unit="step", leave=False)
+        if progress.values:
+            bar.set_postfix({name: f"{value:.4g}" for name, value in progress.values.items()}, refresh=False)
         bar.update(progress.done - bar.n)
 
     try:
@@ -82,5 +88,6 @@ def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
         value: T = end.value
         return value
     finally:
+        steps.close()  # now, and not when it is collected: it may have something to save
         if bar is not None:
             bar.close()

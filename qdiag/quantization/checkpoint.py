@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from qdiag.errors import OptionError, QdiagWarning
+from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration, contents_of
 from qdiag.tracing.inputs import first_batch
@@ -57,14 +58,11 @@ class Checkpoint:
 
     def save(self, calibration: Calibration) -> None:
         """Warns where it cannot be written; the run goes on, and the checkpoint before stays."""
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
-            torch.save({"identity": self.identity, "calibration": calibration.state()}, draft)
-            draft.replace(self.path)
+            with written_whole(self.path) as draft:
+                torch.save({"identity": self.identity, "calibration": calibration.state()}, draft)
         except (OSError, RuntimeError) as error:  # torch's writer gives a full disk as a RuntimeError
             warnings.warn(f"no checkpoint was written to {self.path}: {error}", QdiagWarning, stacklevel=2)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def _digest(facts: Any) -> str:

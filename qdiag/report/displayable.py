@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from qdiag.errors import OptionError
+from qdiag.files import written_whole
 from qdiag.report.blocks import Report
 
 # Renderers are imported where they are used: results are made often and drawn seldom, and plotly, matplotlib and pandas
@@ -84,15 +85,11 @@ class Displayable:
 
 
 def _write(path: Path, text: str) -> Path:
-    """All or nothing: a reader, or a crash, never meets half a page."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        with written_whole(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OptionError(
             f"cannot write the page to {path}: {error.strerror}. Give a file in a folder that exists."
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return path

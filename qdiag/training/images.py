@@ -1,0 +1,135 @@
+"""The images to train with, in an order that each epoch has of its own."""
+
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
+
+from qdiag.errors import InputError, OptionError
+from qdiag.training.recipe import Recipe
+from qdiag.training.seeding import seed_all, seed_of
+
+BATCH_SIZE = 64
+_ORDER, _IMAGE = 0, 1  # what a seed is for
+
+_READING = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of each batch: every n-th image, from its own number on."""
+
+    process: int = 0
+    processes: int = 1
+
+    def of(self, rows: Sequence[int]) -> Sequence[int]:
+        return rows[self.process :: self.processes]
+
+
+class Images:
+    """A data set, read as the user's DataLoader reads it (workers, collate_fn), but in an order by seed and epoch.
+
+    data: a DataLoader over a Dataset, or the Dataset; a tensor [N, ...], or a list of batches of tensors.
+    What augmentation draws for an image depends on the seed, the epoch and the image, in whatever process or worker it
+    is read, and whenever a run goes on.
+
+    Raises InputError for data that is streamed, or that a sampler of the user's own picks from.
+    """
+
+    def __init__(self, data: Any, recipe: Recipe):
+        self.recipe = recipe
+        self.dataset = _dataset(data)
+        loader = data if isinstance(data, DataLoader) else None
+        self.batch_size = recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
+        self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
+        count = len(self.dataset)  # type: ignore[arg-type]
+        if not count:
+            raise InputError("the data set is empty: there is no image to train with.")
+        self.drawn = max(1, int(count * recipe.epoch_size))
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def batch_images(self, share: Share) -> int:
+        """In one batch of all processes, which have equally many each."""
+        size = min(self.batch_size, self.drawn)
+        if size < share.processes:
+            raise OptionError(f"a batch of {size} for {share.processes} processes: each needs an image at least.")
+        return size - size % share.processes
+
+    def steps(self, share: Share) -> int:
+        """Whole batches in an epoch; what is left over waits for another epoch's order."""
+        return self.drawn // self.batch_images(share)
+
+    def loader(self, epoch: int, share: Share, first: int = 0) -> DataLoader[Any]:
+        """An epoch's batches from the one with the number `first` on."""
+        order = torch.randperm(
+            len(self), generator=torch.Generator().manual_seed(seed_of(self.recipe.seed, _ORDER, epoch))
+        )
+        size, rows = self.batch_images(share), order.tolist()
+        batches = [
+            [(epoch, row) for row in share.of(rows[step * size : (step + 1) * size])]
+            for step in range(first, self.steps(share))
+        ]
+        return DataLoader(_Seeded(self.dataset, self.recipe.seed), batch_sampler=batches, **self.reading)
+
+    def in_order(self, share: Share) -> DataLoader[Any]:
+        """All of it once, as it lies, for evaluation."""
+        rows = share.of(range(len(self)))
+        return DataLoader(Subset(self.dataset, rows), batch_size=self.batch_size, **self.reading)
+
+
+class _Seeded(Dataset[Any]):
+    """The same data set, by (epoch, number)."""
+
+    def __init__(self, dataset: Dataset[Any], seed: int):
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        seed_all(self.seed, _IMAGE, *key)
+        return self.dataset[key[1]]
+
+
+def _dataset(data: Any) -> Dataset[Any]:
+    if isinstance(data, DataLoader):
+        if isinstance(data.dataset, IterableDataset):
+            raise InputError("the data is streamed. Training needs a Dataset whose images can be read in any order.")
+        if data.batch_size is None or type(data.sampler) not in (RandomSampler, SequentialSampler):
+            raise InputError(
+                "the DataLoader has a sampler of its own, which training would not follow: it orders images by seed "
+                "and epoch, so that a stopped run goes on with the same ones. Make the choice in the Dataset, as with "
+                "Subset."
+            )
+        return data.dataset
+    if isinstance(data, Tensor) and data.ndim:
+        return TensorDataset(data)
+    if isinstance(data, Dataset) and isinstance(data, Sized):
+        return data
+    if isinstance(data, list) and data:
+        return ConcatDataset([TensorDataset(*_tensors(batch)) for batch in data])
+    raise InputError(
+        f"the data is a {type(data).__name__}. Pass a DataLoader over a Dataset, a Dataset, a tensor [N, ...], or a "
+        "list of batches."
+    )
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    parts = batch if isinstance(batch, (tuple, list)) else [batch]
+    for part in parts:
+        if not isinstance(part, Tensor) or not part.ndim or len(part) != len(parts[0]):
+            raise InputError(
+                "a list of batches to train with holds tensors, or (images, labels). Pass a Dataset instead."
+            )
+        yield part

@@ -1,0 +1,106 @@
+"""How a model is trained."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from qdiag.errors import OptionError
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. As it stands it is made for quantization-aware training from pretrained float weights.
+
+    That wants a small learning rate, about a hundredth of the one that the float weights were trained with: the weights
+    are to move by rounding steps, not to be learned anew. `Recipe.from_scratch()` is for a float model without weights.
+
+    epochs: times that the data is gone through; epoch_size: the part of it that is drawn anew for each of them.
+    batch_size: over all processes together; None for that of the DataLoader, or 64.
+    optimizer: "sgd" (momentum 0.9), "adam" or "adamw". weight_decay: on all parameters alike: a layer without it grows
+    channels that need different scales.
+    schedule: "cosine" falls from the learning rate to 0; "constant" stays. warmup: the part of the run in which the
+    rate rises from 0. clip_norm: gradients are scaled down to this norm at most.
+    freeze_norms_at, freeze_ranges_at: the part of the run after which BatchNorm's statistics, and the ranges of stored
+    tensors, stay as they are; for models that have them to freeze (QuantTrainModule).
+    distillation: the part of the loss that comes from the teacher, 0 to 1; None for all of it where there are no
+    labels, else nothing. temperature: of its softmax (Hinton et al., arXiv:1503.02531).
+    loss: takes (outputs, targets) in place of cross-entropy. ignore_index: the label that no loss and no metric counts.
+    seed: decides the order of the images, augmentation and dropout, each step's by itself.
+
+    Raises OptionError for values that cannot be used.
+    """
+
+    epochs: int = 10
+    epoch_size: float = 1.0
+    batch_size: int | None = None
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    schedule: Schedule = "cosine"
+    warmup: float = 0.0
+    clip_norm: float | None = None
+    freeze_norms_at: float = 0.5
+    freeze_ranges_at: float = 0.6
+    distillation: float | None = None
+    temperature: float = 1.0
+    loss: Callable[[Any, Any], Tensor] | None = None
+    ignore_index: int = -100
+    seed: int = 0
+
+    @classmethod
+    def from_scratch(cls, epochs: int = 30, learning_rate: float = 0.1, **others: Any) -> "Recipe":
+        """For a float model without weights: SGD at a high rate, after a warm-up."""
+        usual: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 1e-4, "warmup": 0.1}
+        return cls(epochs=epochs, learning_rate=learning_rate, **(usual | others))
+
+    def __post_init__(self) -> None:
+        self._check("epochs", self.epochs >= 1, "at least 1")
+        self._check("epoch_size", 0 < self.epoch_size <= 1, "more than 0, at most 1")
+        self._check("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1")
+        self._check("optimizer", self.optimizer in get_args(OptimizerName), " or ".join(get_args(OptimizerName)))
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0")
+        self._check("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more")
+        self._check("schedule", self.schedule in get_args(Schedule), " or ".join(get_args(Schedule)))
+        self._check("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0")
+        self._check("temperature", self.temperature > 0, "more than 0")
+        self._check("distillation", self.distillation is None or 0 <= self.distillation <= 1, "0 to 1")
+        self._check("seed", self.seed >= 0, "0 or more")
+        for name in ("warmup", "freeze_norms_at", "freeze_ranges_at"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+
+    def _check(self, name: str, is_usable: bool, usable: str) -> None:
+        if not is_usable:
+            raise OptionError(f"{name}={getattr(self, name)!r}: it is {usable}.")
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.optimizer == "sgd":
+            return SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+        kind = {"adam": Adam, "adamw": AdamW}[self.optimizer]
+        return kind(parameters, lr=rate, weight_decay=decay)
+
+    def factor(self, done: float) -> float:
+        """Of the learning rate, when so much of the run is done.
+
+        >>> [round(Recipe(warmup=0.2).factor(done), 2) for done in (0.1, 0.2, 0.6)]
+        [0.5, 1.0, 0.5]
+        """
+        if done < self.warmup:
+            return done / self.warmup
+        if self.schedule == "constant" or self.warmup == 1:
+            return 1.0
+        return (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))) / 2
+
+    def facts(self) -> dict[str, Any]:
+        """Every field in JSON's types; a loss by its name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {
+            "loss": None if self.loss is None else getattr(self.loss, "__name__", type(self.loss).__name__)
+        }

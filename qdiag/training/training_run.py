@@ -1,0 +1,146 @@
+"""A training run under way: its steps, and the state that they change."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import nn
+
+from qdiag.errors import ModelError, OptionError
+from qdiag.progress import Progress, Steps
+from qdiag.tracing.inputs import Batch, batches, forward
+from qdiag.training.curve import Curve, Sums
+from qdiag.training.evaluation import float_model
+from qdiag.training.images import Images, Share
+from qdiag.training.interrupts import interrupts_held
+from qdiag.training.objective import Objective
+from qdiag.training.result import Epoch, Metrics, TrainingResult
+from qdiag.training.seeding import seed_all
+
+_STEP = 2  # what a seed is for; `images` has 0 and 1
+
+
+class TrainingRun:
+    """Model, optimizer, position and history.
+
+    Everything that a step draws at random, and its learning rate, follow from its number: so the state is all that a
+    run needs to go on to the same weights.
+
+    is_whole: False in the middle of a step, where weights and position do not belong together.
+    Raises ModelError where no parameter is to be trained.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective, images: Images, share: Share, accelerator: Accelerator):
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise ModelError("no parameter of the model wants a gradient. Let them: model.requires_grad_(True).")
+        self.model, self.objective, self.recipe = model, objective, objective.recipe
+        self.images, self.share, self.accelerator = images, share, accelerator
+        self.epoch = self.step = 0
+        self.curve = Curve()
+        self.history: list[Epoch] = []
+        self.is_whole = True
+        optimizer = self.recipe.make_optimizer(parameters)
+        # One process trains where the user has put the model; several have a device each.
+        place = share.processes > 1
+        self.parallel, self.optimizer = accelerator.prepare(model, optimizer, device_placement=[place, place])
+
+    def epoch_steps(self) -> Steps[None]:
+        """The epoch's steps from here on."""
+        count, label = self.images.steps(self.share), f"epoch {self.epoch + 1} of {self.recipe.epochs}"
+        if self.step == count:
+            return
+        loader = self.images.loader(self.epoch, self.share, self.step)
+        for batch in batches(loader, float_model(self.model)):
+            with interrupts_held():
+                self.is_whole = False
+                self._learn(batch)
+                self.step += 1
+                self.is_whole = True
+            yield Progress(label, self.step, count, self.curve.values())
+
+    def end_epoch(self, validation: Metrics) -> None:
+        sums = self._of_all(self.curve.read())
+        ended = Epoch(
+            self.epoch + 1, self.optimizer.param_groups[0]["lr"], sums.mean_loss, sums.right_percent, validation
+        )
+        with interrupts_held():
+            self.history.append(ended)
+            self.epoch, self.step, self.curve = self.epoch + 1, 0, Curve()
+        self.accelerator.log(ended.values(), ended.number)
+
+    def result(self, before: Mapping[str, Metrics], after: Mapping[str, Metrics]) -> TrainingResult:
+        name = type(float_model(self.model)).__name__
+        images = self.images.steps(self.share) * self.images.batch_images(self.share)
+        return TrainingResult(name, self.recipe.facts(), images, tuple(self.history), before, after)
+
+    @torch.no_grad()
+    def share_buffers(self) -> None:
+        """Statistics of BatchNorm, and ranges, as the first process has them; as each forward in train mode does."""
+        for buffer in self.model.buffers():
+            broadcast(buffer)
+
+    def _learn(self, batch: Batch) -> None:
+        steps = self.images.steps(self.share)
+        number, total = self.epoch * steps + self.step, self.recipe.epochs * steps
+        self._freeze(number / total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self.recipe.factor((number + 0.5) / total)
+        self.parallel.train()
+        seed_all(self.recipe.seed, _STEP, number, self.share.process)
+        self.optimizer.zero_grad()
+        outcome = self.objective(forward(self.parallel, batch.inputs), batch)
+        self.accelerator.backward(outcome.loss)
+        if self.recipe.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.curve.add(outcome)
+
+    def _freeze(self, done: float) -> None:
+        parts = {"freeze_norms": self.recipe.freeze_norms_at, "freeze_ranges": self.recipe.freeze_ranges_at}
+        for freeze, part in parts.items():
+            if done >= part and hasattr(self.model, freeze):
+                getattr(self.model, freeze)()
+
+    def _of_all(self, sums: Sums) -> Sums:
+        """Over the images of all processes."""
+        if self.share.processes == 1:
+            return sums
+        every = torch.tensor([list(asdict(sums).values())], device=self.accelerator.device)
+        steps, loss, right, decided = self.accelerator.gather(every).sum(0).tolist()
+        return Sums(int(steps), loss, int(right), int(decided))
+
+    # State --------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Raises ModelError where a loss since the last look was not finite."""
+        curve, scaler, model = self.curve.state(), self.accelerator.scaler, self.model.state_dict()
+        return {
+            "model": model,
+            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in model},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "curve": curve,
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Raises OptionError for the state of a model with other parts."""
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:  # torch's words for names, shapes and groups that do not fit
+            raise OptionError(f"the checkpoint is that of another model: {error}") from error
+        buffers = dict(self.model.named_buffers())
+        for name, value in state["buffers"].items():
+            buffers[name].copy_(value)
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.step, self.curve = state["epoch"], state["step"], Curve(state["curve"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
