@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import is_tensorboard_available
 from torch import nn
 
@@ -83,7 +83,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
     )
-    return run(steps, on_progress if PartialState().is_main_process else _no_bar)
+    return run(steps, on_progress if Accelerator().is_main_process else _no_bar)
 
 
 def _no_bar(progress: Progress) -> None:
