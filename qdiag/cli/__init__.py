@@ -1,4 +1,4 @@
-"""The command line: `qdiag demo | lint | compare | diagnose | calibrate | export | verify | report | explain | lab`.
+"""The command line: `qdiag demo | lint | compare | diagnose | calibrate | train | export | verify | report | …`.
 
 `options` are what the user types, `subject` makes a model and its data from them and `quantized` the same in fixed
 point, `commands` holds one file for each command, and `output` is what comes back. May import: pipeline and everything

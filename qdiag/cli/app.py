@@ -17,6 +17,7 @@ from qdiag.cli.commands.export import export
 from qdiag.cli.commands.export_target import export_target
 from qdiag.cli.commands.lab import lab
 from qdiag.cli.commands.lint import lint
+from qdiag.cli.commands.train import train
 from qdiag.cli.commands.verify import verify
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ for function in (
     compare,
     diagnose,
     calibrate,
+    train,
     export,
     verify,
     export_target,

@@ -72,7 +72,7 @@ class TrainingResult(Displayable):
     def _curves(self) -> list[Chart]:
         names = tuple(str(epoch.number) for epoch in self.history)
         loss = Series("training", tuple(epoch.loss for epoch in self.history), format=".4g")
-        charts = [Chart("line", "Loss", (loss,), names, x_title="Epoch", y_title="Loss")]
+        charts = [Chart("line", "Loss", (loss,), names, x_title="Epoch")]
         percents = [
             Series(_TITLES[name], tuple(epoch.validation.get(name) for epoch in self.history), "%", ".1f", True)
             for name in self._metrics()
@@ -82,7 +82,7 @@ class TrainingResult(Displayable):
             shares = tuple(epoch.right_percent for epoch in self.history)
             percents.append(Series("while training", shares, "%", ".1f", True))
         if percents:
-            charts.append(Chart("line", "Accuracy", tuple(percents), names, x_title="Epoch", y_title="Accuracy (%)"))
+            charts.append(Chart("line", "Accuracy", tuple(percents), names, x_title="Epoch", y_title="%"))
         return charts
 
     def _epochs(self) -> Table:

@@ -83,7 +83,12 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
     )
-    return run(steps, on_progress if Accelerator().is_main_process else _no_bar)
+    return run(steps, on_progress if is_first_process() else _no_bar)
+
+
+def is_first_process() -> bool:
+    """Of several, it is the one that writes and shows."""
+    return bool(Accelerator().is_main_process)
 
 
 def _no_bar(progress: Progress) -> None:
