@@ -87,6 +87,8 @@ class Images:
 
     def in_order(self, share: Share) -> DataLoader[Any]:
         """All of it once, as it lies, for evaluation."""
+        if len(self) < share.processes:
+            raise OptionError(f"{len(self)} image(s) to measure with for {share.processes} processes: each needs one.")
         rows = share.of(range(len(self)))
         return DataLoader(Subset(self.dataset, rows), batch_size=self.batch_size, **self.reading)
 

@@ -81,7 +81,8 @@ class Objective:
     def _from_teacher(self, outputs: list[Tensor], taught: list[Tensor], *, has_classes: bool) -> Tensor:
         """Kullback-Leibler divergence of class logits (arXiv:1503.02531), else squared error over signal power."""
         distances = []
-        for number, (output, reference) in enumerate(zip(outputs, taught, strict=True)):
+        # a head that runs in train mode alone comes after those that the teacher has
+        for number, (output, reference) in enumerate(zip(outputs, taught, strict=False)):
             if output.ndim >= 2 and output.shape[1] > 1 and (output.ndim == 2 or (has_classes and number == 0)):
                 distances.append(self._divergence(output, reference))
             else:
