@@ -24,7 +24,8 @@ class Recipe:
     epochs: times that the data is gone through; epoch_size: the part of it that is drawn anew for each of them.
     batch_size: over all processes together; None for that of the DataLoader, or 64.
     optimizer: "sgd" (momentum 0.9), "adam" or "adamw". weight_decay: on all parameters alike: a layer without it grows
-    channels that need different scales.
+    channels that need different scales. threshold_rate: the learning rate of thresholds, where a QuantTrainModule
+    learns them; they do not decay. It is made for Adam.
     schedule: "cosine" falls from the learning rate to 0; "constant" stays. warmup: the part of the run in which the
     rate rises from 0. clip_norm: gradients are scaled down to this norm at most.
     freeze_norms_at, freeze_ranges_at: the part of the run after which BatchNorm's statistics, and the ranges of stored
@@ -43,6 +44,7 @@ class Recipe:
     optimizer: OptimizerName = "adam"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-5
+    threshold_rate: float = 1e-2
     schedule: Schedule = "cosine"
     warmup: float = 0.0
     clip_norm: float | None = None
@@ -66,6 +68,7 @@ class Recipe:
         self._check("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1")
         self._check("optimizer", self.optimizer in get_args(OptimizerName), " or ".join(get_args(OptimizerName)))
         self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0")
+        self._check("threshold_rate", 0 < self.threshold_rate < math.inf, "more than 0")
         self._check("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more")
         self._check("schedule", self.schedule in get_args(Schedule), " or ".join(get_args(Schedule)))
         self._check("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0")
@@ -79,12 +82,16 @@ class Recipe:
         if not is_usable:
             raise OptionError(f"{name}={getattr(self, name)!r}: it is {usable}.")
 
-    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def make_optimizer(self, parameters: Iterable[nn.Parameter], thresholds: Iterable[nn.Parameter] = ()) -> Optimizer:
+        """Over the parameters; thresholds, where there are any, in a group of their own."""
         rate, decay = self.learning_rate, self.weight_decay
+        groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+        if learned := list(thresholds):
+            groups.append({"params": learned, "lr": self.threshold_rate, "weight_decay": 0.0})
         if self.optimizer == "sgd":
-            return SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+            return SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
         kind = {"adam": Adam, "adamw": AdamW}[self.optimizer]
-        return kind(parameters, lr=rate, weight_decay=decay)
+        return kind(groups, lr=rate, weight_decay=decay)
 
     def factor(self, done: float) -> float:
         """Of the learning rate, when so much of the run is done.

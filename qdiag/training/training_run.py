@@ -11,6 +11,7 @@ from torch import nn
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import Batch, batches, forward
 from qdiag.training.curve import Curve, Sums
 from qdiag.training.evaluation import float_model
@@ -34,8 +35,11 @@ class TrainingRun:
     """
 
     def __init__(self, model: nn.Module, objective: Objective, images: Images, share: Share, accelerator: Accelerator):
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if not parameters:
+        learned = model.thresholds if isinstance(model, QuantTrainModule) else None
+        thresholds = [] if learned is None else list(learned.parameters())
+        apart = {id(threshold) for threshold in thresholds}
+        parameters = [one for one in model.parameters() if one.requires_grad and id(one) not in apart]
+        if not parameters and not thresholds:
             raise ModelError("no parameter of the model wants a gradient. Let them: model.requires_grad_(True).")
         self.model, self.objective, self.recipe = model, objective, objective.recipe
         self.images, self.share, self.accelerator = images, share, accelerator
@@ -43,7 +47,8 @@ class TrainingRun:
         self.curve = Curve()
         self.history: list[Epoch] = []
         self.is_whole = True
-        optimizer = self.recipe.make_optimizer(parameters)
+        optimizer = self.recipe.make_optimizer(parameters, thresholds)
+        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         # One process trains where the user has put the model; several have a device each.
         place = share.processes > 1
         self.parallel, self.optimizer = accelerator.prepare(model, optimizer, device_placement=[place, place])
@@ -87,8 +92,8 @@ class TrainingRun:
         steps = self.images.steps(self.share)
         number, total = self.epoch * steps + self.step, self.recipe.epochs * steps
         self._freeze(number / total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self.recipe.factor((number + 0.5) / total)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.recipe.factor((number + 0.5) / total)
         self.parallel.train()
         seed_all(self.recipe.seed, _STEP, number, self.share.process)
         self.optimizer.zero_grad()
