@@ -48,8 +48,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 class Page:
     """The page by parts. Only the parts that are run are written anew, after each table, so that nothing is lost."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, introduction: Sequence[str], order: Sequence[str]):
+        self.path, self.introduction, self.order = path, introduction, order
         found = re.split(r"<!-- part: (\w+) -->\n", path.read_text() if path.is_file() else "")
         self.parts = dict(zip(found[1::2], found[2::2], strict=True))
         self.part = ""
@@ -60,9 +60,9 @@ class Page:
 
     def add(self, *lines: str) -> None:
         self.parts[self.part] += "\n".join((*lines, ""))
-        ordered = [name for name in PARTS if name in self.parts]
+        ordered = [name for name in self.order if name in self.parts]
         texts = [f"<!-- part: {name} -->\n{self.parts[name]}" for name in ordered]
-        self.path.write_text("\n".join(INTRODUCTION) + "\n\n" + "".join(texts))
+        self.path.write_text("\n".join(self.introduction) + "\n\n" + "".join(texts))
         print(*lines, sep="\n", flush=True)
 
     def table(self, outputs: Mapping[str, OutputError], seconds: Mapping[str, float]) -> None:
@@ -183,11 +183,11 @@ def cifar(page: Page, data: Path, quick: bool) -> None:
     ):
         model = models.load(name, str(data / "cifar10" / f"{name}.pt")).eval()
         pictures, labels = (
-            _normalised(images["test_x"][:count], *normalisation),
+            normalised(images["test_x"][:count], *normalisation),
             torch.from_numpy(images["test_y"][:count]),
         )
         batches = list(zip(pictures.split(100), labels.long().split(100), strict=True))
-        calibration = _normalised(images["train_x"][:256], *normalisation)
+        calibration = normalised(images["train_x"][:256], *normalisation)
         for bits in (8, 6):
             page.add(
                 "",
@@ -241,7 +241,7 @@ def _confusions(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([segmentation.confusion(model(x[None]), y[None]) for x, y in zip(images, labels, strict=True)])
 
 
-def _normalised(images: Any, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalised(images: Any, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return (scaled - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer images, to see that it runs")
     parser.add_argument("-o", "--output", type=Path, default=PAGE)
     options = parser.parse_args()
-    page = Page(options.output)
+    page = Page(options.output, INTRODUCTION, list(PARTS))
     for name in options.parts:
         PARTS[name](page, options.data, options.quick)
 

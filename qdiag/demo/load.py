@@ -42,6 +42,7 @@ def load_demo(kind: Kind = "wild") -> "Demo":
         optimizer=optimizer,
         loader=digits_loader("test"),
         calibration_loader=digits_loader("calibration"),
+        training_loader=digits_loader("train", shuffle=True),
         name=f"digits-{kind}",
         description=f"Depthwise network for handwritten digits, {description}.",
     )
@@ -53,13 +54,15 @@ class Demo:
 
     model: trained, in eval mode.
     optimizer: as the network was trained with; the lint reads its parameter groups.
-    loader, calibration_loader: batches of (images, labels) to measure with and to calibrate with.
+    loader, calibration_loader, training_loader: batches of (images, labels) to measure with, to calibrate with and to
+    train with.
     """
 
     model: nn.Module
     optimizer: Optimizer
     loader: DataLoader[tuple[Tensor, ...]]
     calibration_loader: DataLoader[tuple[Tensor, ...]]
+    training_loader: DataLoader[tuple[Tensor, ...]]
     name: str
     description: str
 
