@@ -1,6 +1,7 @@
 """Ranges that clip, where clipping loses less than the finer step gains."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
 from qdiag.numerics.granularity import PerChannel
+from qdiag.numerics.merge import input_first
 from qdiag.numerics.qparams import QParams, weight_qparams
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
@@ -17,6 +19,8 @@ from qdiag.quantization.lane import Lane
 from qdiag.quantization.observe import run_over
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
+from qdiag.tracing.intercept import Function
+from qdiag.tracing.operations import replace_arguments
 from qdiag.tracing.site import Site
 
 FINER = 3
@@ -26,9 +30,8 @@ FINER = 3
 class RangeSearch(Technique):
     """Tries each range at its extremes, and at a half, a quarter and an eighth of them.
 
-    For a stored tensor the sum of squared errors over the calibration images decides; for a weight the squared error
-    that it makes in the layer's output, inputs taken as uncorrelated: sum over j of E[x_j^2] (w_j - w^_j)^2
-    (HPTQ, arXiv:2109.09113, 3.2, searches power-of-two thresholds in this way).
+    For a stored tensor the sum of squared errors over the calibration images decides (HPTQ, arXiv:2109.09113, 3.2); for
+    a weight the squared error that it makes in the layer's output on these images.
     """
 
     name = "range-search"
@@ -49,13 +52,46 @@ class _ErrorLane(Lane):
         super().__init__(model.module, model.plan.in_float(), model.calibration, channels_last=model.channels_last)
         self.quantized = Lane(model.module, model.plan, model.calibration)
         self.errors: dict[Site, Tensor] = {}
-        self.power: dict[Site, Tensor] = {}
+        self.weights_tried: dict[Site, _WeightsTried | None] = {}
+
+    def _weighted(
+        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if layer.site not in self.weights_tried:
+            self.weights_tried[layer.site] = self._try(layer)
+        tried = self.weights_tried[layer.site]
+        if tried is not None:
+            for number, deviation in enumerate(
+                tried.deviations
+            ):  # the layer is linear: what it makes of them is the error
+                positional, named = replace_arguments(site.op, args, kwargs, {"weight": deviation, "bias": None})
+                error = function(*positional, **named)
+                channels = error.ndim - deviation.ndim + 1
+                tried.errors[number] += error.square().sum([d for d in range(error.ndim) if d != channels])
+        return super()._weighted(layer, site, function, args, kwargs)
+
+    def _try(self, layer: Layer) -> "_WeightsTried | None":
+        scheme = self.quantized.layers[layer.site].weight
+        own = None if scheme is None else self.weights(layer)
+        if scheme is None or own is None:
+            return None
+        factor = self.weight_factor(layer, own.weight)
+        scaled = own.weight * factor
+        axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
+        formats = candidates(weight_qparams(scheme, scaled, axis))
+        deviations = []
+        for qparams in formats:
+            deviation = input_first(
+                fake_quantize(scaled, qparams) / factor - own.weight, layer.is_transposed, layer.groups
+            )
+            is_channels_last = self.channels_last and deviation.ndim == 4
+            layout = torch.channels_last if is_channels_last else torch.contiguous_format
+            deviations.append(deviation.contiguous(memory_format=layout))
+        errors = torch.zeros(len(formats), len(own.weight), dtype=torch.float64, device=own.weight.device)
+        return _WeightsTried(own, factor, formats, deviations, errors)
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
         qparams, factor = self.quantized.qparams.get(layer.site), self.factor(layer, result)
-        if result.ndim > 1 and result.numel():
-            squares = result.square().sum([d for d in range(result.ndim) if d != 1])
-            self.power[layer.site] = self.power.get(layer.site, 0) + squares
         if qparams is None:
             return result
         stored = result if factor is None else result * factor
@@ -79,32 +115,30 @@ class _ErrorLane(Lane):
 
     def clipped(self, layer: Layer) -> LayerWeights | None:
         """The layer's weight, clipped where that errs less; None where it does not."""
-        scheme = self.quantized.layers[layer.site].weight
-        own = self.weights(layer) if scheme is not None and layer.is_weighted else None
-        if own is None or scheme is None:
-            return None
-        factor = self.weight_factor(layer, own.weight)
-        scaled = own.weight * factor
-        axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
-        importance = self._importance(layer, own.weight) / factor.square()
-        errors, tops = [], []
-        for candidate in candidates(weight_qparams(scheme, scaled, axis)):
-            error = (fake_quantize(scaled, candidate) - scaled).square() * importance
-            errors.append(error.sum() if axis is None else error.flatten(1).sum(1))
-            tops.append(torch.as_tensor(candidate.scale(scaled)) * -candidate.qtype.qmin)
-        best = torch.stack(errors).argmin(0)
+        tried = self.weights_tried.get(layer.site)
+        return None if tried is None else tried.best()
+
+
+@dataclass
+class _WeightsTried:
+    """A layer's weight in each candidate format: deviations from it, and [formats, C] squared errors in the output."""
+
+    own: LayerWeights
+    factor: Tensor
+    formats: list[QParams]
+    deviations: list[Tensor]
+    errors: Tensor
+
+    def best(self) -> LayerWeights | None:
+        by_channel = self.formats[0].axis is not None
+        best = (self.errors if by_channel else self.errors.sum(1, keepdim=True)).argmin(0)
         if not bool(best.any()):
             return None
+        scaled = self.own.weight * self.factor
+        tops = [torch.as_tensor(one.scale(scaled)) * -one.qtype.qmin for one in self.formats]
         limit = torch.stack([top.flatten() for top in tops]).gather(0, best.reshape(1, -1)).reshape(tops[0].shape)
-        return dataclasses.replace(own, weight=torch.minimum(torch.maximum(scaled, -limit), limit) / factor)
-
-    def _importance(self, layer: Layer, weight: Tensor) -> Tensor:
-        """E[x_j^2] of each input channel, up to one factor, to broadcast against the weight [C, C_in/groups, ...]."""
-        power = self.power.get(layer.sources[0]) if layer.sources else None
-        if power is None or len(power) != weight.shape[1] * layer.groups:
-            return torch.ones_like(weight[:1])
-        by_group = power.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1).flatten(0, 1)
-        return by_group.reshape(*by_group.shape, *[1] * (weight.ndim - 2)).to(weight)
+        clipped = torch.minimum(torch.maximum(scaled, -limit), limit) / self.factor
+        return dataclasses.replace(self.own, weight=clipped)
 
 
 def candidates(qparams: QParams) -> list[QParams]:
