@@ -21,6 +21,9 @@ def seed_all(*key: int) -> None:
     So a run that goes on from the middle draws what it would have drawn unbroken.
     """
     seed = seed_of(*key)
-    torch.manual_seed(seed)
+    # torch.manual_seed takes 0.3 ms, and keeps a stack trace for each call, until CUDA is first used
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -53,8 +53,9 @@ def train(
         model = QuantTrainModule.from_calibrated(calibrate(model, images))
         train(model, (loader, validation_loader), Recipe(epochs=10), output="run")
 
-    loaders: images to train with, or (these, those to validate with). Each is a DataLoader, whose order is not
-    followed, a Dataset, a tensor [N, ...] or a list of batches; with labels or without.
+    loaders: images to train with, or (these, those to validate with); with labels or without. Each is a Dataset, a
+    tensor [N, ...], a list of batches, or a DataLoader, of which batch size, workers and collate_fn are used, but not
+    the order. What augmentation draws is the same with any number of workers.
     recipe: as it stands, for quantization-aware training; `Recipe.from_scratch()` for a float model without weights.
     teacher: whose outputs are learned where the images have no labels, or where the recipe asks for it. Without one, a
     QuantTrainModule learns from its own weights in float, as they are at the beginning.
@@ -113,36 +114,35 @@ def train_steps(
     images, validation = _images(loaders, recipe)
     accelerator = _accelerator(output, tensorboard=tensorboard)
     share = Share(accelerator.process_index, accelerator.num_processes)
+    if share.processes > 1:
+        model.to(accelerator.device)
     network = float_model(model)
     batch = first_batch(images.loader(0, share), network)
-    objective = Objective(recipe, None if teacher is None else _still(teacher))
+    objective = Objective(recipe, None if teacher is None else _still(teacher, batch))
     own_teacher = None
     if teacher is None and network is not model and objective.teachers_part(batch.targets) > 0:
-        own_teacher = objective.teacher = _still(network)
+        own_teacher = objective.teacher = _still(network, batch)
     _try(network, objective, batch)
 
     folder = None if output is None else TrainingCheckpoint(output, _identity(model, images, share, recipe))
     found = None if folder is None else folder.load(resume)
-    if folder is not None and own_teacher is not None and found is not None:
+    if folder is not None and found is not None and own_teacher is not None:
         folder.load_teacher(own_teacher)
     accelerator.wait_for_everyone()  # all have looked, before the first one writes
     if not accelerator.is_main_process:
         folder = None
-    if folder is not None:
-        folder.remove_drafts()
 
-    with kept_random_state(), _kept_modes(model), _without_traces_of_accelerate(model):
+    with kept_random_state(), _kept(model), _curves(accelerator, tensorboard=tensorboard):
         training = TrainingRun(model, objective, images, share, accelerator)
         before: Mapping[str, Metrics] = {}
         if found is not None:
             training.load(found)
             before = found["before"]
         elif validation is not None:
-            others = {} if teacher is None else {"teacher": teacher}
+            others = {} if teacher is None or objective.teacher is None else {"teacher": objective.teacher}
             before = yield from versions_steps(model, images, validation, share, objective, formats, others)
         saving = _Saving(folder, training, before, checkpoint_seconds)
-        if found is None:
-            saving.begin(own_teacher)
+        saving.begin(own_teacher if found is None else None)
         try:
             yield from _epochs(training, validation, saving)
         except (KeyboardInterrupt, GeneratorExit):
@@ -185,9 +185,10 @@ class _Saving:
 
     def begin(self, teacher: nn.Module | None) -> None:
         if self.folder is not None:
+            self.folder.remove_drafts()
             if teacher is not None:
                 self.folder.save_teacher(teacher)
-            self.now()
+        self.now()
 
     def when_due(self) -> None:
         if monotonic() - self.saved_at >= self.seconds:
@@ -230,17 +231,27 @@ def _accelerator(output: str | os.PathLike[str] | None, *, tensorboard: bool) ->
     folder = None if output is None else Path(output)
     # Heads that only some outputs come from have no gradient.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(
-        log_with="tensorboard" if tensorboard else None, project_dir=folder, kwargs_handlers=[parallel]
-    )
+    logger = "tensorboard" if tensorboard else None
+    return Accelerator(log_with=logger, project_dir=folder, kwargs_handlers=[parallel])
+
+
+@contextmanager
+def _curves(accelerator: Accelerator, *, tensorboard: bool) -> Iterator[None]:
+    """What is logged inside is written, where it is to be."""
     if tensorboard:
         accelerator.init_trackers("logs")
-    return accelerator
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
 
 
-def _still(teacher: nn.Module) -> nn.Module:
-    """A copy that training does not change."""
-    return copy.deepcopy(teacher).eval().requires_grad_(False)
+def _still(teacher: nn.Module, batch: Batch) -> nn.Module:
+    """A copy that training does not change, where the images are."""
+    still = copy.deepcopy(teacher).eval().requires_grad_(False)
+    tensors = batch.inputs.tensors()
+    return still.to(tensors[0][1].device) if tensors else still
 
 
 def _try(network: nn.Module, objective: Objective, batch: Batch) -> None:
@@ -260,22 +271,15 @@ def _identity(model: nn.Module, images: Images, share: Share, recipe: Recipe) ->
 
 
 @contextmanager
-def _kept_modes(model: nn.Module) -> Iterator[None]:
+def _kept(model: nn.Module) -> Iterator[None]:
+    """Modes; and what accelerate sets on the model, mixed precision's own forward first of all."""
     modes = [(module, module.training) for module in model.modules()]
+    before = {name: vars(model)[name] for name in _ACCELERATES_OWN if name in vars(model)}
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextmanager
-def _without_traces_of_accelerate(model: nn.Module) -> Iterator[None]:
-    """What it sets on the model, mixed precision's own forward first of all, is gone afterwards."""
-    before = {name: vars(model)[name] for name in _ACCELERATES_OWN if name in vars(model)}
-    try:
-        yield
-    finally:
         for name in _ACCELERATES_OWN:
             vars(model).pop(name, None)
         vars(model).update(before)

@@ -49,9 +49,8 @@ class TrainingRun:
         self.is_whole = True
         optimizer = self.recipe.make_optimizer(parameters, thresholds)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
-        # One process trains where the user has put the model; several have a device each.
-        place = share.processes > 1
-        self.parallel, self.optimizer = accelerator.prepare(model, optimizer, device_placement=[place, place])
+        # it stays where it lies
+        self.parallel, self.optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
 
     def epoch_steps(self) -> Steps[None]:
         """The epoch's steps from here on."""
