@@ -16,6 +16,7 @@ from torch import nn
 
 from qdiag.errors import OptionError, QdiagWarning
 from qdiag.progress import Progress, Stopped
+from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.training.recipe import Recipe
 from qdiag.training.train import train
@@ -29,7 +30,12 @@ def quantized() -> nn.Module:
     return QuantTrainModule(net(), images())
 
 
-KINDS = pytest.mark.parametrize("make", [net, quantized], ids=["float", "quantized"])
+def calibrated() -> nn.Module:
+    found = calibrate(net(), images(), "simple", on_progress=lambda _: None)
+    return QuantTrainModule.from_calibrated(found, learn_thresholds=True)
+
+
+KINDS = pytest.mark.parametrize("make", [net, quantized, calibrated])
 
 
 def do_at(step: int, act: Callable[[], object]) -> Callable[[Progress], None]:
