@@ -61,16 +61,16 @@ def test_it_trains_in_fixed_point_and_what_it_saved_is_loaded(model: str, folder
     assert data["after"]["8-bit"]["top1_percent"] == 100
     assert str(tmp_path / "run" / "model.pt") in done.stderr
     assert (tmp_path / "run" / "history.csv").read_text().startswith("epoch,learning_rate,loss")
-    verified = qdiag("verify", *words, "--load", str(tmp_path / "run" / "model.pt"), "--json")
-    assert verified.returncode == 0, verified.stderr
+    verified = CliRunner().invoke(app, ["verify", *words, "--load", str(tmp_path / "run" / "model.pt"), "--json"])
+    assert verified.exit_code == 0, verified.stderr
     assert strict(verified.stdout)["data"]["off_by_more"] == 0
 
 
 @pytest.mark.training
 def test_stopped_by_ctrl_c_and_killed_it_goes_on_with_resume(model: str, tmp_path: Path) -> None:
     """Without labels: it learns from the float model."""
-    words = ["train", f"{model}:build", "--data", f"{model}:unlabelled", "--epochs", "150", "--output"]
-    assert qdiag(*words, str(tmp_path / "unbroken")).returncode == 0
+    words = ["train", f"{model}:build", "--data", f"{model}:unlabelled", "--epochs", "100", "--output"]
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "unbroken")]).exit_code == 0
     command = [sys.executable, "-c", "from qdiag.cli import main; main()", *words, str(tmp_path / "run"), "--resume"]
     for number in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -85,8 +85,8 @@ def test_stopped_by_ctrl_c_and_killed_it_goes_on_with_resume(model: str, tmp_pat
             assert "The same command with --resume goes on from here" in errors
         else:
             assert process.returncode == -signal.SIGKILL
-    done = qdiag(*words, str(tmp_path / "run"), "--resume")
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "run"), "--resume"])
+    assert done.exit_code == 0, done.stderr
     states = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("unbroken", "run")]
     assert same(*states)
 
