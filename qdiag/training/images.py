@@ -1,8 +1,8 @@
 """The images to train with, in an order that each epoch has of its own."""
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -116,22 +116,19 @@ def _dataset(data: Any) -> Dataset[Any]:
             )
         return data.dataset
     if isinstance(data, Tensor) and data.ndim:
-        return TensorDataset(data)
+        return cast(Dataset[Any], data)  # it has a length, and items
     if isinstance(data, Dataset) and isinstance(data, Sized):
         return data
     if isinstance(data, list) and data:
-        return ConcatDataset([TensorDataset(*_tensors(batch)) for batch in data])
+        return ConcatDataset([_samples(batch) for batch in data])
     raise InputError(
         f"the data is a {type(data).__name__}. Pass a DataLoader over a Dataset, a Dataset, a tensor [N, ...], or a "
         "list of batches."
     )
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
+def _samples(batch: Any) -> Dataset[Any]:
     parts = batch if isinstance(batch, (tuple, list)) else [batch]
-    for part in parts:
-        if not isinstance(part, Tensor) or not part.ndim or len(part) != len(parts[0]):
-            raise InputError(
-                "a list of batches to train with holds tensors, or (images, labels). Pass a Dataset instead."
-            )
-        yield part
+    if not all(isinstance(part, Tensor) and part.ndim and len(part) == len(parts[0]) for part in parts):
+        raise InputError("a list of batches to train with holds tensors, or (images, labels). Pass a Dataset instead.")
+    return _dataset(parts[0]) if len(parts) == 1 else TensorDataset(*parts)

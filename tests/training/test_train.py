@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,6 +278,16 @@ def test_other_outputs_learn_from_numbers_or_from_the_teacher() -> None:
     assert result.after["float"]["mse"] < 0.5 * result.before["float"]["mse"]
     learned = train(mean(), (images, images), recipe, teacher=model, formats=())
     assert learned.after["float"]["mse"] < 0.5 * learned.before["float"]["mse"]
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("signals", [torch.randn(16, 2, 8), [torch.randn(8, 2, 8)] * 2, [(torch.randn(8, 2, 8),)] * 2])
+def test_signals_in_one_dimension_are_no_lists_of_images(signals: Any) -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv1d(2, 4, 3), nn.Flatten(), nn.Linear(24, 3))
+
+    result = train(make(), (signals, signals), ONE, teacher=make(), formats=())
+    assert "agreement_percent" in result.after["float"]
 
 
 @pytest.mark.training
