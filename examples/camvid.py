@@ -130,7 +130,7 @@ def train(model: nn.Module, data: CamVid, epochs: int, crop: tuple[int, int] = (
     for epoch in range(epochs):
         total = 0.0
         for chosen in torch.randperm(len(images))[: steps // epochs * batch_size].split(batch_size):
-            x, y = _part(images[chosen], labels[chosen], crop)
+            x, y = cut_out(images[chosen], labels[chosen], crop)
             loss = F.cross_entropy(model(x), y, weights, ignore_index=IGNORED)
             optimizer.zero_grad()
             loss.backward()
@@ -140,7 +140,8 @@ def train(model: nn.Module, data: CamVid, epochs: int, crop: tuple[int, int] = (
         print(f"epoch {epoch + 1} of {epochs}: loss {total / (steps // epochs):.3f}", flush=True)
 
 
-def _part(images: Tensor, labels: Tensor, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def cut_out(images: Tensor, labels: Tensor, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A part of that size of images [N, 3, H, W] and labels [N, H, W], zoomed and mirrored, all at random."""
     zoom = float(torch.empty(1).uniform_(0.6, 1.5))
     height, width = (min(round(side / zoom), whole) for side, whole in zip(crop, images.shape[2:], strict=True))
     top = int(torch.randint(0, images.shape[2] - height + 1, ()))

@@ -74,8 +74,12 @@ def segmenter(data: Path, weights: Path | None) -> Row:
         raise SystemExit("deeplabv3plus has no published weights in torchvision: give --weights.")
     model = camvid.DeepLab(19, width=1.0)
     _load(model, weights)
-    train, val = (Cityscapes(str(data), part, target_type="semantic", transforms=_at_size) for part in ("train", "val"))
-    return Row(model, train, val, _mean_iou)
+    return Row(model, cityscapes(data, "train"), cityscapes(data, "val"), _mean_iou)
+
+
+def cityscapes(data: Path, part: str) -> Cityscapes:
+    """Images [3, 384, 768], normalised, with labels [384, 768]: 19 classes, 255 for what is ignored."""
+    return Cityscapes(str(data), part, target_type="semantic", transforms=_at_size)
 
 
 def _load(model: nn.Module, weights: Path | None) -> None:

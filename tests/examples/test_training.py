@@ -50,3 +50,21 @@ def test_a_folder_of_images_and_a_model_of_torchvision(tmp_path: Path, capsys: p
     words = ["--model", "squeezenet1_1", "--size", "64", "--epochs", "1", "--qat-epochs", "1", "--lr", "1e-3"]
     example("train_classification.py")(["--data", str(tmp_path), *words, "--batch-size", "4", "--workers", "0"])
     assert capsys.readouterr().out.count("Training of SqueezeNet") == 2
+
+
+@pytest.mark.training
+def test_a_folder_of_camvid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    for part, values in (("train", 256), ("val", 256), ("trainannot", 12), ("valannot", 12)):
+        (tmp_path / part).mkdir()
+        for number in range(4):
+            shape = (64, 80, 3) if values == 256 else (64, 80)
+            pixels = torch.randint(0, values, shape, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(tmp_path / part / f"{number}.png")
+    words = ["--epochs", "1", "--qat-epochs", "1", "--batch-size", "4", "--workers", "0", "--crop", "48", "64"]
+    example("train_segmentation.py")(["--data", f"camvid:{tmp_path}", *words])
+    shown = capsys.readouterr().out
+    assert shown.count("Training of DeepLab") == 2
+    assert "Mean IoU" in shown
