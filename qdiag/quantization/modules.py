@@ -59,6 +59,9 @@ class QuantTestModule(nn.Module):
     @property
     def quantized(self) -> QuantizedModel:
         """For `compare`, `export_onnx`, `verify` and all else; its module is this one's."""
+        known = self._quantized
+        if known.module is not self.module:  # DataParallel's replicas of this module share all but the tensors
+            self._hold(QuantizedModel(self.module, known.plan, known.calibration, channels_last=known.channels_last))
         return self._quantized
 
     @torch.compiler.disable  # operations inside a compiled graph have no addresses

@@ -119,7 +119,7 @@ class QuantTrainModule(QuantTestModule):
     @property
     def quantized(self) -> QuantizedModel:
         """The model in fixed point as training has left it by now; it shares the module and its weights."""
-        known = self._quantized.calibration
+        known = super().quantized.calibration
         learned = (self.thresholds or self.ranges).updated(known)
         if learned is not known:
             self._hold(self._quantized.change(calibration=learned))

@@ -325,6 +325,45 @@ def test_mixed_precision_autocast_and_compile(model: nn.Module) -> None:
     assert distance([compiled], [expected]) < 0.05
 
 
+def replica(model: nn.Module) -> nn.Module:
+    """As `nn.DataParallel` makes one for each GPU: children linked anew, tensors copied, with a way for gradients."""
+    modules = list(model.modules())
+    copies = {id(module): module._replicate_for_data_parallel() for module in modules}
+    for module in modules:
+        made = copies[id(module)]
+        for name, child in module.named_children():
+            setattr(made, name, copies[id(child)])
+            made._modules[name] = copies[id(child)]
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                made._parameters[name] = None
+            else:
+                setattr(made, name, parameter * 1)
+        for name, buffer in module.named_buffers(recurse=False):
+            made._buffers[name] = buffer.clone()
+    return copies[id(model)]
+
+
+@pytest.mark.parametrize("kind", ["followed", "calibrated", "learned"])
+def test_a_replica_computes_with_its_own_tensors(model: nn.Module, kind: str) -> None:
+    images = torch.randn(32, *IMAGE[1:])
+    if kind == "followed":
+        wrapped = QuantTrainModule(model, images).train()
+        wrapped(images)
+    else:
+        wrapped = QuantTrainModule.from_calibrated(calibrate(model, images), learn_thresholds=kind == "learned").train()
+    expected = wrapped(images)
+    made = replica(wrapped)
+    found = made(images)
+    assert distance([found], [expected]) < (0.05 if kind == "followed" else 1e-6)  # whose ranges moved on
+    found.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in wrapped.parameters())
+    with torch.no_grad():
+        made.get_submodule("module.head").weight.zero_()  # type: ignore[operator]
+        assert made.eval()(images).var(0).sum() == 0
+        assert wrapped.eval()(images).var(0).sum() > 0
+
+
 class Noisy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
