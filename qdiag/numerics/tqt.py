@@ -15,16 +15,17 @@ class _Learned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, threshold: Tensor, qparams: QParams, bounds: tuple[float, float] | None) -> Tensor:
         exact = x.float() if bounds is None else x.float().clamp(*bounds)
+        ctx.save_for_backward(exact)  # the result may be overwritten before the backward pass
+        ctx.qparams, ctx.bounds, ctx.dtype = qparams, bounds, x.dtype
         stored = fake_quantize_(exact.clone(), qparams, bounds)
-        ctx.save_for_backward(exact, stored)
-        ctx.step, ctx.dtype, ctx.bounds = 2.0 ** int(qparams.exponent), x.dtype, bounds
         return stored.to(x.dtype) if qparams.qtype.bits <= 8 else stored
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        exact, stored = ctx.saved_tensors
+        (exact,) = ctx.saved_tensors
+        stored = fake_quantize_(exact.clone(), ctx.qparams, ctx.bounds)
         error, gradient = stored - exact, gradients[0].float()
-        is_clipped = error.abs() > ctx.step / 2
+        is_clipped = error.abs() > 2.0 ** int(ctx.qparams.exponent) / 2
         by_threshold = math.log(2) * (gradient * torch.where(is_clipped, stored, error)).sum()
         if ctx.bounds is not None:
             low, high = ctx.bounds

@@ -291,6 +291,17 @@ def test_thresholds_are_learned_and_saved(model: nn.Module, tmp_path: Path) -> N
     assert all(one.grad is None or one.grad.isfinite().all() for one in wrapped.parameters())
 
 
+@pytest.mark.parametrize("name", [name for name in ZOO if name != "in train mode"])
+def test_every_model_learns_its_thresholds(name: str) -> None:
+    model, inputs = ZOO[name].model(), ZOO[name].inputs()
+    images = [inputs if len(inputs) > 1 else inputs[0]]
+    wrapped = QuantTrainModule.from_calibrated(calibrate(model, images, "simple"), learn_thresholds=True).train()
+    found = outputs(wrapped(*inputs))
+    if any(tensor.requires_grad for tensor in found):
+        sum(tensor.square().mean() for tensor in found).backward()  # type: ignore[union-attr]
+        assert all(one.grad is None or bool(one.grad.isfinite().all()) for one in wrapped.parameters())
+
+
 def test_a_threshold_that_becomes_nan_is_named(model: nn.Module) -> None:
     wrapped = learning(model, torch.randn(32, *IMAGE[1:]))
     with torch.no_grad():
