@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data"}
 
 
 def pytest_configure() -> None:
-    """Shares the cores between the workers; the kernels and commands that tests start keep to the same share."""
+    """Shares the cores between the workers; the kernels and commands that tests start keep to the same share.
+
+    Ctrl-C is heard, also where tests run in the background of a shell, which ignores it for them.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     threads = max(1, (os.cpu_count() or 1) // workers)
     torch.set_num_threads(threads)
