@@ -99,10 +99,10 @@ def confusion(scores: Tensor, labels: Tensor, ignored: int = IGNORED) -> Tensor:
 
 
 def mean_iou_percent(confusion: Tensor) -> Tensor:
-    """Of counts [..., classes, classes]: the mean over classes of intersection over union."""
+    """Of counts [..., classes, classes]: the mean of intersection over union, over classes that occur."""
     both = confusion.diagonal(dim1=-2, dim2=-1).double()
     union = confusion.sum(-1) + confusion.sum(-2) - both
-    return 100 * (both / union.clamp(min=1)).mean(-1)
+    return 100 * (both / union).nanmean(-1)
 
 
 def iou_drop(reference: Tensor, version: Tensor, draws: int = 1000) -> tuple[float, float, float]:
@@ -156,8 +156,9 @@ def trained(data: Path, weights: Path, epochs: int) -> DeepLab:
     torch.manual_seed(0)
     model = DeepLab()
     if weights.is_file():
-        model.load_state_dict(torch.load(weights, weights_only=True))
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     else:
+        print(f"{weights} is not there: {epochs} epochs of training write it.", flush=True)
         train(model.to(memory_format=torch.channels_last), CamVid(data, "train"), epochs)
         torch.save(model.state_dict(), weights)
     return model.eval()

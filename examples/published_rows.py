@@ -84,7 +84,7 @@ def cityscapes(data: Path, part: str) -> Cityscapes:
 
 def _load(model: nn.Module, weights: Path | None) -> None:
     if weights is not None:
-        model.load_state_dict(torch.load(weights, weights_only=True))
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 
 
 def _at_size(image: Any, label: Any) -> tuple[Tensor, Tensor]:
