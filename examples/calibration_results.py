@@ -38,6 +38,8 @@ from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.tracer import trace
 
+CIFAR_IMAGES = 1024
+"""To calibrate with: of 32 x 32 pixels, a few hundred hold too little for 6 bits."""
 METHOD_ORDER = ("simple", "advanced", "advanced-dw", "best")
 TECHNIQUES = ("equalization", "range-search", "gptq")
 OTHERS = ("bias-correction", "reconstruction")
@@ -187,13 +189,13 @@ def cifar(page: Page, data: Path, quick: bool) -> None:
             torch.from_numpy(images["test_y"][:count]),
         )
         batches = list(zip(pictures.split(100), labels.long().split(100), strict=True))
-        calibration = normalised(images["train_x"][:256], *normalisation)
+        calibration = normalised(images["train_x"][:CIFAR_IMAGES], *normalisation)
         for bits in (8, 6):
             page.add(
                 "",
                 f"## {title} on CIFAR-10, {bits} bit per tensor",
                 "",
-                f"256 training images calibrate, {count} test images measure.",
+                f"{CIFAR_IMAGES} training images calibrate, {count} test images measure.",
             )
             found, seconds = methods(model, calibration, {name: name for name in METHOD_ORDER}, bits)
             page.table(measure(model, batches, found), seconds)

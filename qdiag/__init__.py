@@ -33,6 +33,7 @@ from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.quantization.what_if import what_if
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
@@ -49,6 +50,7 @@ __all__ = [
     "lint_model",
     "calibrate",
     "calibration_report",
+    "what_if",
     "compare",
     "inspect",
     "explain",

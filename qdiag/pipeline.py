@@ -12,6 +12,7 @@ from qdiag.explanation.explain import explain, rank
 from qdiag.explanation.trials import Trial, raised_steps, trial_steps
 from qdiag.explanation.verdict import judge
 from qdiag.linting.lint import lint_model
+from qdiag.linting.lint_report import LintReport
 from qdiag.planning.plan import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
@@ -59,7 +60,8 @@ def diagnosis_steps(
     quantized = yield from quantized_steps(
         model, data, per_channel=per_channel, calibration_data=calibration_data, target=target
     )
-    return (yield from explanation_steps(model, data, optimizer, quantized))
+    lint = lint_model(model, example(data, model), optimizer)
+    return (yield from explanation_steps(model, data, lint, quantized))
 
 
 def quantized_steps(
@@ -78,10 +80,9 @@ def quantized_steps(
 
 
 def explanation_steps(
-    model: nn.Module, data: Any, optimizer: torch.optim.Optimizer | None, quantized: dict[str, QuantizedModel]
+    model: nn.Module, data: Any, lint: LintReport, quantized: dict[str, QuantizedModel]
 ) -> Steps[Diagnosis]:
-    """Lint, comparison, trials where something is lost, and the explanation of quantized models, the finest first."""
-    lint = lint_model(model, example(data, model), optimizer)
+    """Comparison, trials where something is lost, and the explanation of quantized models, the finest first."""
     comparison = yield from comparison_steps(model, data, quantized=quantized)
     trials: tuple[Trial, ...] = ()
     if judge(comparison).kind in ("quantization", "small-loss"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import plan_quantization
+from qdiag.progress import Progress, report
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
@@ -48,6 +49,7 @@ def inspect(
 ) -> tuple[SiteDetail, ...]:
     """Look at some layers on the first images of the data, in one forward.
 
+    Inside `progress.listening` it tells how many were looked at.
     Raises SiteNotFound for an address that is no layer's.
     """
     batch = first_batch(data, model).split(IMAGES)[0]
@@ -65,6 +67,7 @@ def inspect(
             weights = () if facts is None else tuple(facts.channel_max.tolist())
             ends = {name: (q.low, q.high) for name, lane in lanes.items() if (q := lane.qparams.get(layer.site))}
             found[layer.site] = _detail(layer.site, batch.inputs.batch_size, tensors, ends, weights)
+            report(Progress("looking at layers", len(found), len(wanted)))
 
     with borrow(model):
         Lockstep(reference, list(lanes.values()), meet, alone=False).run(layout(batch.inputs, channels_last))

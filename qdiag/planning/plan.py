@@ -76,6 +76,14 @@ class QuantPlan:
                 return layer
         raise SiteNotFound(f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].")
 
+    def matching(self, pattern: str) -> list[Layer]:
+        """Layers by name, module path or pattern; "*" for all. Raises OptionError where there is none."""
+        found = [layer for layer in self.layers if any(_matches(site, pattern) for site in layer.sites)]
+        if not found:
+            names = ", ".join(str(layer.site) for layer in self.layers[:8])
+            raise OptionError(f"no layer is called {pattern!r}. There are: {names} …")
+        return found
+
     def in_float(self) -> "QuantPlan":
         """The same layers without formats."""
         nothing: Formats = {layer.site: None for layer in self.layers}
@@ -104,6 +112,17 @@ class QuantPlan:
         widths = Widths.of(bits)
         layers = tuple(_resized(layer, widths, self.target) if layer.site in sites else layer for layer in self.layers)
         return dataclasses.replace(self, layers=layers, label=label or self.label)
+
+    def with_formats(self, formats: Mapping[Site, tuple[LayerBits, bool]]) -> "QuantPlan":
+        """The same plan with some layers planned anew: (bits, whether weights have a scale for each channel)."""
+
+        def planned(layer: Layer) -> Layer:
+            if layer.site not in formats:
+                return layer
+            bits, by_channel = formats[layer.site]
+            return _formatted(layer, bits, "all" if by_channel else None, self.target)
+
+        return dataclasses.replace(self, layers=tuple(map(planned, self.layers)))
 
     def state(self) -> dict[str, Any]:
         """The formats in plain values, by address."""
@@ -203,7 +222,7 @@ def _resized(layer: Layer, widths: Widths, target: type[Target]) -> Layer:
 
 def _formatted(layer: Layer, bits: LayerBits, per_channel: PerChannelOption, target: type[Target]) -> Layer:
     if bits is None:
-        return layer
+        return dataclasses.replace(layer, output=None, weight=None)
     widths = Widths.of(bits)
     weight = None
     if layer.is_weighted:

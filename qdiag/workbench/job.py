@@ -10,18 +10,16 @@ from qdiag.progress import Progress, Steps, Stopped, listening
 class Job:
     """Runs one piece of work at a time, and stops it where it tells its progress.
 
-    on_progress, on_done, on_stopped, on_error: called from the worker's thread, which interrupting the kernel does not
-    reach.
+    on_progress, on_stopped, on_error: called from the worker's thread, which interrupting the kernel does not reach.
     """
 
     def __init__(
         self,
         on_progress: Callable[[Progress], None],
-        on_done: Callable[[Any], None],
         on_stopped: Callable[[], None],
         on_error: Callable[[Exception], None],
     ):
-        self.on_progress, self.on_done, self.on_stopped, self.on_error = on_progress, on_done, on_stopped, on_error
+        self.on_progress, self.on_stopped, self.on_error = on_progress, on_stopped, on_error
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -30,13 +28,13 @@ class Job:
     def is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, steps: Steps[Any]) -> bool:
-        """Begin; False where something is under way already."""
+    def start(self, steps: Steps[Any], on_done: Callable[[Any], None]) -> bool:
+        """Begin; on_done takes the result, in the worker's thread. False where something is under way already."""
         with self._lock:
             if self.is_running:
                 return False
             self._cancel.clear()
-            self._thread = threading.Thread(target=self._work, args=(steps,), name="qdiag-job", daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(steps, on_done), name="qdiag-job", daemon=True)
             self._thread.start()
             return True
 
@@ -49,15 +47,16 @@ class Job:
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def _work(self, steps: Steps[Any]) -> None:
+    def _work(self, steps: Steps[Any], on_done: Callable[[Any], None]) -> None:
         try:
             with listening(self._heard):
-                while True:
-                    self._heard(next(steps))
-        except StopIteration as end:
-            self.on_done(end.value)
+                try:
+                    while True:
+                        self._heard(next(steps))
+                except StopIteration as end:
+                    on_done(end.value)
         except Stopped:
-            steps.close()
+            steps.close()  # what has something to save does so now
             self.on_stopped()
         except Exception as error:  # noqa: BLE001 - whatever the user's model raises is shown on the page
             self.on_error(error)

@@ -1,27 +1,65 @@
 """The workbench without a screen: model, data, results, and commands by name."""
 
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from qdiag.comparison.compare import CALIBRATION_IMAGES, measured_steps
 from qdiag.comparison.inspect import SiteDetail, inspect
+from qdiag.comparison.outputs import OutputError
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.pipeline import explanation_steps, quantized_steps
+from qdiag.export.export_target import export_target
+from qdiag.export.target_export import TargetExport
+from qdiag.linting.lint import lint_model
+from qdiag.linting.lint_report import LintReport
+from qdiag.pipeline import explanation_steps
+from qdiag.planning.mac_budget import MacBudget
+from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
+from qdiag.quantization.calibrate import DEFAULT_METHOD, calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.what_if import what_if
+from qdiag.report.blocks import Report
+from qdiag.report.displayable import Displayable
+from qdiag.tracing.inputs import example
 from qdiag.tracing.site import Site
+from qdiag.training.recipe import Recipe
+from qdiag.workbench.page import page
+from qdiag.workbench.training_folder import TrainingFolder, unfinished
+from qdiag.workbench.version import Version
+
+FIRST = "simple"
+"""The method of the first version: what an engine does by itself."""
+FOLDER = "qdiag-runs"
 
 
-class Session:
-    """Holds a model with its data, and what was found out about it.
+class Session(Displayable):
+    """Holds a model with its data, and a history of versions of it in fixed point, one of which is applied.
+
+    model: left as it was; training works on copies. data: images, with labels where there are any, that everything is
+    measured on. optimizer: for lint's rules on weight decay. evaluate: takes a model, gives your own figure of it, the
+    higher the better; it stands beside the others in the history. calibration_data: where ranges come from; the first
+    128 images of `data` if not given. training_data: to train with; the calibration data if not given.
+    folder: where training runs are kept, to go on with them after a restart; made when the first one starts.
+
+    Every command has a twin `..._steps`, a generator of Progress: stopped half-way, it leaves the results from before.
 
     >>> from qdiag.demo.load import load_demo
     >>> demo = load_demo("wild")
     >>> session = Session(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader)
     >>> str(session.diagnose().culprits[0].layer.site)
     'block3.depthwise'
+    >>> tried = session.what_if("block3.depthwise", per_channel=True)
+    >>> tried.output.drop_points < session.current.output.drop_points
+    True
+    >>> session.apply(tried.name)
+    >>> session.undo()
     """
 
     def __init__(
@@ -29,30 +67,256 @@ class Session:
         model: nn.Module,
         data: Any,
         optimizer: torch.optim.Optimizer | None = None,
+        evaluate: Callable[[nn.Module], float] | None = None,
         *,
         calibration_data: Any = None,
+        training_data: Any = None,
+        folder: str | os.PathLike[str] = FOLDER,
     ):
-        self.model, self.data, self.optimizer, self.calibration_data = model, data, optimizer, calibration_data
-        self.quantized: dict[str, QuantizedModel] = {}
-        self.diagnosis: Diagnosis | None = None
-        self._details: dict[Site, SiteDetail] = {}
+        self.model, self.data, self.optimizer, self.evaluate = model, data, optimizer, evaluate
+        self.calibration_data, self.training_data, self.folder = calibration_data, training_data, Path(folder)
+        self.history: dict[str, Version] = {}
+        self.float_score: float | None = None
+        self._applied: list[str] = []
+        self._diagnoses: dict[str, Diagnosis] = {}
+        self._details: dict[str, dict[Site, SiteDetail]] = {}
+
+    # What is known ------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Version | None:
+        """The version that is applied: diagnosed, changed from, trained from, exported."""
+        return self.history[self._applied[-1]] if self._applied else None
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """Of the applied version; None where it was not diagnosed yet."""
+        return self._diagnoses.get(self._applied[-1]) if self._applied else None
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Training runs in the folder that were stopped or killed, the latest first."""
+        return unfinished(self.folder)
+
+    def code(self, name: str) -> str:
+        """The lines of Python that make a version. Raises OptionError for a name that is not in the history."""
+        return self._version(name).script
+
+    def report(self) -> Report:
+        return page(self)
+
+    # Commands -----------------------------------------------------------------------------------------
+
+    def lint(self) -> LintReport:
+        """What is known to hurt, found by reading the model."""
+        return lint_model(self.model, example(self.data, self.model), self.optimizer)
 
     def diagnose(self, on_progress: OnProgress = None) -> Diagnosis:
-        """Lint, compare, try and explain; the result stays in `diagnosis`."""
+        """Lint, compare, try and explain the applied version; at first the one that minimum and maximum give."""
         return run(self.diagnosis_steps(), on_progress)
 
     def diagnosis_steps(self) -> Steps[Diagnosis]:
-        """`diagnose` as a generator of Progress. Stopped half-way, it leaves the results from before."""
-        quantized = yield from quantized_steps(self.model, self.data, calibration_data=self.calibration_data)
-        diagnosis = yield from explanation_steps(self.model, self.data, self.optimizer, quantized)
-        self.quantized, self.diagnosis, self._details = quantized, diagnosis, {}
+        known = self.current
+        if known is None or known.name == FIRST:
+            quantized = yield from self._calibrated_steps(FIRST, 8, None)
+        else:
+            quantized = known.quantized
+        lane = "8-bit" if known is None or known.name == FIRST else known.name
+        pair = {"16-bit": what_if(quantized, bits=16), lane: quantized}
+        diagnosis = yield from explanation_steps(quantized.module, self.data, self.lint(), pair)
+        sites = [layer.site for layer in diagnosis.comparison.layers]
+        details = dict(zip(sites, inspect(quantized.module, self.data, pair, sites), strict=True))
+        if known is None or known.name == FIRST:
+            code = (f'qm = calibrate(model, images, "{FIRST}")',)
+            self.float_score = self._score(self.model)
+            known = Version(FIRST, "", quantized, diagnosis.comparison.outputs[lane], self._score(quantized), code)
+            self.history[FIRST] = known
+            self._applied = self._applied or [FIRST]
+        self._diagnoses[known.name], self._details[known.name] = diagnosis, details
         return diagnosis
 
     def inspect(self, name: Site | str) -> SiteDetail:
         """Histograms and channels of one layer. Raises OptionError before `diagnose()`, SiteNotFound for no layer."""
-        if self.diagnosis is None:
+        version, diagnosis = self.current, self.diagnosis
+        if version is None or diagnosis is None:
             raise OptionError("nothing to inspect yet: run diagnose() first.")
-        site = self.diagnosis.comparison.layer(name).site
-        if site not in self._details:
-            self._details[site] = inspect(self.model, self.data, self.quantized, [site])[0]
-        return self._details[site]
+        return self._details[version.name][diagnosis.comparison.layer(name).site]
+
+    def calibrate(
+        self,
+        method: str = DEFAULT_METHOD,
+        bits: Bits | MacBudget = 8,
+        per_channel: PerChannelOption = None,
+        on_progress: OnProgress = None,
+    ) -> Version:
+        """The float model calibrated anew, as one more version. Takes what `qdiag.calibrate` takes."""
+        return run(self.calibration_steps(method, bits, per_channel), on_progress)
+
+    def calibration_steps(
+        self, method: str = DEFAULT_METHOD, bits: Bits | MacBudget = 8, per_channel: PerChannelOption = None
+    ) -> Steps[Version]:
+        options = [] if bits == 8 else [f"bits={bits!r}"]
+        options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
+        quantized = yield from self._calibrated_steps(method, bits, per_channel)
+        code = f"qm = calibrate({', '.join(['model', 'images', _quoted(method), *options])})"
+        return (yield from self._added_steps(" ".join([method, *options]), "", quantized, (code,)))
+
+    def what_if(
+        self,
+        layers: str | Sequence[str],
+        *,
+        bits: Any = "same",
+        per_channel: bool | None = None,
+        octaves: int = 0,
+        on_progress: OnProgress = None,
+    ) -> Version:
+        """The applied version with some layers in other formats, as one more version, which is not yet applied.
+
+        Takes what `qdiag.what_if` takes. Raises OptionError before anything was calibrated.
+        """
+        steps = self.what_if_steps(layers, bits=bits, per_channel=per_channel, octaves=octaves)
+        return run(steps, on_progress)
+
+    def what_if_steps(
+        self, layers: str | Sequence[str], *, bits: Any = "same", per_channel: bool | None = None, octaves: int = 0
+    ) -> Steps[Version]:
+        start = self._start()
+        quantized = what_if(start.quantized, layers, bits=bits, per_channel=per_channel, octaves=octaves)
+        usual = {"bits": "same", "per_channel": None, "octaves": 0}
+        asked = {"bits": bits, "per_channel": per_channel, "octaves": octaves}
+        options = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value != usual[name])
+        code = (*start.code, f"qm = what_if(qm, {_quoted(layers)}, {options})")
+        name = change_in_words(layers, bits=bits, per_channel=per_channel, octaves=octaves)
+        return (yield from self._added_steps(name, start.name, quantized, code))
+
+    def train(
+        self,
+        recipe: Recipe | None = None,
+        *,
+        learn_thresholds: bool = False,
+        on_progress: OnProgress = None,
+    ) -> Version:
+        """The applied version trained on in fixed point, with the float model as its teacher; as one more version.
+
+        recipe: by default three epochs that learn the float model's outputs. The run is kept in `folder`.
+        """
+        return run(self.training_steps(recipe, learn_thresholds=learn_thresholds), on_progress)
+
+    def training_steps(self, recipe: Recipe | None = None, *, learn_thresholds: bool = False) -> Steps[Version]:
+        start, _ = self._start(), self._training_images()
+        recipe = recipe or Recipe(epochs=3, distillation=1.0)
+        place = TrainingFolder.new(self.folder, start, recipe, learn_thresholds=learn_thresholds)
+        return (yield from self._trained_steps(place))
+
+    def resume(self, name: str = "", on_progress: OnProgress = None) -> Version:
+        """Go on with a training run of the folder, by default the latest of `unfinished`."""
+        return run(self.resume_steps(name), on_progress)
+
+    def resume_steps(self, name: str = "") -> Steps[Version]:
+        found = name or next(iter(self.unfinished), "")
+        if not found:
+            raise OptionError(f"there is no unfinished training run in {self.folder}. Start one: train().")
+        return (yield from self._trained_steps(TrainingFolder(self.folder / found)))
+
+    def apply(self, name: str, on_progress: OnProgress = None) -> None:
+        """Make a version the applied one, and diagnose it where that was not yet done."""
+        run(self.application_steps(name), on_progress)
+
+    def application_steps(self, name: str) -> Steps[Diagnosis]:
+        version = self._version(name)
+        before = list(self._applied)
+        if version is not self.current:
+            self._applied.append(name)
+        try:
+            if self.diagnosis is None:
+                yield from self.diagnosis_steps()
+        except BaseException:
+            self._applied = before
+            raise
+        assert self.diagnosis is not None, "the steps leave it"
+        return self.diagnosis
+
+    def undo(self) -> None:
+        """Go back to the version that was applied before. Raises OptionError where there is none."""
+        if len(self._applied) < 2:
+            raise OptionError("nothing to undo: no version was applied before this one.")
+        self._applied.pop()
+
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> TargetExport:
+        """The applied version for the target: what `qdiag.export_target` writes. Takes its options."""
+        return export_target(self._start().quantized, folder, example(self.data, self.model), **options)
+
+    # ---------------------------------------------------------------------------------------------------
+
+    def _start(self) -> Version:
+        if self.current is None:
+            raise OptionError("no version yet to start from: run diagnose() or calibrate() first.")
+        return self.current
+
+    def _version(self, name: str) -> Version:
+        if name not in self.history:
+            known = ", ".join(repr(known) for known in self.history) or "nothing yet"
+            raise OptionError(f"no version {name!r} in the history; there is {known}.")
+        return self.history[name]
+
+    def _calibrated_steps(
+        self, method: str, bits: Bits | MacBudget, per_channel: PerChannelOption
+    ) -> Steps[QuantizedModel]:
+        source, images = self.calibration_data, None
+        if source is None:
+            source, images = self.data, CALIBRATION_IMAGES
+        found = yield from calibration_steps(self.model, source, method, [(bits, per_channel)], max_images=images)
+        return found[0]
+
+    def _trained_steps(self, place: TrainingFolder) -> Steps[Version]:
+        quantized = yield from place.steps(self.model, self.data, self._training_images())
+        return (yield from self._added_steps(place.name, place.parent, quantized, place.code))
+
+    def _training_images(self) -> Any:
+        source = self.calibration_data if self.training_data is None else self.training_data
+        if source is None:
+            raise OptionError(
+                "training needs images of its own, not those that accuracy is measured on: give training_data=…, a "
+                "DataLoader or Dataset, with labels or without."
+            )
+        return source
+
+    def _added_steps(self, name: str, parent: str, quantized: QuantizedModel, code: tuple[str, ...]) -> Steps[Version]:
+        output = yield from measured_steps(self.model, self.data, quantized, f"measuring {name}")
+        return self._add(name, parent, quantized, output, code)
+
+    def _add(
+        self, name: str, parent: str, quantized: QuantizedModel, output: OutputError, code: tuple[str, ...]
+    ) -> Version:
+        alike = sum(known == name or known.startswith(f"{name} (") for known in self.history)
+        name = f"{name} ({alike + 1})" if alike else name
+        if self.float_score is None:
+            self.float_score = self._score(self.model)
+        version = self.history[name] = Version(name, parent, quantized, output, self._score(quantized), code)
+        self._applied = self._applied or [name]
+        return version
+
+    def _score(self, model: nn.Module) -> float | None:
+        return None if self.evaluate is None else float(self.evaluate(model))
+
+
+def change_in_words(layers: str | Sequence[str], *, bits: Any, per_channel: bool | None, octaves: int) -> str:
+    """What a what-if changes, in a few words.
+
+    >>> change_in_words(["stem", "head"], bits=16, per_channel=True, octaves=-1)
+    'stem, head: 16-bit, per-channel, ranges / 2'
+    """
+    words = (
+        []
+        if bits == "same"
+        else ["in float" if bits is None else f"{bits}-bit" if isinstance(bits, int) else str(bits)]
+    )
+    words += [] if per_channel is None else ["per-channel" if per_channel else "per-tensor"]
+    words += [f"ranges {'x' if octaves > 0 else '/'} {2 ** abs(octaves)}"] if octaves else []
+    names = layers if isinstance(layers, str) else ", ".join(layers)
+    return f"{'all layers' if names == '*' else names}: {', '.join(words)}"
+
+
+def _quoted(value: Any) -> str:
+    """As Python writes it, in double quotes."""
+    return repr(value).replace("'", '"')

@@ -36,33 +36,33 @@ class _Points:
 
 def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
     assert bench.status.value == "Done: 500 images."
-    assert bench.choice.value == "block3.depthwise"
-    assert "It is quantization" in bench.verdict.value
-    assert "channel 18" in bench.about.value
+    assert bench.layers.choice.value == "block3.depthwise"
+    assert "It is quantization" in bench.answer.verdict.value
+    assert "channel 18" in bench.layers.about.value
 
 
 def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
-    assert bench.layers is not None
-    assert bench.layer is not None
-    bars = bench.layers.data[0]
+    assert bench.layers.all is not None
+    assert bench.layers.one is not None
+    bars = bench.layers.all.data[0]
     click(bars, 2)
-    assert bench.choice.value == bars.customdata[2]
-    names = [trace.name for trace in bench.layer.data]
+    assert bench.layers.choice.value == bars.customdata[2]
+    names = [trace.name for trace in bench.layers.one.data]
     assert names[:3] == ["float", "16-bit", "8-bit"]
 
 
 def test_a_click_on_the_strip_shows_that_layer(bench: Workbench) -> None:
-    assert bench.layers is not None
-    click(bench.layers.data[-1], [1, 0])
-    assert bench.choice.value == ":input"
+    assert bench.layers.all is not None
+    click(bench.layers.all.data[-1], [1, 0])
+    assert bench.layers.choice.value == ":input"
 
 
 def test_previous_and_next_go_round(bench: Workbench) -> None:
-    bench.select(bench.names[0])
-    bench.step(-1)
-    assert bench.choice.value == bench.names[-1]
-    bench.step(1)
-    assert bench.choice.value == bench.names[0]
+    bench.select(bench.layers.names[0])
+    bench.layers.step(-1)
+    assert bench.layers.choice.value == bench.layers.names[-1]
+    bench.layers.step(1)
+    assert bench.layers.choice.value == bench.layers.names[0]
 
 
 def test_an_error_of_the_users_model_is_shown_on_the_page() -> None:
@@ -73,7 +73,7 @@ def test_an_error_of_the_users_model_is_shown_on_the_page() -> None:
     bench = Workbench(Broken(), [torch.zeros(1, 3, 8, 8)])
     bench.run_button.click()
     bench.job.wait(60)
-    assert "no &lt;weights&gt; today" in bench.verdict.value
+    assert "no &lt;weights&gt; today" in bench.error.value
     assert not bench.run_button.disabled
 
 
@@ -90,7 +90,7 @@ def test_two_clicks_start_one_run() -> None:
     demo = load_demo("healthy")
     bench = Workbench(demo.model, demo.loader)
     bench.run_checks()
-    assert not bench.job.start(iter(()))  # type: ignore[arg-type]
+    assert not bench.job.start(iter(()), print)  # type: ignore[arg-type]
     bench.job.wait(120)
 
 

@@ -1,0 +1,63 @@
+"""`what_if()`: a calibrated model with some layers in other formats."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from qdiag.errors import OptionError
+from qdiag.numerics.granularity import PerChannel
+from qdiag.numerics.ranges.range import Range
+from qdiag.planning.layer import Layer
+from qdiag.planning.widths import LayerBits, Widths
+from qdiag.quantization.quantized_model import QuantizedModel
+
+
+def what_if(
+    quantized: QuantizedModel,
+    layers: str | Sequence[str] = "*",
+    *,
+    bits: LayerBits | Literal["same"] = "same",
+    per_channel: bool | None = None,
+    octaves: int = 0,
+) -> QuantizedModel:
+    """Change formats of some layers, and nothing else: no image is looked at, and `quantized` stays as it was.
+
+    layers: a name, module path or pattern, or several; "*" for all.
+    bits: 8, 16 or `Widths(weights, activations)`; None leaves the layers in float.
+    per_channel: True gives their weights one scale for each output channel, False one for all; None as it is.
+    octaves: stored tensors' ranges become 2^octaves times as wide: 1 halves the resolution and clips less, -1 doubles
+    the resolution and clips more. BatchNorm, weights and biases are those of the calibration.
+
+    Raises OptionError for a name that no layer has, for bits that no format has, and where nothing is changed.
+    """
+    plan, known = quantized.plan, quantized.calibration
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    chosen = {layer.site: layer for pattern in patterns for layer in plan.matching(pattern)}
+    if not chosen or (bits == "same" and per_channel is None and octaves == 0):
+        raise OptionError("nothing to change: give layers, and bits=…, per_channel=… or octaves=….")
+    if bits != "same" or per_channel is not None:
+        formats = {
+            site: (
+                _bits(layer) if bits == "same" else bits,
+                _is_by_channel(layer) if per_channel is None else per_channel,
+            )
+            for site, layer in chosen.items()
+        }
+        plan = plan.with_formats(formats)
+        known = replace(known, tops={site: top for site, top in known.tops.items() if site not in chosen})
+    factor = 2.0**octaves
+    ranges = {site: known.ranges[site] for site in chosen if site in known.ranges}
+    wider = {site: Range(found.low * factor, found.high * factor) for site, found in ranges.items()}
+    return quantized.change(plan=plan, calibration=known.change(ranges=wider))
+
+
+def _bits(layer: Layer) -> LayerBits:
+    """As they are; None where the layer stays in float."""
+    if layer.output is None:
+        return None
+    activations = layer.output.bits
+    return Widths(activations if layer.weight is None else layer.weight.bits, activations)
+
+
+def _is_by_channel(layer: Layer) -> bool:
+    return layer.weight is not None and isinstance(layer.weight.granularity, PerChannel)

@@ -1,0 +1,43 @@
+"""Small parts that every panel is made of. All of them work by keyboard in JupyterLab."""
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from qdiag.report.blocks import Block, Report
+from qdiag.report.to_html import render_fragment
+
+
+def button(text: str, css: str, on_click: Callable[..., None], style: str = "", tooltip: str = "") -> widgets.Button:
+    """As wide as its text. css: the class that it is found by."""
+    made = widgets.Button(description=text, button_style=style, tooltip=tooltip, layout={"width": "auto"})
+    made.on_click(on_click)
+    return made.add_class(css)
+
+
+def toggles(options: Sequence[tuple[str, Any] | str], css: str, description: str = "") -> widgets.ToggleButtons:
+    """One of a few, as buttons of their own width: JupyterLab keeps the arrow keys of a drop-down list for itself."""
+    made = widgets.ToggleButtons(options=options, description=description, style={"button_width": "auto"})
+    return made.add_class(css)
+
+
+def row(*children: widgets.Widget) -> widgets.Box:
+    """Side by side, and below each other where the window is narrow."""
+    return widgets.Box(children, layout={"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"})
+
+
+def heading(text: str) -> widgets.HTML:
+    """What begins a panel."""
+    return widgets.HTML(f'<div style="font-weight:600;margin-top:0.8em;border-top:1px solid #8884">{text}</div>')
+
+
+def shown(title: str, *blocks: Block) -> str:
+    """Blocks of a report as HTML."""
+    return render_fragment(Report(title, tuple(blocks), "panel"))
+
+
+def escaped(text: object) -> str:
+    """Text to stand in HTML."""
+    return html.escape(str(text))

@@ -1,0 +1,81 @@
+"""A session, shown without a kernel: the diagnosis, and every version side by side."""
+
+from typing import TYPE_CHECKING
+
+from qdiag.report.blocks import Block, Listing, Report, Section, Text
+from qdiag.report.cells import Badge, Cell
+from qdiag.report.table import Column, Table
+
+if TYPE_CHECKING:
+    from qdiag.workbench.session import Session
+    from qdiag.workbench.version import Version
+
+
+def page(session: "Session") -> Report:
+    """The applied version's diagnosis, the history, and the code of each version."""
+    title = f"Session of {type(session.model).__name__}"
+    blocks: list[Block] = []
+    data: dict[str, object] = {"versions": [], "applied": None}
+    if session.current is None:
+        blocks.append(Text("Nothing was run yet: `session.diagnose()` says whether it is quantization, where and why."))
+    else:
+        table = history_table(session)
+        data = {"applied": session.current.name, "versions": [_data(version) for version in session.history.values()]}
+        blocks.append(Section("Versions", (table, *_codes(session))))
+    if session.diagnosis is not None:
+        diagnosis = session.diagnosis.report()
+        blocks = [*diagnosis.blocks[:3], *blocks, *diagnosis.blocks[3:]]
+        data["diagnosis"] = dict(diagnosis.data)
+    return Report(title, tuple(blocks), "session", data)
+
+
+def history_table(session: "Session") -> Table:
+    """Float first, then every version in the order in which they were made."""
+    own = [Column("score", "your evaluate", "", ".4g", "right")] if session.evaluate is not None else []
+    columns = (
+        Column("version", "version"),
+        Column("parent", "made from"),
+        Column("top1_percent", "top-1", "%", ".2f", "right"),
+        Column("drop_points", "drop", "points", ".2f", "right"),
+        Column("interval", "95 % interval", align="right"),
+        Column("agreement_percent", "agrees with float", "%", ".2f", "right"),
+        Column("sqnr_db", "output SQNR", "dB", ".1f", "right"),
+        *own,
+        Column("applied", ""),
+    )
+    first = next(iter(session.history.values())).output
+    float_top1 = None if first.top1_percent is None else first.top1_percent + (first.drop_points or 0)
+    score: list[Cell] = [session.float_score] if own else []
+    rows: list[tuple[Cell, ...]] = [("float", "", float_top1, None, "", None, None, *score, "")]
+    rows += [_row(version, version is session.current, bool(own)) for version in session.history.values()]
+    return Table(columns, tuple(rows), key="versions")
+
+
+def _row(version: "Version", is_applied: bool, has_score: bool) -> tuple[Cell, ...]:
+    output = version.output
+    interval = "" if output.drop_interval is None else "{:+.2f} to {:+.2f}".format(*output.drop_interval)
+    score: list[Cell] = [version.score] if has_score else []
+    applied: Cell = Badge("applied", "ok") if is_applied else ""
+    return (
+        version.name,
+        version.parent or "float",
+        output.top1_percent,
+        output.drop_points,
+        interval,
+        output.agreement_percent,
+        output.sqnr_db,
+        *score,
+        applied,
+    )
+
+
+def _codes(session: "Session") -> list[Block]:
+    return [
+        Section(f"Code of {version.name}", (Listing(version.script),), collapsed=True)
+        for version in session.history.values()
+    ]
+
+
+def _data(version: "Version") -> dict[str, object]:
+    facts = {"name": version.name, "parent": version.parent, "code": version.script, "score": version.score}
+    return facts | {"output": vars(version.output)}

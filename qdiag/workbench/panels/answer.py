@@ -1,0 +1,90 @@
+"""The answer: is it bad, is it quantization, what to do; and buttons that try it."""
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+
+from qdiag.explanation.culprit import covering
+from qdiag.workbench.controls import button, escaped, row
+from qdiag.workbench.panels.panel import Desk, Panel
+
+if TYPE_CHECKING:
+    from qdiag.explanation.diagnosis import Diagnosis
+
+SUGGESTED = 5
+"""Culprits that one click changes, at most."""
+COVERED = 0.9
+
+
+class AnswerPanel(Panel):
+    """Verdict and figures of the applied version, and its next steps as buttons."""
+
+    def __init__(self, desk: Desk):
+        super().__init__(desk)
+        self.verdict = widgets.HTML().add_class("qd-verdict")
+        self.suggestions = row()
+        self.suggestions.add_class("qd-suggestions")
+        self.widget = widgets.VBox([self.verdict, self.suggestions])
+
+    def show(self) -> None:
+        diagnosis, version = self.desk.session.diagnosis, self.desk.session.current
+        if diagnosis is None or version is None:
+            return
+        self.verdict.value = verdict_html(version.name, diagnosis)
+        self.suggestions.children = self._buttons(diagnosis)
+
+    def set_busy(self, busy: bool) -> None:
+        for child in self.suggestions.children:
+            child.disabled = busy
+
+    def _buttons(self, diagnosis: "Diagnosis") -> list[widgets.Widget]:
+        session = self.desk.session
+        worst = covering(diagnosis.culprits, COVERED)[:SUGGESTED]
+        if diagnosis.verdict.kind not in ("quantization", "small-loss") or not worst:
+            return []
+        names = [str(culprit.layer.site) for culprit in worst]
+        weighted = [str(culprit.layer.site) for culprit in worst if culprit.layer.is_weighted]
+        many = names[0] if len(names) == 1 else f"{len(names)} culprits"
+        made = []
+        if weighted:
+            made.append(self._try(f"Try per-channel weights: {_count(weighted)}", weighted, per_channel=True))
+        made.append(self._try(f"Try 16 bit: {many}", names, bits=16))
+        if "best" not in session.history:
+            start = self.desk.guarded(lambda: self.desk.start(session.calibration_steps, "Calibrating"))
+            made.append(button("Calibrate: best", "qd-suggest-best", start))
+        return made
+
+    def _try(self, text: str, names: list[str], **options: object) -> widgets.Button:
+        def steps() -> None:
+            self.desk.start(lambda: self.desk.session.what_if_steps(names, **options), "Trying")  # type: ignore[arg-type]
+
+        return button(text, "qd-suggest", self.desk.guarded(steps), tooltip=", ".join(names))
+
+
+def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
+    """The verdict, the figures, and the next steps."""
+    symbol = {"healthy": "✔", "small-loss": "▲"}.get(diagnosis.verdict.kind, "✖")
+    comparison = diagnosis.comparison
+    figures = [f"applied <b>{escaped(name)}</b>"]
+    if comparison.float_top1_percent is not None:
+        figures.append(f"float <b>{comparison.float_top1_percent:.1f} %</b>")
+    for lane in comparison.lanes:
+        output = comparison.outputs[lane]
+        figure = output.top1_percent if output.top1_percent is not None else output.agreement_percent
+        shown = f"{output.sqnr_db:.1f} dB" if figure is None else f"{figure:.1f} %"
+        figures.append(f"{escaped(lane)} <b>{shown}</b>")
+    if diagnosis.lint is not None:
+        found = [finding.severity for finding in diagnosis.lint.findings]
+        figures.append(f"lint <b>{found.count('error')} errors, {found.count('warning')} warnings</b>")
+    steps = "".join(
+        f"<li><b>{escaped(s.title)}</b> {escaped(s.text)} <code>{escaped(s.code)}</code></li>" for s in diagnosis.steps
+    )
+    headline, text = escaped(diagnosis.verdict.headline), escaped(diagnosis.verdict.text)
+    return (
+        f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}<br>'
+        f"{' &nbsp; '.join(figures)} &nbsp; on {comparison.images} images<ol>{steps}</ol></div>"
+    )
+
+
+def _count(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} layers"

@@ -1,0 +1,46 @@
+"""What a panel is, and what it may ask of the page that it is on."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import ipywidgets as widgets
+
+from qdiag.progress import Steps
+
+if TYPE_CHECKING:
+    from qdiag.workbench.session import Session
+
+
+class Desk(Protocol):
+    """The page, as its panels see it."""
+
+    session: "Session"
+    lock: AbstractContextManager[Any]
+
+    def start(self, command: Callable[[], Steps[Any]], what: str) -> None:
+        """Run a command's steps beside the notebook; nothing happens while another one runs."""
+
+    def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
+        """A callback whose errors appear on the page: JupyterLab shows them nowhere else."""
+
+    def select(self, name: str) -> None:
+        """Show one layer."""
+
+    def say(self, text: str) -> None:
+        """A line beside the progress bar."""
+
+
+class Panel:
+    """One part of the page. `widget` is made once; `show` brings it up to date with the session."""
+
+    widget: widgets.Widget
+
+    def __init__(self, desk: Desk):
+        self.desk = desk
+
+    def show(self) -> None:
+        """Called under the page's lock, from whichever thread has changed the session."""
+
+    def set_busy(self, busy: bool) -> None:
+        """Called when a command begins and when it has ended."""

@@ -1,0 +1,62 @@
+"""The history: every version side by side; apply, undo, code, export."""
+
+import ipywidgets as widgets
+
+from qdiag.workbench.controls import button, escaped, row, shown
+from qdiag.workbench.page import history_table
+from qdiag.workbench.panels.panel import Desk, Panel
+
+EXPORT_FOLDER = "for_target"
+
+
+class VersionsPanel(Panel):
+    """What was tried, with its numbers. The applied version is the one that all else works on."""
+
+    def __init__(self, desk: Desk):
+        super().__init__(desk)
+        self.table = widgets.HTML().add_class("qd-versions")
+        self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "300px"})
+        self.choice.add_class("qd-version")
+        self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
+        self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo))
+        self.code_button = button("Code", "qd-code", desk.guarded(self.show_code))
+        self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
+        self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export))
+        self.code = widgets.HTML().add_class("qd-code-text")
+        controls = row(
+            self.choice, self.apply_button, self.undo_button, self.code_button, self.export_button, self.folder
+        )
+        self.widget = widgets.VBox([self.table, controls, self.code], layout={"display": "none"})
+
+    def apply(self) -> None:
+        name = self.choice.value
+        self.desk.start(lambda: self.desk.session.application_steps(name), "Applying")
+
+    def undo(self) -> None:
+        self.desk.session.undo()
+        self.desk.start(lambda: self.desk.session.application_steps(self._applied()), "Undoing")
+
+    def show_code(self) -> None:
+        self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
+
+    def export(self) -> None:
+        written = self.desk.session.export(self.folder.value)
+        self.code.value = f"<pre>{escaped(written)}</pre>"
+
+    def show(self) -> None:
+        session = self.desk.session
+        if not session.history:
+            return
+        self.table.value = shown("History", history_table(session))
+        self.choice.options = list(session.history)
+        self.choice.value = list(session.history)[-1]
+        self.widget.layout.display = ""
+
+    def set_busy(self, busy: bool) -> None:
+        for control in (self.apply_button, self.undo_button, self.export_button):
+            control.disabled = busy
+
+    def _applied(self) -> str:
+        current = self.desk.session.current
+        assert current is not None, "undo leaves one"
+        return current.name

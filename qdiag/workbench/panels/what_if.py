@@ -1,0 +1,96 @@
+"""What if: change formats of some layers, see what that does, and then apply it or leave it."""
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from qdiag.workbench.controls import button, escaped, row, toggles
+from qdiag.workbench.panels.panel import Desk, Panel
+
+if TYPE_CHECKING:
+    from qdiag.workbench.version import Version
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "16 bit": {"bits": 16},
+    "8 bit": {"bits": 8},
+    "in float": {"bits": None},
+    "per-channel": {"per_channel": True},
+    "per-tensor": {"per_channel": False},
+    "ranges × 2": {"octaves": 1},
+    "ranges ÷ 2": {"octaves": -1},
+}
+EVERY, DEPTHWISE, CULPRITS = "all layers", "depthwise layers", "culprits"
+
+
+class WhatIfPanel(Panel):
+    """Layers by name, pattern or rule; a change; its effect; Apply."""
+
+    def __init__(self, desk: Desk):
+        super().__init__(desk)
+        self.layers = widgets.Combobox(placeholder="layer, pattern or rule", layout={"width": "300px"})
+        self.layers.add_class("qd-what-if-layers")
+        self.change = toggles(list(CHANGES), "qd-what-if-change")
+        self.try_button = button("Try", "qd-try", desk.guarded(self.try_it), "info")
+        self.effect = widgets.HTML().add_class("qd-effect")
+        self.apply_button = button("Apply", "qd-apply-tried", desk.guarded(self.apply), "success")
+        self.apply_button.layout.display = "none"
+        self.tried = ""
+        self.widget = widgets.VBox(
+            [
+                row(widgets.Label("What if"), self.layers, self.change, self.try_button),
+                row(self.effect, self.apply_button),
+            ]
+        )
+        self.widget.layout.display = "none"
+
+    def follow(self, name: str) -> None:
+        """The layer that is looked at is the one to change, unless a pattern or rule was put there."""
+        self.layers.value = name
+
+    def try_it(self) -> None:
+        options, wanted = CHANGES[self.change.value], self._chosen()
+        self.desk.start(lambda: self.desk.session.what_if_steps(wanted, **options), "Trying")
+
+    def apply(self) -> None:
+        self.desk.start(lambda: self.desk.session.application_steps(self.tried), "Applying")
+
+    def show(self) -> None:
+        session = self.desk.session
+        if session.diagnosis is None or session.current is None:
+            return
+        layers = session.diagnosis.comparison.layers
+        self.layers.options = [EVERY, DEPTHWISE, CULPRITS, *(str(layer.site) for layer in layers)]
+        self.widget.layout.display = ""
+        last = list(session.history.values())[-1]
+        is_new = last is not session.current and last.parent == session.current.name
+        self.tried = last.name if is_new else ""
+        self.effect.value = effect_html(session.current, last) if is_new else ""
+        self.apply_button.layout.display = "" if is_new else "none"
+
+    def set_busy(self, busy: bool) -> None:
+        self.try_button.disabled = self.apply_button.disabled = busy
+
+    def _chosen(self) -> list[str]:
+        diagnosis, wanted = self.desk.session.diagnosis, self.layers.value.strip()
+        assert diagnosis is not None, "the panel is hidden before a diagnosis"
+        if wanted == EVERY:
+            return ["*"]
+        if wanted == DEPTHWISE:
+            return [str(layer.site) for layer in diagnosis.comparison.layers if layer.is_depthwise]
+        if wanted == CULPRITS:
+            return [str(culprit.layer.site) for culprit in diagnosis.culprits]
+        return [part.strip() for part in wanted.split(",") if part.strip()]
+
+
+def effect_html(before: "Version", after: "Version") -> str:
+    """The figures of two versions, from and to."""
+    parts = [f"output {before.output.sqnr_db:.1f} → <b>{after.output.sqnr_db:.1f} dB</b>"]
+    if before.output.agreement_percent is not None and after.output.agreement_percent is not None:
+        parts.append(
+            f"agrees with float {before.output.agreement_percent:.1f} → <b>{after.output.agreement_percent:.1f} %</b>"
+        )
+    if before.output.top1_percent is not None and after.output.top1_percent is not None:
+        parts.append(f"top-1 {before.output.top1_percent:.1f} → <b>{after.output.top1_percent:.1f} %</b>")
+    if before.score is not None and after.score is not None:
+        parts.append(f"your evaluate {before.score:.4g} → <b>{after.score:.4g}</b>")
+    return f"<b>{escaped(after.name)}</b>: {' · '.join(parts)}"

@@ -1,0 +1,33 @@
+"""One entry of a session's history."""
+
+from dataclasses import dataclass
+
+from qdiag.comparison.outputs import OutputError
+from qdiag.quantization.quantized_model import QuantizedModel
+
+_NAMES = ("calibrate", "what_if", "QuantTrainModule", "Recipe", "Widths", "MacBudget", "train")
+
+
+@dataclass(frozen=True)
+class Version:
+    """The model in fixed point, as one command left it.
+
+    parent: the version that it was made from; "" for the float model. output: beside the float model's, on the
+    session's data. score: what the user's own `evaluate` gives. code: the lines that make it, those of its parents
+    included; they name `model`, `images` to calibrate with and `training` images.
+    """
+
+    name: str
+    parent: str
+    quantized: QuantizedModel
+    output: OutputError
+    score: float | None
+    code: tuple[str, ...]
+
+    @property
+    def script(self) -> str:
+        """The lines of Python that make it, with what they import."""
+        lines = "\n".join(self.code)
+        names = ", ".join(name for name in sorted(_NAMES) if name in lines)
+        imports = "import copy\n\n" if "copy." in lines else ""
+        return f"{imports}from qdiag import {names}\n\n{lines}"

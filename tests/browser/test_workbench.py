@@ -1,0 +1,145 @@
+"""The workbench in a real JupyterLab: checks, a what-if, training stopped and resumed, an error, a reload."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.browser.lab import Lab, jupyterlab
+
+pytestmark = pytest.mark.browser
+REPOSITORY = Path(__file__).parents[2]
+
+DEMO = """
+from qdiag import Workbench, load_demo
+demo = load_demo("wild")
+broken = []
+def evaluate(model):
+    if broken:
+        raise ValueError("no <labels> today")
+    return 0.5
+bench = Workbench(demo.model, demo.loader, demo.optimizer, evaluate, folder="runs",
+                  calibration_data=demo.calibration_loader, training_data=demo.training_loader)
+bench
+"""
+DEEP = """
+import torch
+from torch import nn
+from qdiag import Workbench
+torch.manual_seed(0)
+layers = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for _ in range({sites})]
+model = nn.Sequential(nn.Conv2d(3, 8, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)).eval()
+bench = Workbench(model, torch.randn(16, 3, 12, 12))
+bench
+"""
+
+
+def notebook(path: Path, *cells: str) -> None:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, path)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("jupyter")
+    notebook(home / "demo.ipynb", DEMO, "broken.append(True)")
+    for sites in (150, 500):
+        notebook(home / f"deep{sites}.ipynb", DEEP.format(sites=sites))
+    with jupyterlab(home) as running:
+        yield running
+
+
+@pytest.fixture
+def problems(page: Any) -> list[str]:
+    """Errors of the page's own scripts."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.set_viewport_size({"width": 1400, "height": 2000})
+    return found
+
+
+def run_cell(page: Any, number: int) -> None:
+    page.evaluate(f"() => {{ window.jupyterapp.shell.currentWidget.content.activeCellIndex = {number}; }}")
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+
+
+def until(page: Any, css: str, pattern: str) -> str:
+    """Wait until the text of an element matches, and return it."""
+    page.locator(css, has_text=re.compile(pattern)).first.wait_for()
+    text: str = page.locator(css).first.inner_text()
+    return text
+
+
+def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resumed(
+    lab: Lab, page: Any, problems: list[str]
+) -> None:
+    outside = lab.open(page, "demo.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").click()
+    until(page, ".qd-status", "^Done")
+    until(page, ".qd-verdict", "It is quantization")
+
+    page.locator(".qd-suggest").first.click()
+    assert re.search(r"→ 9\d\.\d %", until(page, ".qd-effect", "block3.depthwise: per-channel"))
+    assert page.locator(".qd-versions", has_text="block3.depthwise: per-channel").count() == 1
+    page.locator(".qd-apply-tried").click()
+    until(page, ".qd-verdict", "applied block3.depthwise: per-channel")
+    page.locator(".qd-undo").click()
+    until(page, ".qd-verdict", "applied simple")
+    page.locator(".qd-code").click()
+    until(page, ".qd-code-text", "what_if")
+
+    page.locator(".qd-epochs input").fill("200")
+    page.locator(".qd-epochs input").press("Enter")
+    page.locator(".qd-train").click()
+    until(page, ".qd-status", r"epoch [2-9] of 200")
+    page.locator(".qd-curve").wait_for()
+    before = page.locator(".qd-curve").get_attribute("src")
+    page.wait_for_function("s => document.querySelector('.qd-curve').src != s", arg=before)  # the curve moves
+
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    page.locator(".qd-status", has_text=re.compile("epoch")).wait_for()  # the page comes back, the run still goes
+    assert page.locator(".js-plotly-plot").count() <= 2
+    page.locator(".qd-stop").click()
+    until(page, ".qd-status", "^Stopped")
+    assert page.locator(".qd-resume").inner_text() == "Resume QAT-1"
+    page.locator(".qd-resume").click()
+    until(page, ".qd-status", r"epoch \d+ of 200")
+    page.locator(".qd-stop").click()
+    until(page, ".qd-status", "^Stopped")
+
+    run_cell(page, 1)  # from here on the user's own evaluate raises
+    page.locator(".qd-try").click()
+    until(page, ".qd-failure", "ValueError: no <labels> today")
+    assert page.locator(".qd-run").is_enabled()
+    assert outside == []
+    assert problems == []
+
+
+@pytest.mark.parametrize("sites", [150, 500])
+def test_a_deep_network_is_shown_and_walked(sites: int, lab: Lab, page: Any, problems: list[str]) -> None:
+    outside = lab.open(page, f"deep{sites}.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").click()
+    until(page, ".qd-status", "^Done")
+    about = page.locator(".qd-about")
+    page.locator(".qd-workbench .js-plotly-plot").nth(1).wait_for()
+    before = about.inner_text()
+    page.locator(".qd-next").click()
+    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
+    strip = page.locator(".qd-workbench .js-plotly-plot").first.locator(".heatmaplayer image, .heatmaplayer .hm").first
+    strip.scroll_into_view_if_needed()
+    box = strip.bounding_box()
+    page.mouse.move(box["x"] + 3, box["y"] + 5)
+    page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
+    before = about.inner_text()
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
+    assert outside == []
+    assert problems == []
