@@ -16,7 +16,7 @@ SLOW := browser or training or sweep
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test test-fast check clean
+.PHONY: help venv demo lab test test-fast check screenshots clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,9 @@ check: $(DEV)  ## ruff, mypy, import contracts, notebooks stored without outputs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
+
+screenshots: $(DEV)  ## the pictures of the workbench in docs/, taken in a real browser
+	$(BIN)/python -m tests.browser.screenshots docs
 
 clean:  ## remove builds and caches, but not .venv
 	rm -rf build dist test-results .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

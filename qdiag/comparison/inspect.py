@@ -23,6 +23,17 @@ from qdiag.tracing.tracer import trace
 
 BINS = 128
 IMAGES = 8
+MAPS = 3
+MAP_SIZE = 64
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """One channel of the first image, [height, width], at most MAP_SIZE each way: in float, and in the last lane."""
+
+    channel: int
+    reference: np.ndarray
+    version: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class SiteDetail:
     edges: BINS + 1 borders shared by all histograms. counts: values in each bin, for "float" and each lane.
     ends: least and greatest value of each lane's format. channel_low, channel_high: extremes of each channel (axis 1)
     of the float tensor, empty where it has no such axis. weight_magnitudes: largest weight of each output channel.
+    maps: the channels [H, W] that differ most, for their size; empty where a channel is no picture.
     """
 
     site: Site
@@ -42,6 +54,7 @@ class SiteDetail:
     channel_low: tuple[float, ...]
     channel_high: tuple[float, ...]
     weight_magnitudes: tuple[float, ...]
+    maps: tuple[FeatureMap, ...] = ()
 
 
 def inspect(
@@ -96,7 +109,18 @@ def _detail(
     if value.ndim in (2, 3, 4, 5) and value.numel():
         rows = value.transpose(0, 1).flatten(1)
         lows, highs = tuple(rows.amin(1).tolist()), tuple(rows.amax(1).tolist())
-    return SiteDetail(site, images, tuple(edges.tolist()), counts, ends, lows, highs, weights)
+    maps = _maps(value, list(tensors.values())[-1])
+    return SiteDetail(site, images, tuple(edges.tolist()), counts, ends, lows, highs, weights, maps)
+
+
+def _maps(value: Tensor, version: Tensor) -> tuple[FeatureMap, ...]:
+    if value.ndim != 4 or not value.numel() or min(value.shape[2:]) < 2:
+        return ()
+    step = -(-max(value.shape[2:]) // MAP_SIZE)
+    reference, twin = (tensor[0, :, ::step, ::step].detach().float().cpu() for tensor in (value, version))
+    noise = (twin - reference).square().mean((1, 2)) / reference.square().mean((1, 2)).clamp(min=1e-12)
+    worst = noise.topk(min(MAPS, len(noise))).indices.tolist()
+    return tuple(FeatureMap(channel, reference[channel].numpy(), twin[channel].numpy()) for channel in worst)
 
 
 def _histogram(tensor: Tensor, edges: np.ndarray) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
-"""The workbench's two figures: all layers, and one of them."""
+"""The workbench's pictures: all layers, one of them, and its channels."""
 
+import io
 import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from qdiag.comparison.comparison import Comparison
@@ -113,6 +116,29 @@ def drill_down(detail: SiteDetail) -> go.Figure:
     made.update_xaxes(gridcolor=GRID, row=1, col=1, title_text=f"value of the stored tensor, {detail.images} images")
     made.update_xaxes(gridcolor=GRID, row=2, col=1, title_text="channels, the largest first")
     return made.update_layout(**_look(520), legend={"orientation": "h", "y": 1.08})
+
+
+def feature_maps(detail: SiteDetail, lane: str) -> bytes:
+    """The channels that differ most, as a picture: float, the lane, and their difference. Empty where there is none."""
+    if not detail.maps:
+        return b""
+    made = Figure(figsize=(5.4, 1.3 * len(detail.maps)), layout="constrained", facecolor="none")
+    grid = made.subplots(len(detail.maps), 3, squeeze=False)
+    for axes, shown in zip(grid, detail.maps, strict=True):
+        low, high = float(shown.reference.min()), float(shown.reference.max())
+        difference = shown.version - shown.reference
+        most = max(abs(float(difference.min())), abs(float(difference.max())), 1e-12)
+        axes[0].imshow(shown.reference, vmin=low, vmax=high, cmap="cividis")
+        axes[1].imshow(shown.version, vmin=low, vmax=high, cmap="cividis")
+        axes[2].imshow(difference, vmin=-most, vmax=most, cmap="PuOr")
+        texts = (f"channel {shown.channel}, float", lane, f"difference, up to {most:.3g}")
+        for place, text in zip(axes, texts, strict=True):
+            place.set_title(shorten(text, NAME), fontsize=8, color=INK)
+            place.set_axis_off()
+    FigureCanvasAgg(made)
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
 
 
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:

@@ -46,7 +46,8 @@ class Session(Displayable):
     measured on. optimizer: for lint's rules on weight decay. evaluate: takes a model, gives your own figure of it, the
     higher the better; it stands beside the others in the history. calibration_data: where ranges come from; the first
     128 images of `data` if not given. training_data: to train with; the calibration data if not given.
-    folder: where training runs are kept, to go on with them after a restart; made when the first one starts.
+    folder: where training runs are kept, under the model's name, to go on with them after a restart; made when the
+    first one starts.
 
     Every command has a twin `..._steps`, a generator of Progress: stopped half-way, it leaves the results from before.
 
@@ -74,7 +75,8 @@ class Session(Displayable):
         folder: str | os.PathLike[str] = FOLDER,
     ):
         self.model, self.data, self.optimizer, self.evaluate = model, data, optimizer, evaluate
-        self.calibration_data, self.training_data, self.folder = calibration_data, training_data, Path(folder)
+        self.calibration_data, self.training_data = calibration_data, training_data
+        self.folder = Path(folder) / type(model).__name__
         self.history: dict[str, Version] = {}
         self.float_score: float | None = None
         self._applied: list[str] = []
@@ -144,7 +146,7 @@ class Session(Displayable):
 
     def calibrate(
         self,
-        method: str = DEFAULT_METHOD,
+        method: str | Sequence[str] = DEFAULT_METHOD,
         bits: Bits | MacBudget = 8,
         per_channel: PerChannelOption = None,
         on_progress: OnProgress = None,
@@ -153,13 +155,20 @@ class Session(Displayable):
         return run(self.calibration_steps(method, bits, per_channel), on_progress)
 
     def calibration_steps(
-        self, method: str = DEFAULT_METHOD, bits: Bits | MacBudget = 8, per_channel: PerChannelOption = None
+        self,
+        method: str | Sequence[str] = DEFAULT_METHOD,
+        bits: Bits | MacBudget = 8,
+        per_channel: PerChannelOption = None,
     ) -> Steps[Version]:
         options = [] if bits == 8 else [f"bits={bits!r}"]
         options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
         quantized = yield from self._calibrated_steps(method, bits, per_channel)
         code = f"qm = calibrate({', '.join(['model', 'images', _quoted(method), *options])})"
-        return (yield from self._added_steps(" ".join([method, *options]), "", quantized, (code,)))
+        return (
+            yield from self._added_steps(
+                " ".join([method if isinstance(method, str) else ", ".join(method), *options]), "", quantized, (code,)
+            )
+        )
 
     def what_if(
         self,
@@ -260,7 +269,7 @@ class Session(Displayable):
         return self.history[name]
 
     def _calibrated_steps(
-        self, method: str, bits: Bits | MacBudget, per_channel: PerChannelOption
+        self, method: str | Sequence[str], bits: Bits | MacBudget, per_channel: PerChannelOption
     ) -> Steps[QuantizedModel]:
         source, images = self.calibration_data, None
         if source is None:

@@ -76,7 +76,10 @@ class TrainingFolder:
         module = copy.deepcopy(model)
         plan = plan_quantization(trace(module, example(data, module)))
         start = QuantizedModel(module, plan, Calibration({}))
-        start.load_state_dict(torch.load(self.path / START, weights_only=True))
+        try:
+            start.load_state_dict(torch.load(self.path / START, map_location="cpu", weights_only=True))
+        except RuntimeError as error:  # torch's words for names and shapes that do not fit, or a file of another kind
+            raise OptionError(f"{self.path} is a training run of another model: {error}") from error
         trained = QuantTrainModule.from_calibrated(start, learn_thresholds=self.facts["learn_thresholds"])
         yield from train_steps(
             trained,

@@ -9,6 +9,7 @@ from qdiag.workbench.controls import button, escaped, row
 from qdiag.workbench.panels.panel import Desk, Panel
 
 if TYPE_CHECKING:
+    from qdiag.explanation.culprit import Culprit
     from qdiag.explanation.diagnosis import Diagnosis
 
 SUGGESTED = 5
@@ -49,10 +50,17 @@ class AnswerPanel(Panel):
         if weighted:
             made.append(self._try(f"Try per-channel weights: {_count(weighted)}", weighted, per_channel=True))
         made.append(self._try(f"Try 16 bit: {many}", names, bits=16))
+        if "equalization" not in session.history and any(_is_uneven(culprit) for culprit in worst):
+            made.append(self._calibrate("Equalize channels", ["equalization"]))
         if "best" not in session.history:
-            start = self.desk.guarded(lambda: self.desk.start(session.calibration_steps, "Calibrating"))
-            made.append(button("Calibrate: best", "qd-suggest-best", start))
+            made.append(self._calibrate("Calibrate: best", "best"))
         return made
+
+    def _calibrate(self, text: str, method: str | list[str]) -> widgets.Button:
+        def start() -> None:
+            self.desk.start(lambda: self.desk.session.calibration_steps(method), "Calibrating")
+
+        return button(text, "qd-suggest", self.desk.guarded(start))
 
     def _try(self, text: str, names: list[str], **options: object) -> widgets.Button:
         def steps() -> None:
@@ -83,6 +91,12 @@ def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
     return (
         f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}<br>'
         f"{' &nbsp; '.join(figures)} &nbsp; on {comparison.images} images<ol>{steps}</ol></div>"
+    )
+
+
+def _is_uneven(culprit: "Culprit") -> bool:
+    return any(
+        evidence.cause in ("weight-channel-spread", "activation-channel-spread") for evidence in culprit.evidence
     )
 
 

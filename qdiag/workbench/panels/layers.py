@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 
 from qdiag.workbench.controls import button, escaped, row
-from qdiag.workbench.figures import drill_down, on_page, overview, redraw, worst_layers
+from qdiag.workbench.figures import drill_down, feature_maps, on_page, overview, redraw, worst_layers
 from qdiag.workbench.panels.panel import Desk, Panel
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class LayersPanel(Panel):
         forth = button("Next", "qd-next", desk.guarded(lambda: self.step(1)))
         self.about = widgets.HTML(HINT).add_class("qd-about")
         self.left = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
+        self.maps = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"}).add_class("qd-maps")
         self.facts = widgets.Box([self.about], layout={"max_height": "300px", "overflow": "auto"})
         self.right = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
         self.walk = row(back, forth, self.choice)
@@ -59,8 +60,8 @@ class LayersPanel(Panel):
         self.one = None
         self.choice.value = ""
         self.choice.value = chosen if chosen in self.names else worst[0]
-        self.left.children = [self.all]
-        self.right.children = [self.walk, *([self.one] if self.one is not None else []), self.facts]
+        self.left.children = [self.all, self.facts]
+        self.right.children = [self.walk, *([self.one] if self.one is not None else []), self.maps]
         self.widget.layout.display = "flex"
         for figure in filter(None, old):
             figure.close()
@@ -74,12 +75,15 @@ class LayersPanel(Panel):
         if name not in self.names or diagnosis is None:
             return
         with self.desk.lock:
-            figure = drill_down(self.desk.session.inspect(name))
+            detail = self.desk.session.inspect(name)
+            figure = drill_down(detail)
             if self.one is None:
                 self.one = on_page(figure)
             else:
                 redraw(self.one, figure)
             self.about.value = about_html(diagnosis, name)
+            self.maps.value = feature_maps(detail, diagnosis.comparison.lanes[-1])
+            self.maps.layout.display = "" if detail.maps else "none"
 
 
 def about_html(diagnosis: "Diagnosis", name: str) -> str:

@@ -1,0 +1,60 @@
+"""Pictures of the workbench on the demo network, light and dark, as the README shows them.
+
+python -m tests.browser.screenshots docs
+"""
+
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.browser.lab import jupyterlab
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_workbench.ipynb"
+THEMES = {"workbench": "JupyterLab Light", "workbench_dark": "JupyterLab Dark"}
+COLOURS = 128
+"""In the file: enough for flat colours, and a quarter of its size."""
+
+
+def take(browser: Any, theme: str) -> bytes:
+    """The workbench, after the checks and one what-if."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        shutil.copy(NOTEBOOK, home)
+        settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps({"theme": theme}))
+        with jupyterlab(home) as lab:
+            page = browser.new_page(viewport={"width": 1420, "height": 2600})
+            lab.open(page, NOTEBOOK.name)
+            errors = lab.run_all(page)
+            if errors:
+                raise SystemExit(f"the notebook fails: {errors}")
+            page.locator(".qd-effect", has_text="→").wait_for()
+            lab.show(page, ".qd-workbench")
+            page.wait_for_timeout(2000)  # plotly's last redraw
+            shot: bytes = page.locator(".qd-workbench").screenshot()
+            page.close()
+            return shot
+
+
+def main(folder: Path) -> None:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=arguments
+        )
+        for name, theme in THEMES.items():
+            picture = Image.open(io.BytesIO(take(browser, theme))).convert("RGB").quantize(COLOURS)
+            picture.save(folder / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
