@@ -119,22 +119,21 @@ class Session(Displayable):
 
     def diagnosis_steps(self) -> Steps[Diagnosis]:
         known = self.current
+        self._check_score()
         if known is None or known.name == FIRST:
             quantized = yield from self._calibrated_steps(FIRST, 8, None)
+            name, lane = FIRST, "8-bit"
         else:
-            quantized = known.quantized
-        lane = "8-bit" if known is None or known.name == FIRST else known.name
+            quantized, name, lane = known.quantized, known.name, known.name
         pair = {"16-bit": what_if(quantized, bits=16), lane: quantized}
         diagnosis = yield from explanation_steps(quantized.module, self.data, self.lint(), pair)
         sites = [layer.site for layer in diagnosis.comparison.layers]
         details = dict(zip(sites, inspect(quantized.module, self.data, pair, sites), strict=True))
-        if known is None or known.name == FIRST:
-            code = (f'qm = calibrate(model, images, "{FIRST}")',)
-            self.float_score = self._score(self.model)
-            known = Version(FIRST, "", quantized, diagnosis.comparison.outputs[lane], self._score(quantized), code)
-            self.history[FIRST] = known
+        if name == FIRST:
+            output, code = diagnosis.comparison.outputs[lane], (f'qm = calibrate(model, images, "{FIRST}")',)
+            self.history[FIRST] = Version(FIRST, "", quantized, output, self._score(quantized), code)
             self._applied = self._applied or [FIRST]
-        self._diagnoses[known.name], self._details[known.name] = diagnosis, details
+        self._diagnoses[name], self._details[name] = diagnosis, details
         return diagnosis
 
     def inspect(self, name: Site | str) -> SiteDetail:
@@ -160,6 +159,7 @@ class Session(Displayable):
         bits: Bits | MacBudget = 8,
         per_channel: PerChannelOption = None,
     ) -> Steps[Version]:
+        self._check_score()
         options = [] if bits == 8 else [f"bits={bits!r}"]
         options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
         quantized = yield from self._calibrated_steps(method, bits, per_channel)
@@ -299,11 +299,14 @@ class Session(Displayable):
     ) -> Version:
         alike = sum(known == name or known.startswith(f"{name} (") for known in self.history)
         name = f"{name} ({alike + 1})" if alike else name
-        if self.float_score is None:
-            self.float_score = self._score(self.model)
         version = self.history[name] = Version(name, parent, quantized, output, self._score(quantized), code)
         self._applied = self._applied or [name]
         return version
+
+    def _check_score(self) -> None:
+        """The float model's, before any long work: what raises there would raise after it."""
+        if self.float_score is None:
+            self.float_score = self._score(self.model)
 
     def _score(self, model: nn.Module) -> float | None:
         return None if self.evaluate is None else float(self.evaluate(model))

@@ -1,7 +1,7 @@
 """The workbench in a real JupyterLab: checks, a what-if, training stopped and resumed, an error, a reload."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,11 @@ from tests.browser.lab import Lab, jupyterlab
 
 pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
+
+TIMED = """() => {
+  const [all, one] = document.querySelectorAll('.qd-workbench .js-plotly-plot');
+  all.on('plotly_click', () => { window.clickedAt = performance.now(); });
+  one.on('plotly_afterplot', () => { window.drawnAt = performance.now(); }); }"""
 
 DEMO = """
 from qdiag import Workbench, load_demo
@@ -93,10 +98,10 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     page.locator(".qd-code").click()
     until(page, ".qd-code-text", "what_if")
 
-    page.locator(".qd-epochs input").fill("200")
+    page.locator(".qd-epochs input").fill("40")
     page.locator(".qd-epochs input").press("Enter")
     page.locator(".qd-train").click()
-    until(page, ".qd-status", r"epoch [2-9] of 200")
+    until(page, ".qd-status", r"epoch [2-9] of 40")
     page.locator(".qd-curve").wait_for()
     before = page.locator(".qd-curve").get_attribute("src")
     page.wait_for_function("s => document.querySelector('.qd-curve').src != s", arg=before)  # the curve moves
@@ -109,9 +114,9 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     until(page, ".qd-status", "^Stopped")
     assert page.locator(".qd-resume").inner_text() == "Resume QAT-1"
     page.locator(".qd-resume").click()
-    until(page, ".qd-status", r"epoch \d+ of 200")
-    page.locator(".qd-stop").click()
-    until(page, ".qd-status", "^Stopped")
+    until(page, ".qd-status", r"epoch \d+ of 40")
+    until(page, ".qd-versions", "QAT-1")
+    until(page, ".qd-status", "^Done")
 
     run_cell(page, 1)  # from here on the user's own evaluate raises
     page.locator(".qd-try").click()
@@ -122,7 +127,9 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
 
 
 @pytest.mark.parametrize("sites", [150, 500])
-def test_a_deep_network_is_shown_and_walked(sites: int, lab: Lab, page: Any, problems: list[str]) -> None:
+def test_a_deep_network_is_shown_and_walked(
+    sites: int, lab: Lab, page: Any, problems: list[str], record_property: Callable[[str, object], None]
+) -> None:
     outside = lab.open(page, f"deep{sites}.ipynb")
     run_cell(page, 0)
     page.locator(".qd-run").click()
@@ -138,8 +145,13 @@ def test_a_deep_network_is_shown_and_walked(sites: int, lab: Lab, page: Any, pro
     page.mouse.move(box["x"] + 3, box["y"] + 5)
     page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
     before = about.inner_text()
+    page.evaluate(TIMED)
     page.mouse.down()
     page.mouse.up()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
+    page.wait_for_function("() => window.drawnAt > window.clickedAt")
+    milliseconds = page.evaluate("() => Math.round(window.drawnAt - window.clickedAt)")
+    record_property("click_to_redraw_ms", milliseconds)
+    print(f"{sites} layers: {milliseconds} ms from click to redraw")
     assert outside == []
     assert problems == []

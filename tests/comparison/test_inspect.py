@@ -69,3 +69,20 @@ def test_ends_are_those_of_the_formats(model: Small, images: Tensor, lanes: dict
 def test_details_come_in_the_order_asked_for(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
     details = inspect(model, images, lanes, ["head", "relu1", ":input"])
     assert [str(detail.site) for detail in details] == ["head", "conv1", ":input"]
+
+
+def test_maps_are_of_the_channels_that_differ_most(
+    model: Small, images: Tensor, lanes: dict[str, QuantizedModel]
+) -> None:
+    maps = only(model, images, lanes, ":input").maps
+    reference = images[:1]
+    grid = lanes["4-bit"].format(":input")
+    assert grid is not None
+    noise = [float(((m.version - m.reference) ** 2).mean() / (m.reference**2).mean()) for m in maps]
+    assert sorted(m.channel for m in maps) == [0, 1, 2]
+    assert noise == sorted(noise, reverse=True)
+    for shown in maps:
+        assert np.array_equal(shown.reference, reference[0, shown.channel].numpy())
+        steps = shown.version / 2.0 ** int(grid.exponent)
+        assert np.array_equal(steps, steps.round())
+    assert only(model, images, lanes, "head").maps == ()

@@ -1,0 +1,151 @@
+"""Controls start the session's commands, and what these leave is on the page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from qdiag.demo.load import load_demo
+from qdiag.progress import Progress
+from qdiag.workbench.panels.what_if import CHANGES, CULPRITS, DEPTHWISE, EVERY
+from qdiag.workbench.session import Session
+from qdiag.workbench.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    demo = load_demo("wild")
+    data = {"calibration_data": demo.calibration_loader, "training_data": demo.training_loader}
+    bench = Workbench(demo.model, demo.loader, demo.optimizer, folder=tmp_path_factory.mktemp("runs"), **data)
+    finish(bench, bench.run_button)
+    return bench
+
+
+@pytest.fixture
+def bench(checked: Workbench) -> Iterator[Workbench]:
+    """After the checks, with nothing but the first version."""
+    yield checked
+    checked.session.history = {"simple": checked.session.history["simple"]}
+    checked.session._applied = ["simple"]
+    checked.refresh()
+
+
+def finish(bench: Workbench, button: Any) -> None:
+    button.click()
+    bench.job.wait(120)
+
+
+def test_a_session_already_diagnosed_is_shown_at_once(bench: Workbench) -> None:
+    again = Workbench(bench.session)
+    assert "It is quantization" in again.answer.verdict.value
+    assert again.layers.choice.value == "block3.depthwise"
+    assert "missing-batchnorm" in again.lint.findings.value
+
+
+def test_every_suggestion_makes_a_version(bench: Workbench) -> None:
+    texts = [button.description for button in bench.answer.suggestions.children]
+    assert texts[0] == "Try per-channel weights: block3.depthwise"
+    assert texts[1:] == ["Try 16 bit: block3.depthwise", "Equalize channels", "Calibrate: best"]
+    for button in bench.answer.suggestions.children[:3]:
+        finish(bench, button)
+    assert list(bench.session.history)[1:] == [
+        "block3.depthwise: per-channel",
+        "block3.depthwise: 16-bit",
+        "equalization",
+    ]
+
+
+def test_the_layer_that_is_looked_at_is_the_one_to_change(bench: Workbench) -> None:
+    bench.layers.choice.value = "stem"
+    assert bench.what_if.layers.value == "stem"
+
+
+@pytest.mark.parametrize(("rule", "name"), [(EVERY, "all layers: 16-bit"), ("block2", "block2: 16-bit")])
+def test_a_change_is_tried_on_a_rule_or_a_pattern(rule: str, name: str, bench: Workbench) -> None:
+    bench.what_if.layers.value, bench.what_if.change.value = rule, "16 bit"
+    finish(bench, bench.what_if.try_button)
+    assert list(bench.session.history)[-1] == name
+    assert name in bench.what_if.effect.value
+    assert name in bench.versions.table.value
+
+
+def test_rules_stand_for_their_layers(bench: Workbench) -> None:
+    bench.what_if.layers.value = DEPTHWISE
+    assert bench.what_if._chosen() == [f"block{number}.depthwise" for number in (1, 2, 3, 4)]
+    bench.what_if.layers.value = CULPRITS
+    assert bench.what_if._chosen()[0] == "block3.depthwise"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_on_offer_can_be_made(change: str, bench: Workbench) -> None:
+    bench.what_if.layers.value, bench.what_if.change.value = "block1.pointwise", change
+    finish(bench, bench.what_if.try_button)
+    assert len(bench.session.history) == 2
+    assert bench.error.layout.display == "none"
+
+
+def test_what_was_tried_is_applied_and_undone(bench: Workbench) -> None:
+    bench.what_if.layers.value, bench.what_if.change.value = "block3.depthwise", "per-channel"
+    finish(bench, bench.what_if.try_button)
+    assert bench.session.current is not None
+    assert bench.session.current.name == "simple"
+    finish(bench, bench.what_if.apply_button)
+    assert "applied <b>block3.depthwise: per-channel" in bench.answer.verdict.value
+    finish(bench, bench.versions.undo_button)
+    assert "applied <b>simple" in bench.answer.verdict.value
+    finish(bench, bench.versions.undo_button)
+    assert "nothing to undo" in bench.error.value
+
+
+def test_a_name_that_no_layer_has_is_an_error_on_the_page(bench: Workbench) -> None:
+    bench.what_if.layers.value = "nowhere"
+    finish(bench, bench.what_if.try_button)
+    assert "no layer is called &#x27;nowhere&#x27;" in bench.error.value
+    assert not bench.run_button.disabled
+
+
+def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tmp_path: Path) -> None:
+    bench.versions.folder.value = str(tmp_path / "out")
+    bench.versions.export_button.click()
+    assert (tmp_path / "out" / "README.txt").is_file()
+    bench.versions.code_button.click()
+    assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
+
+
+def test_the_report_is_written(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench.html_button.click()
+    assert "Session of WildNet" in (tmp_path / "WildNet.html").read_text()
+
+
+@pytest.mark.training
+def test_training_is_stopped_and_resumed(bench: Workbench) -> None:
+    bench.runs.epochs.value = 2
+
+    def stop_soon(progress: Progress) -> None:
+        bench._progress(progress)
+        if progress.values:
+            bench.job.stop()
+
+    bench.job.on_progress = stop_soon
+    finish(bench, bench.runs.train_button)
+    assert bench.status.value.startswith("Stopped")
+    assert bench.runs.resume_button.description == "Resume QAT-1"
+    bench.job.on_progress = bench._progress
+    finish(bench, bench.runs.resume_button)
+    assert "QAT-1" in bench.session.history
+    assert bench.runs.resume_button.layout.display == "none"
+    assert bytes(bench.runs.picture.value).startswith(b"\x89PNG")
+
+
+def test_the_users_own_figure_is_asked_for_before_long_work() -> None:
+    def evaluate(model: nn.Module) -> float:
+        raise ValueError("no labels today")
+
+    session = Session(nn.Conv2d(3, 4, 3), torch.randn(4, 3, 8, 8), evaluate=evaluate)
+    steps = session.calibration_steps("simple")
+    with pytest.raises(ValueError, match="no labels"):
+        next(steps)
