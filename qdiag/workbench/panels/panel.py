@@ -24,12 +24,6 @@ class Desk(Protocol):
     def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
         """A callback whose errors appear on the page: JupyterLab shows them nowhere else."""
 
-    def select(self, name: str) -> None:
-        """Show one layer."""
-
-    def say(self, text: str) -> None:
-        """A line beside the progress bar."""
-
 
 class Panel:
     """One part of the page. `widget` is made once; `show` brings it up to date with the session."""
