@@ -7,6 +7,7 @@ from qdiag.report.cells import Badge, Cell
 from qdiag.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from qdiag.export.verification import Verification
     from qdiag.workbench.session import Session
     from qdiag.workbench.version import Version
 
@@ -41,21 +42,22 @@ def history_table(session: "Session") -> Table:
         Column("agreement_percent", "agrees with float", "%", ".2f", "right"),
         Column("sqnr_db", "output SQNR", "dB", ".1f", "right"),
         *own,
+        Column("verified", "integers in ONNX Runtime"),
         Column("applied", ""),
     )
     first = next(iter(session.history.values())).output
     float_top1 = None if first.top1_percent is None else first.top1_percent + (first.drop_points or 0)
     score: list[Cell] = [session.float_score] if own else []
-    rows: list[tuple[Cell, ...]] = [("float", "", float_top1, None, "", None, None, *score, "")]
-    rows += [_row(version, version is session.current, bool(own)) for version in session.history.values()]
+    rows: list[tuple[Cell, ...]] = [("float", "", float_top1, None, "", None, None, *score, "", "")]
+    rows += [_row(session, version) for version in session.history.values()]
     return Table(columns, tuple(rows), key="versions")
 
 
-def _row(version: "Version", is_applied: bool, has_score: bool) -> tuple[Cell, ...]:
+def _row(session: "Session", version: "Version") -> tuple[Cell, ...]:
     output = version.output
     interval = "" if output.drop_interval is None else "{:+.2f} to {:+.2f}".format(*output.drop_interval)
-    score: list[Cell] = [version.score] if has_score else []
-    applied: Cell = Badge("applied", "ok") if is_applied else ""
+    score: list[Cell] = [] if session.evaluate is None else [version.score]
+    applied: Cell = Badge("applied", "ok") if version is session.current else ""
     return (
         version.name,
         version.parent or "float",
@@ -65,8 +67,16 @@ def _row(version: "Version", is_applied: bool, has_score: bool) -> tuple[Cell, .
         output.agreement_percent,
         output.sqnr_db,
         *score,
+        _verified(session.verifications.get(version.name)),
         applied,
     )
+
+
+def _verified(found: "Verification | None") -> Cell:
+    if found is None:
+        return ""
+    differing = found.values - found.equal
+    return f"{differing:,} of {found.values:,} differ" if differing else f"all {found.values:,} the same"
 
 
 def _codes(session: "Session") -> list[Block]:

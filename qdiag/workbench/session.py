@@ -15,6 +15,8 @@ from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.export.export_target import export_target
 from qdiag.export.target_export import TargetExport
+from qdiag.export.verification import Verification
+from qdiag.export.verify import verification_steps
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.pipeline import explanation_steps
@@ -37,6 +39,8 @@ from qdiag.workbench.version import Version
 FIRST = "simple"
 """The method of the first version: what an engine does by itself."""
 FOLDER = "qdiag-runs"
+SHOWN = 2
+"""Layers that the name of a version holds, at most."""
 
 
 class Session(Displayable):
@@ -79,6 +83,7 @@ class Session(Displayable):
         self.folder = Path(folder) / type(model).__name__
         self.history: dict[str, Version] = {}
         self.float_score: float | None = None
+        self.verifications: dict[str, Verification] = {}
         self._applied: list[str] = []
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
@@ -255,6 +260,16 @@ class Session(Displayable):
         """The applied version for the target: what `qdiag.export_target` writes. Takes its options."""
         return export_target(self._start().quantized, folder, example(self.data, self.model), **options)
 
+    def verify(self, on_progress: OnProgress = None) -> Verification:
+        """The applied version's integers against ONNX Runtime's, on the first images; see `qdiag.verify`."""
+        return run(self.verification_steps(), on_progress)
+
+    def verification_steps(self) -> Steps[Verification]:
+        version = self._start()
+        found = yield from verification_steps(version.quantized, self.data)
+        self.verifications[version.name] = found
+        return found
+
     # ---------------------------------------------------------------------------------------------------
 
     def _start(self) -> Version:
@@ -317,15 +332,20 @@ def change_in_words(layers: str | Sequence[str], *, bits: Any, per_channel: bool
 
     >>> change_in_words(["stem", "head"], bits=16, per_channel=True, octaves=-1)
     'stem, head: 16-bit, per-channel, ranges / 2'
+    >>> change_in_words(["a", "b", "c", "d"], bits=None, per_channel=None, octaves=0)
+    'a, b and 2 more: in float'
     """
-    words = (
-        []
-        if bits == "same"
-        else ["in float" if bits is None else f"{bits}-bit" if isinstance(bits, int) else str(bits)]
-    )
-    words += [] if per_channel is None else ["per-channel" if per_channel else "per-tensor"]
+    words: list[str] = []
+    if bits is None:
+        words.append("in float")
+    elif bits != "same":
+        words.append(f"{bits}-bit" if isinstance(bits, int) else str(bits))
+    if per_channel is not None:
+        words.append("per-channel" if per_channel else "per-tensor")
     words += [f"ranges {'x' if octaves > 0 else '/'} {2 ** abs(octaves)}"] if octaves else []
-    names = layers if isinstance(layers, str) else ", ".join(layers)
+    names = layers if isinstance(layers, str) else ", ".join(layers[:SHOWN])
+    if not isinstance(layers, str) and len(layers) > SHOWN:
+        names += f" and {len(layers) - SHOWN} more"
     return f"{'all layers' if names == '*' else names}: {', '.join(words)}"
 
 

@@ -115,6 +115,13 @@ def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tm
     assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
 
 
+def test_the_applied_version_is_verified(bench: Workbench) -> None:
+    finish(bench, bench.versions.verify_button)
+    found = bench.session.verifications["simple"]
+    assert found.equal == found.values > 0
+    assert f"all {found.values:,} the same" in bench.versions.table.value
+
+
 def test_the_report_is_written(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bench.html_button.click()

@@ -20,11 +20,18 @@ class VersionsPanel(Panel):
         self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
         self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo))
         self.code_button = button("Code", "qd-code", desk.guarded(self.show_code))
+        self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
         self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export))
         self.code = widgets.HTML().add_class("qd-code-text")
         controls = row(
-            self.choice, self.apply_button, self.undo_button, self.code_button, self.export_button, self.folder
+            self.choice,
+            self.apply_button,
+            self.undo_button,
+            self.code_button,
+            self.verify_button,
+            self.export_button,
+            self.folder,
         )
         self.widget = widgets.VBox([self.table, controls, self.code], layout={"display": "none"})
 
@@ -35,6 +42,9 @@ class VersionsPanel(Panel):
     def undo(self) -> None:
         self.desk.session.undo()
         self.desk.start(lambda: self.desk.session.application_steps(self._applied()), "Undoing")
+
+    def verify(self) -> None:
+        self.desk.start(self.desk.session.verification_steps, "Verifying")
 
     def show_code(self) -> None:
         self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
@@ -53,7 +63,7 @@ class VersionsPanel(Panel):
         self.widget.layout.display = ""
 
     def set_busy(self, busy: bool) -> None:
-        for control in (self.apply_button, self.undo_button, self.export_button):
+        for control in (self.apply_button, self.undo_button, self.verify_button, self.export_button):
             control.disabled = busy
 
     def _applied(self) -> str:
