@@ -22,8 +22,9 @@ class IntegerRuntime:
 
     path: the file; what the runtime makes of it is written beside it. watched: names of tensors to give besides the
     file's own outputs. kernels: how often the optimized network calls each operator.
-    Signed 8-bit tensors are held with 128 added, unsigned. The runtime's x86 kernels want them so; it makes that change
-    by itself too, but not for a tensor that two operations read, which it then computes in float.
+    Signed 8-bit tensors are held with 128 added, unsigned. The runtime's x86 kernels want stored tensors so; it makes
+    that change by itself too, but not for a tensor that two operations read, which it then computes in float. Of signed
+    weights, processors without VNNI add pairs of products in 16 bits, which saturate.
 
     Raises ModelError where the runtime cannot run the file.
     """
@@ -72,24 +73,42 @@ def is_integer_kernel(op_type: str) -> bool:
 
 
 def _hold_unsigned(model: Any) -> list[str]:
-    """Give signed 8-bit stored tensors of an onnx model the type uint8 and the zero point 128; their names.
+    """Give signed 8-bit tensors of an onnx model the type uint8 and the zero point 128; the names of the stored ones.
 
-    The same integers, 128 higher: weights, which no QuantizeLinear makes, stay as they are.
+    The same integers, 128 higher: what QuantizeLinear makes, and the weights.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, numpy_helper
 
     types = {value.name: value.type.tensor_type for value in model.graph.value_info}
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     signed = [
         node.output[0]
         for node in model.graph.node
         if node.op_type == "QuantizeLinear" and types[node.output[0]].elem_type == TensorProto.INT8
     ]
+    weights = {
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in initializers
+        and initializers[node.input[0]].data_type == TensorProto.INT8
+    }
     for name in signed:
         types[name].elem_type = TensorProto.UINT8
+    for name in weights:
+        higher = numpy_helper.to_array(initializers[name]).astype(np.int16) + 128
+        initializers[name].CopyFrom(numpy_helper.from_array(higher.astype(np.uint8), name))
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    changed = {*signed, *weights}
+    zero_points: dict[tuple[int, ...], str] = {}
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and {node.input[0], node.output[0]} & set(signed):
-            node.input[2] = ZERO_POINT
-    model.graph.initializer.append(helper.make_tensor(ZERO_POINT, TensorProto.UINT8, [], [128]))
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and {node.input[0], node.output[0]} & changed:
+            shape = shapes[node.input[1]]  # of the scale: one for the tensor, or one for each channel
+            name = zero_points.setdefault(shape, f"{ZERO_POINT} {list(shape)}")
+            del node.input[2:]
+            node.input.append(name)
+    for shape, name in zero_points.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.full(shape, 128, np.uint8), name))
     return signed
 
 
