@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.comparison import Comparison
@@ -20,7 +19,7 @@ from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow, borrow_stepwise
-from qdiag.tracing.inputs import batches, example, forward, named_leaves
+from qdiag.tracing.inputs import batches, example, floating_leaves, forward
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
@@ -122,21 +121,15 @@ def outputs_steps(
     return {name: outputs.error(number) for number, name in enumerate(quantized)}
 
 
-def measured_steps(model: nn.Module, data: Any, version: nn.Module, label: str) -> Steps[OutputError]:
+def measured_steps(model: nn.Module, data: Any, version: QuantizedModel, label: str) -> Steps[OutputError]:
     """The outputs alone of any version of the model, trained ones too, beside the model's own."""
     outputs = OutputSums(1)
     for progress, batch in Progress.over(batches(data, model), label):
         with borrow(model):
-            reference = _floating(forward(model, batch.inputs))
-        with torch.no_grad():
-            twin = _floating(forward(version, batch.inputs))
-        outputs.update(reference, [twin], batch.targets)
+            reference = floating_leaves(forward(model, batch.inputs))
+        outputs.update(reference, [floating_leaves(forward(version, batch.inputs))], batch.targets)
         yield progress
     return outputs.error(0)
-
-
-def _floating(result: Any) -> list[Tensor]:
-    return [tensor for _, tensor in named_leaves(result) if tensor.is_floating_point()]
 
 
 def _layers_steps(
@@ -191,7 +184,7 @@ def _stream(
             for part in batch.split(at_once):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
                 result = lockstep.run(layout(part.inputs, channels_last))
-                floats = _floating(result)
+                floats = floating_leaves(result)
                 twins = [[lockstep.twin(tensor, number) for tensor in floats] for number in range(len(lanes))]
                 outputs.update(floats, twins, part.targets)
                 images += part.inputs.batch_size

@@ -1,7 +1,6 @@
 """Trials: the network with one thing changed, to see what that does to its output."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +9,10 @@ from torch import nn
 from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.outputs import OutputError
-from qdiag.numerics.granularity import PerChannel
-from qdiag.planning.layer import Layer
-from qdiag.planning.plan import Formats, QuantPlan
+from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.what_if import what_if
 from qdiag.tracing.site import Site
 
 TrialKind = Literal["part", "repair", "alone"]
@@ -48,12 +46,13 @@ def trial_steps(
     in_float: Formats = {layer.site: None for layer in plan.layers}
     images = min(comparison.images, REPAIR_IMAGES)
     parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
-    repairs = {"all weights per-channel": (_per_channel(plan, lambda x: x.is_weighted), 'per_channel="all"')}
-    if any(layer.is_depthwise for layer in plan.layers):
-        depthwise = _per_channel(plan, lambda x: x.is_depthwise), 'per_channel="depthwise"'
-        repairs = {"depthwise weights per-channel": depthwise, **repairs}
-    plans = parts | {title: changed for title, (changed, _) in repairs.items()}
-    models = {title: quantized.change(changed) for title, changed in plans.items()}
+    repairs = {"all weights per-channel": (what_if(quantized, per_channel=True), 'per_channel="all"')}
+    depthwise = [str(layer.site) for layer in plan.layers if layer.is_depthwise]
+    if depthwise:
+        changed = what_if(quantized, depthwise, per_channel=True), 'per_channel="depthwise"'
+        repairs = {"depthwise weights per-channel": changed, **repairs}
+    models = {title: quantized.change(part) for title, part in parts.items()}
+    models |= {title: repaired for title, (repaired, _) in repairs.items()}
     found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
     trials = [Trial("part", title, found[title], images) for title in parts]
     trials += [
@@ -85,12 +84,3 @@ def loudest(comparison: Comparison, count: int) -> list[Site]:
     lane = comparison.lanes[-1]
     layers = sorted(comparison.layers, key=lambda layer: -layer.lanes[lane].added_noise)
     return [layer.site for layer in layers[:count] if layer.lanes[lane].added_noise > 0]
-
-
-def _per_channel(plan: QuantPlan, wanted: Callable[[Layer], bool]) -> QuantPlan:
-    weights = {
-        layer.site: dataclasses.replace(layer.weight, granularity=PerChannel(0))
-        for layer in plan.layers
-        if wanted(layer) and layer.weight is not None
-    }
-    return plan.change(weight=weights)

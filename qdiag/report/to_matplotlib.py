@@ -45,10 +45,14 @@ def draw(chart: Chart, with_title: bool = True) -> Figure:
 
 def png(chart: Chart, with_title: bool = True) -> bytes:
     """The picture as a PNG file."""
-    made = draw(chart, with_title)
-    FigureCanvasAgg(made)
+    return encoded(draw(chart, with_title))
+
+
+def encoded(figure: Figure, dpi: int = _DPI) -> bytes:
+    """A figure as a PNG file."""
+    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -267,6 +267,11 @@ def named_leaves(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
     return [leaf for child_name, child in children for leaf in named_leaves(child, child_name)]
 
 
+def floating_leaves(tree: Any) -> list[Tensor]:
+    """Every floating-point tensor in it."""
+    return [tensor for _, tensor in named_leaves(tree) if tensor.is_floating_point()]
+
+
 def _hint(model: nn.Module, inputs: Inputs) -> str:
     integer = [name for name, tensor in inputs.tensors() if not tensor.is_floating_point()]
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
 from qdiag.errors import InputError, OptionError
-from qdiag.tracing.inputs import Batch, forward, named_leaves
+from qdiag.tracing.inputs import Batch, floating_leaves, forward
 from qdiag.training.recipe import Recipe
 
 
@@ -98,7 +98,7 @@ class Objective:
 
 def floating_outputs(result: Any) -> list[Tensor]:
     """Raises InputError where there is none to learn from."""
-    outputs = [tensor for _, tensor in named_leaves(result) if tensor.is_floating_point()]
+    outputs = floating_leaves(result)
     if not outputs:
         raise InputError("the model gives no floating-point tensor, from which nothing can be learned.")
     return outputs

@@ -17,9 +17,9 @@ def button(text: str, css: str, on_click: Callable[..., None], style: str = "", 
     return made.add_class(css)
 
 
-def toggles(options: Sequence[tuple[str, Any] | str], css: str, description: str = "") -> widgets.ToggleButtons:
+def toggles(options: Sequence[tuple[str, Any] | str], css: str) -> widgets.ToggleButtons:
     """One of a few, as buttons of their own width: JupyterLab keeps the arrow keys of a drop-down list for itself."""
-    made = widgets.ToggleButtons(options=options, description=description, style={"button_width": "auto"})
+    made = widgets.ToggleButtons(options=options, style={"button_width": "auto"})
     return made.add_class(css)
 
 

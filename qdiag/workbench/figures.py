@@ -1,11 +1,9 @@
 """The workbench's pictures: all layers, one of them, and its channels."""
 
-import io
 import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
@@ -13,6 +11,7 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import SiteDetail
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.report.chart_scale import GRID, INK, shorten
+from qdiag.report.to_matplotlib import encoded
 
 BARS = 20
 NAME = 30
@@ -135,10 +134,7 @@ def feature_maps(detail: SiteDetail, lane: str) -> bytes:
         for place, text in zip(axes, texts, strict=True):
             place.set_title(shorten(text, NAME), fontsize=8, color=INK)
             place.set_axis_off()
-    FigureCanvasAgg(made)
-    buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
+    return encoded(made, dpi=90)
 
 
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,8 @@ class Lab:
 
 
 @contextmanager
-def jupyterlab(home: Path) -> Iterator[Lab]:
-    for name, value in SETTINGS.items():
+def jupyterlab(home: Path, settings: Mapping[str, object] | None = None) -> Iterator[Lab]:
+    for name, value in {**SETTINGS, **(settings or {})}.items():
         file = home / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value))

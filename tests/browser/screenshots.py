@@ -4,7 +4,6 @@ python -m tests.browser.screenshots docs
 """
 
 import io
-import json
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from tests.browser.lab import jupyterlab
+from tests.conftest import CHROMIUM_OPTIONS
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_workbench.ipynb"
 THEMES = {"workbench": "JupyterLab Light", "workbench_dark": "JupyterLab Dark"}
@@ -28,10 +28,7 @@ def take(browser: Any, theme: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         shutil.copy(NOTEBOOK, home)
-        settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps({"theme": theme}))
-        with jupyterlab(home) as lab:
+        with jupyterlab(home, {"@jupyterlab/apputils-extension/themes": {"theme": theme}}) as lab:
             page = browser.new_page(viewport={"width": 1420, "height": 2600})
             lab.open(page, NOTEBOOK.name)
             errors = lab.run_all(page)
@@ -47,10 +44,8 @@ def take(browser: Any, theme: str) -> bytes:
 
 def main(folder: Path) -> None:
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=arguments
-        )
+        chromium = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         for name, theme in THEMES.items():
             picture = Image.open(io.BytesIO(take(browser, theme))).convert("RGB").quantize(COLOURS)
             picture.save(folder / f"{name}.png", optimize=True)

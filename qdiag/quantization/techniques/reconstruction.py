@@ -14,7 +14,7 @@ from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.training_lane import TrainingLane
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import Batch, Inputs, batches, named_leaves
+from qdiag.tracing.inputs import Batch, Inputs, batches, floating_leaves
 from qdiag.tracing.site import Site
 
 EPOCHS = 24
@@ -80,10 +80,10 @@ class _Student(TrainingLane):
 
     def loss(self, runner: LaneRunner, taught: LaneRunner, inputs: Inputs) -> Tensor:
         """Of one batch. Raises ModelError where the outputs do not depend on the weights by a gradient."""
-        expected = [tensor for _, tensor in named_leaves(taught.forward(inputs)) if tensor.is_floating_point()]
+        expected = floating_leaves(taught.forward(inputs))
         self.errors = []
         with torch.enable_grad():
-            found = [tensor for _, tensor in named_leaves(runner.forward(inputs)) if tensor.is_floating_point()]
+            found = floating_leaves(runner.forward(inputs))
             outputs = [_relative_error(a, b) for a, b in zip(found, expected, strict=True)]
             terms = [_mean(outputs), _mean(self.errors)]
             loss = torch.stack([term for term in terms if term is not None]).sum()

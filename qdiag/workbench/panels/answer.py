@@ -45,11 +45,10 @@ class AnswerPanel(Panel):
             return []
         names = [str(culprit.layer.site) for culprit in worst]
         weighted = [str(culprit.layer.site) for culprit in worst if culprit.layer.is_weighted]
-        many = names[0] if len(names) == 1 else f"{len(names)} culprits"
         made = []
         if weighted:
-            made.append(self._try(f"Try per-channel weights: {_count(weighted)}", weighted, per_channel=True))
-        made.append(self._try(f"Try 16 bit: {many}", names, bits=16))
+            made.append(self._try(f"Try per-channel weights: {_count(weighted, 'layers')}", weighted, per_channel=True))
+        made.append(self._try(f"Try 16 bit: {_count(names, 'culprits')}", names, bits=16))
         if "equalization" not in session.history and any(_is_uneven(culprit) for culprit in worst):
             made.append(self._calibrate("Equalize channels", ["equalization"]))
         if "best" not in session.history:
@@ -100,5 +99,5 @@ def _is_uneven(culprit: "Culprit") -> bool:
     )
 
 
-def _count(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} layers"
+def _count(names: list[str], what: str) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} {what}"

@@ -1,6 +1,5 @@
 """Calibration and training: start, stop, resume, and the curves meanwhile."""
 
-import threading
 import time
 
 import ipywidgets as widgets
@@ -36,9 +35,8 @@ class RunsPanel(Panel):
         self.resume_button = button("Resume", "qd-resume", desk.guarded(self.resume), "warning")
         self.picture = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"})
         self.picture.add_class("qd-curve")
-        self.curves: dict[str, list[float]] = {}
+        self.loss: list[float] = []
         self._drawn = 0.0
-        self._drawing = threading.Lock()
         self.widget = widgets.VBox(
             [
                 heading("Calibrate, without labels · train in fixed point, from the applied version"),
@@ -56,7 +54,6 @@ class RunsPanel(Panel):
                 self.picture,
             ]
         )
-        self.show()
 
     def calibrate(self) -> None:
         method, granularity = self.method.value, self.granularity.value
@@ -66,14 +63,14 @@ class RunsPanel(Panel):
     def train(self) -> None:
         recipe = Recipe(epochs=self.epochs.value, learning_rate=self.rate.value, distillation=self.target.value)
         thresholds = self.thresholds.value
-        self._forget()
+        self.loss = []
         self.desk.start(
             lambda: self.desk.session.training_steps(recipe, learn_thresholds=thresholds),
             "Training",
         )
 
     def resume(self) -> None:
-        self._forget()
+        self.loss = []
         self.desk.start(self.desk.session.resume_steps, "Resuming")
 
     def show(self) -> None:
@@ -90,27 +87,21 @@ class RunsPanel(Panel):
             self._draw()
 
     def hear(self, progress: Progress) -> None:
-        """Add to the curves, and draw them now and then."""
-        for name, value in progress.values.items():
-            self.curves.setdefault(name, []).append(value)
+        """Add to the curve, and draw it now and then."""
+        if "loss" in progress.values:
+            self.loss.append(progress.values["loss"])
         if progress.values and time.monotonic() - self._drawn > SECONDS_A_PICTURE:
             self._draw()
 
-    def _forget(self) -> None:
-        self.curves = {}
-
     def _draw(self) -> None:
-        charts = [_chart(name, values) for name, values in self.curves.items() if len(values) > 1]
-        if charts:
-            with self._drawing:
-                self.picture.value = png(charts[0])
-                self.picture.layout.display = ""
-                self._drawn = time.monotonic()
+        if len(self.loss) > 1:
+            self.picture.value = png(_chart(self.loss))
+            self.picture.layout.display = ""
+            self._drawn = time.monotonic()
 
 
-def _chart(name: str, values: list[float]) -> Chart:
+def _chart(values: list[float]) -> Chart:
     every = -(-len(values) // POINTS)
     kept = range(0, len(values), every)
-    title = {"loss": "Loss", "right_percent": "Right while training (%)"}.get(name, name)
-    series = Series(name, tuple(values[step] for step in kept), format=".4g")
-    return Chart("line", title, (series,), tuple(str(step + 1) for step in kept), x_title="step")
+    series = Series("loss", tuple(values[step] for step in kept), format=".4g")
+    return Chart("line", "Loss", (series,), tuple(str(step + 1) for step in kept), x_title="step")
