@@ -30,6 +30,7 @@ from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.widths import Widths
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
+from qdiag.quantization.equalize import equalize
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
@@ -51,6 +52,7 @@ __all__ = [
     "calibrate",
     "calibration_report",
     "what_if",
+    "equalize",
     "compare",
     "inspect",
     "explain",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,12 @@ class FeatureMap:
 class SiteDetail:
     """One stored tensor on a few images.
 
-    edges: BINS + 1 borders shared by all histograms. counts: values in each bin, for "float" and each lane.
-    ends: least and greatest value of each lane's format. channel_low, channel_high: extremes of each channel (axis 1)
-    of the float tensor, empty where it has no such axis. weight_magnitudes: largest weight of each output channel.
+    edges: borders shared by all histograms, of at most BINS bins; each holds as many values of the last lane's format
+    as the others. counts: values in each bin, for "float" and each lane.
+    ends: least and greatest value of each lane's format. steps: between two of its values.
+    channel_low, channel_high: extremes of each channel (axis 1) of the float tensor, empty where it has no such axis.
+    weight_magnitudes: largest weight of each output channel. weight_edges, weight_counts: a histogram of the weight,
+    merged with BatchNorm, in float and in the last lane; empty where there is none.
     maps: the channels [H, W] that differ most, for their size; empty where a channel is no picture.
     """
 
@@ -51,9 +54,12 @@ class SiteDetail:
     edges: tuple[float, ...]
     counts: Mapping[str, tuple[int, ...]]
     ends: Mapping[str, tuple[float, float]]
+    steps: Mapping[str, float]
     channel_low: tuple[float, ...]
     channel_high: tuple[float, ...]
     weight_magnitudes: tuple[float, ...]
+    weight_edges: tuple[float, ...] = ()
+    weight_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     maps: tuple[FeatureMap, ...] = ()
 
 
@@ -76,10 +82,7 @@ def inspect(
     def meet(layer: Layer, value: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
         if layer.site in wanted:
             tensors = {"float": value, **dict(zip(lanes, twins, strict=True))}
-            facts = reference.weight_facts.get(layer.site)
-            weights = () if facts is None else tuple(facts.channel_max.tolist())
-            ends = {name: (q.low, q.high) for name, lane in lanes.items() if (q := lane.qparams.get(layer.site))}
-            found[layer.site] = _detail(layer.site, batch.inputs.batch_size, tensors, ends, weights)
+            found[layer.site] = _detail(layer, batch.inputs.batch_size, tensors, reference, lanes)
             report(Progress("looking at layers", len(found), len(wanted)))
 
     with borrow(model):
@@ -91,26 +94,33 @@ def inspect(
 
 
 def _detail(
-    site: Site,
-    images: int,
-    tensors: Mapping[str, Tensor],
-    ends: Mapping[str, tuple[float, float]],
-    weights: tuple[float, ...],
+    layer: Layer, images: int, tensors: Mapping[str, Tensor], reference: Lane, lanes: Mapping[str, Lane]
 ) -> SiteDetail:
-    value = tensors["float"]
-    low = min((float(t.min()) for t in tensors.values() if t.numel()), default=0.0)
-    high = max((float(t.max()) for t in tensors.values() if t.numel()), default=0.0)
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, math.nextafter(high, math.inf), BINS + 1)
-    counts = {name: _histogram(tensor, edges) for name, tensor in tensors.items()}
+    value, site = tensors["float"], layer.site
+    formats = {name: qparams for name, lane in lanes.items() if (qparams := lane.qparams.get(site))}
+    facts = reference.weight_facts.get(site)
+    steps = {name: 2.0 ** int(qparams.exponent) for name, qparams in formats.items()}
+    edges, counts = _histograms(tensors, list(steps.values())[-1] if steps else 0.0)
+    weight_edges, weight_counts = _histograms(*_weights(layer, reference, lanes))
     lows: tuple[float, ...] = ()
     highs: tuple[float, ...] = ()
     if value.ndim in (2, 3, 4, 5) and value.numel():
         rows = value.transpose(0, 1).flatten(1)
         lows, highs = tuple(rows.amin(1).tolist()), tuple(rows.amax(1).tolist())
-    maps = _maps(value, list(tensors.values())[-1])
-    return SiteDetail(site, images, tuple(edges.tolist()), counts, ends, lows, highs, weights, maps)
+    return SiteDetail(
+        site=site,
+        images=images,
+        edges=edges,
+        counts=counts,
+        ends={name: (qparams.low, qparams.high) for name, qparams in formats.items()},
+        steps=steps,
+        channel_low=lows,
+        channel_high=highs,
+        weight_magnitudes=() if facts is None else tuple(facts.channel_max.tolist()),
+        weight_edges=weight_edges,
+        weight_counts=weight_counts,
+        maps=_maps(value, list(tensors.values())[-1]),
+    )
 
 
 def _maps(value: Tensor, version: Tensor) -> tuple[FeatureMap, ...]:
@@ -123,6 +133,44 @@ def _maps(value: Tensor, version: Tensor) -> tuple[FeatureMap, ...]:
     return tuple(FeatureMap(channel, reference[channel].numpy(), twin[channel].numpy()) for channel in worst)
 
 
-def _histogram(tensor: Tensor, edges: np.ndarray) -> tuple[int, ...]:
-    counts, _ = np.histogram(tensor.detach().to("cpu", torch.float64).numpy(), bins=edges)
+def _weights(layer: Layer, reference: Lane, lanes: Mapping[str, Lane]) -> tuple[dict[str, Tensor], float]:
+    """In float, and as the last lane multiplies with it; and the step of its format, 0 where there is not one.
+
+    Nothing where there is no weight, or the forward computes it.
+    """
+    if not layer.is_weighted:
+        return {}, 0.0
+    name, lane = list(lanes.items())[-1]
+    own = lane.layers[layer.site]
+    found = {"float": reference.rounded_weight(layer), name: lane.rounded_weight(own)}
+    facts = lane.facts(own)
+    qparams = None if facts is None else facts.qparams
+    step = 0.0 if qparams is None or qparams.axis is not None else 2.0 ** int(qparams.exponent)
+    return {name: weight for name, weight in found.items() if weight is not None}, step
+
+
+def _histograms(tensors: Mapping[str, Tensor], step: float) -> tuple[tuple[float, ...], dict[str, tuple[int, ...]]]:
+    """Shared borders, and values in each bin by name; nothing of nothing.
+
+    step: of a format. A bin holds whole steps of it, or some would hold more of its values than their neighbours.
+    """
+    if not tensors:
+        return (), {}
+    low = min((float(t.min()) for t in tensors.values() if t.numel()), default=0.0)
+    high = max((float(t.max()) for t in tensors.values() if t.numel()), default=0.0)
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    bins = BINS
+    if step > 0:
+        first, last = math.floor(low / step + 0.5), math.floor(high / step + 0.5)
+        steps = -(-(last - first + 1) // BINS)  # in a bin
+        bins = -(-(last - first + 1) // steps)
+        low, high = (first - 0.5) * step, (first - 0.5 + bins * steps) * step
+    counts = {name: _counts(tensor, bins, low, high) for name, tensor in tensors.items()}
+    return tuple(np.linspace(low, high, bins + 1).tolist()), counts
+
+
+def _counts(tensor: Tensor, bins: int, low: float, high: float) -> tuple[int, ...]:
+    # bins by number, not by their borders: of equal width they are found without a search
+    counts, _ = np.histogram(tensor.detach().to("cpu", torch.float64).numpy(), bins, (low, high))
     return tuple(counts.tolist())

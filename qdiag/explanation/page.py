@@ -32,7 +32,7 @@ def page(diagnosis: "Diagnosis") -> Report:
         Section("What to do next", _steps(diagnosis)),
     ]
     if diagnosis.culprits and verdict.kind != "healthy":
-        blocks.append(Section("Who is to blame", (_blame(diagnosis), culprit_table(diagnosis))))
+        blocks.append(Section("Who is to blame", (blame(diagnosis), culprit_table(diagnosis))))
     if any(trial.kind != "alone" for trial in diagnosis.trials):
         blocks.append(Section("What was tried", (trial_table(diagnosis),)))
     if diagnosis.lint is not None:
@@ -55,7 +55,7 @@ def _steps(diagnosis: "Diagnosis") -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _blame(diagnosis: "Diagnosis") -> Text:
+def blame(diagnosis: "Diagnosis") -> Text:
     """One paragraph: weights or activations, and the few layers that make most of it."""
     sentences = []
     parts = {trial.title: trial.output.sqnr_db for trial in diagnosis.trials if trial.kind == "part"}

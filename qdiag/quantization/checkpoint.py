@@ -1,6 +1,5 @@
 """A calibration under way, in a file: what was stopped or killed goes on from there."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,8 +12,8 @@ from torch import nn
 from qdiag.errors import OptionError, QdiagWarning
 from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.calibration import Calibration, contents_of
-from qdiag.tracing.inputs import first_batch
+from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.identity import data_digest, digest, model_digest
 
 
 class Checkpoint:
@@ -28,13 +27,11 @@ class Checkpoint:
     ):
         self.path = Path(path)
         self.sites = [layer.site for layer in plan.layers]
-        state = [*model.named_parameters(), *model.named_buffers()]
-        inputs = first_batch(data, model).inputs.tensors()
         self.identity = {
-            "model": _digest([(name, contents_of(tensor)) for name, tensor in state]),
-            "formats": _digest([(str(layer.site), layer.output, layer.weight) for layer in plan.layers]),
+            "model": model_digest(model),
+            "formats": digest([(str(layer.site), layer.output, layer.weight) for layer in plan.layers]),
             "techniques": ", ".join(techniques),
-            "data": _digest([(name, contents_of(tensor)) for name, tensor in inputs]),
+            "data": data_digest(data, model),
         }
 
     def load(self) -> Calibration | None:
@@ -63,7 +60,3 @@ class Checkpoint:
                 torch.save({"identity": self.identity, "calibration": calibration.state()}, draft)
         except (OSError, RuntimeError) as error:  # torch's writer gives a full disk as a RuntimeError
             warnings.warn(f"no checkpoint was written to {self.path}: {error}", QdiagWarning, stacklevel=2)
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

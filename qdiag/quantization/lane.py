@@ -224,6 +224,11 @@ class Lane:
                 self._quantized(layer, own.weight, own.bias)
         return self.weight_facts.get(layer.site)
 
+    def rounded_weight(self, layer: Layer) -> Tensor | None:
+        """A layer's weight as this lane multiplies with it, output channels first; None as in `weights`."""
+        own = self.weights(layer)
+        return None if own is None else self._quantized(layer, own.weight, own.bias)[0]
+
     def weight_tops(self) -> dict[Site, Tensor]:
         """The ends of weights' formats, as powers of two; not of weights that the model computes in its forward."""
         tops = {}

@@ -15,7 +15,7 @@ from torch import nn
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.planning.widths import Bits
-from qdiag.progress import OnProgress, Progress, Steps, run
+from qdiag.progress import OnProgress, Progress, Steps, Stopped, run
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -145,7 +145,7 @@ def train_steps(
         saving.begin(own_teacher if found is None else None)
         try:
             yield from _epochs(training, validation, saving)
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, Stopped):
             if training.is_whole:
                 saving.now()
             raise

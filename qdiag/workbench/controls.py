@@ -1,12 +1,13 @@
 """Small parts that every panel is made of. All of them work by keyboard in JupyterLab."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 
 from qdiag.report.blocks import Block, Report
+from qdiag.report.inline import spans
 from qdiag.report.to_html import render_fragment
 
 
@@ -17,9 +18,9 @@ def button(text: str, css: str, on_click: Callable[..., None], style: str = "", 
     return made.add_class(css)
 
 
-def toggles(options: Sequence[tuple[str, Any] | str], css: str) -> widgets.ToggleButtons:
+def toggles(options: Mapping[str, Any], css: str, tooltips: Sequence[str] = ()) -> widgets.ToggleButtons:
     """One of a few, as buttons of their own width: JupyterLab keeps the arrow keys of a drop-down list for itself."""
-    made = widgets.ToggleButtons(options=options, style={"button_width": "auto"})
+    made = widgets.ToggleButtons(options=list(options.items()), tooltips=tooltips, style={"button_width": "auto"})
     return made.add_class(css)
 
 
@@ -36,6 +37,12 @@ def heading(text: str) -> widgets.HTML:
 def shown(title: str, *blocks: Block) -> str:
     """Blocks of a report as HTML."""
     return render_fragment(Report(title, tuple(blocks), "panel"))
+
+
+def marked(text: str) -> str:
+    """The `Text` of a report, of one paragraph, as HTML."""
+    tags = {"plain": "{}", "bold": "<b>{}</b>", "code": "<code>{}</code>"}
+    return "".join(tags[span.style].format(escaped(span.text)) for span in spans(text))
 
 
 def escaped(text: object) -> str:

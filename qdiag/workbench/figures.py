@@ -1,7 +1,8 @@
 """The workbench's pictures: all layers, one of them, and its channels."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import SiteDetail
+from qdiag.comparison.layer_error import LayerError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.report.chart_scale import GRID, INK, shorten
 from qdiag.report.to_matplotlib import encoded
@@ -18,7 +20,10 @@ NAME = 30
 WIDTH = 590
 CLEAR = "rgba(0, 0, 0, 0)"
 COLOURS = {"float": "#858585", "16-bit": "#0072B2", "8-bit": "#D55E00"}
-WEIGHTS, OUTPUT, INHERITED = "#D55E00", "#0072B2", "#BBBBBB"
+OTHER = "#009E73"
+WEIGHTS, OUTPUT, INHERITED = "#D55E00", "#0072B2", "rgba(128, 128, 128, 0.45)"
+GRID_LINES = 64
+"""Values of a format, at most, that are drawn as a grid."""
 
 
 def on_page(figure: go.Figure) -> go.FigureWidget:
@@ -42,11 +47,11 @@ def overview(diagnosis: Diagnosis, worst: Sequence[str]) -> go.Figure:
     lane = comparison.lanes[-1]
     errors = [comparison.layer(name).lanes[lane] for name in worst]
     made = make_subplots(rows=2, cols=1, row_heights=[0.84, 0.16], vertical_spacing=0.13)
-    for name, colour, share in (
-        ("by weights", WEIGHTS, lambda e: e.weight_share),
-        ("by output", OUTPUT, lambda e: 1 - e.weight_share),
+    for name, colour, lengths in (
+        ("weights", WEIGHTS, [_own_percent(e) * e.weight_share for e in errors]),
+        ("output", OUTPUT, [_own_percent(e) * (1 - e.weight_share) for e in errors]),
+        ("inherited", INHERITED, [_inherited_percent(e) for e in errors]),
     ):
-        lengths = [100 * math.sqrt(e.added_noise) * share(e) for e in errors]
         made.add_bar(
             y=[shorten(n, NAME) for n in worst],
             x=lengths,
@@ -73,9 +78,21 @@ def overview(diagnosis: Diagnosis, worst: Sequence[str]) -> go.Figure:
         col=1,
     )
     made.update_yaxes(autorange="reversed", automargin=True, row=1, col=1)
-    made.update_xaxes(title_text="error this layer adds, % of its signal", gridcolor=GRID, row=1, col=1)
+    title = "error, % of the layer's signal: by its weights, by its output, and inherited"
+    made.update_xaxes(title_text=title, gridcolor=GRID, row=1, col=1)
     made.update_xaxes(title_text="all layers, first to last (click)", showticklabels=False, row=2, col=1)
     return made.update_layout(**_look(600), barmode="stack", legend={"orientation": "h", "y": 1.06})
+
+
+def _own_percent(error: LayerError) -> float:
+    """What the layer adds from exact inputs, in percent of its signal, each channel for itself."""
+    return 100 * math.sqrt(error.added_noise)
+
+
+def _inherited_percent(error: LayerError) -> float:
+    """What the error as it arises in the network is more than that."""
+    arisen = error.accumulated["relative_error"]
+    return 0.0 if arisen is None else max(0.0, 100 * min(arisen, 1.0) - _own_percent(error))
 
 
 def worst_layers(diagnosis: Diagnosis) -> list[str]:
@@ -87,34 +104,69 @@ def worst_layers(diagnosis: Diagnosis) -> list[str]:
 
 
 def drill_down(detail: SiteDetail) -> go.Figure:
-    """One layer: histograms of float and fixed point with the format's ends, and its channels."""
-    made = make_subplots(rows=2, cols=1, row_heights=[0.55, 0.45], vertical_spacing=0.2)
-    centres = [(a + b) / 2 for a, b in zip(detail.edges, detail.edges[1:], strict=False)]
-    for name, counts in detail.counts.items():
-        made.add_scatter(
-            x=centres,
-            y=[count or None for count in counts],
-            name=name,
-            line={"shape": "hvh", "color": COLOURS.get(name, "#009E73"), "width": 1.5},
-            fill="tozeroy" if name == "float" else None,
-            hovertemplate=name + ": %{y} values near %{x:.3g}<extra></extra>",
-            row=1,
-            col=1,
-        )
-    lowest, highest = detail.edges[0], detail.edges[-1]
-    for name, ends in list(detail.ends.items())[-1:]:
-        for end in ends:
-            if lowest <= end <= highest * 1.3:
-                made.add_vline(x=end, line={"dash": "dash", "color": COLOURS.get(name, INK), "width": 1}, row=1, col=1)
-    series = channel_series(detail)
-    for name, values, colour in series:
-        made.add_scatter(y=sorted(values, reverse=True), name=name, mode="lines", line={"color": colour}, row=2, col=1)
+    """One layer: histograms of its output, with the ends of the format, and of its weights; and its channels."""
+    titles = [f"output, {detail.images} images", "weights, BatchNorm merged", "channels, the largest first"]
+    made = make_subplots(rows=3, cols=1, row_heights=[0.4, 0.26, 0.34], vertical_spacing=0.14)
+    _add_histogram(made, 1, detail.edges, detail.counts)
+    _add_histogram(made, 2, detail.weight_edges, detail.weight_counts)
+    if detail.ends:
+        _mark_format(made, list(detail.ends)[-1], detail)
+    for name, values, colour in channel_series(detail):
+        line = {"color": colour}
+        ordered = sorted(values, reverse=True)
+        made.add_scatter(y=ordered, name=name, mode="lines", line=line, legend="legend2", row=3, col=1)
     made.update_yaxes(type="log", gridcolor=GRID, automargin=True, exponentformat="power", dtick=1)
     made.update_yaxes(title_text="values", row=1, col=1)
-    made.update_yaxes(title_text="magnitude", row=2, col=1)
-    made.update_xaxes(gridcolor=GRID, row=1, col=1, title_text=f"value of the stored tensor, {detail.images} images")
-    made.update_xaxes(gridcolor=GRID, row=2, col=1, title_text="channels, the largest first")
-    return made.update_layout(**_look(520), legend={"orientation": "h", "y": 1.08})
+    made.update_yaxes(title_text="values", row=2, col=1)
+    made.update_yaxes(title_text="magnitude", row=3, col=1)
+    for row, title in enumerate(titles, start=1):
+        made.update_xaxes(gridcolor=GRID, zeroline=False, title={"text": title, "standoff": 4}, row=row, col=1)
+    if not detail.weight_edges:
+        made.add_annotation(text="no weights here", showarrow=False, xref="x2 domain", yref="y2 domain", x=0.5, y=0.5)
+        made.update_xaxes(showticklabels=False, showgrid=False, row=2, col=1)
+        made.update_yaxes(showticklabels=False, showgrid=False, row=2, col=1)
+    legend = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "bgcolor": CLEAR}
+    return made.update_layout(**_look(640), legend=legend, legend2=legend | {"y": 0.25}, bargap=0)
+
+
+def _add_histogram(made: go.Figure, row: int, edges: Sequence[float], counts: Mapping[str, Sequence[int]]) -> None:
+    """Float as a filled ground, each lane as a line over it."""
+    centres = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
+    for name, values in counts.items():
+        shared = {
+            "x": centres,
+            "y": [count or None for count in values],  # a log scale has no zero
+            "name": name,
+            "legendgroup": name,
+            "showlegend": row == 1,
+            "hovertemplate": name + ": %{y} values near %{x:.3g}<extra></extra>",
+            "row": row,
+            "col": 1,
+        }
+        if name == "float":
+            made.add_bar(**shared, marker={"color": COLOURS[name], "opacity": 0.55, "line": {"width": 0}})
+        else:
+            colour = COLOURS.get(name, OTHER)
+            made.add_scatter(
+                **shared,
+                mode="lines+markers",
+                line={"shape": "hvh", "color": colour, "width": 1.5},
+                marker={"size": 3, "color": colour},
+            )
+
+
+def _mark_format(made: go.Figure, lane: str, detail: SiteDetail) -> None:
+    """The ends of a lane's format as lines; where they can be told apart, its values as a grid."""
+    lowest, highest = detail.edges[0], detail.edges[-1]
+    colour, step = COLOURS.get(lane, OTHER), detail.steps[lane]
+    for end in detail.ends[lane]:
+        if lowest <= end <= highest * 1.3:
+            line = {"dash": "dash", "color": colour, "width": 1}
+            text = f"end of {lane}" if end > 0 else ""
+            made.add_vline(x=end, line=line, annotation={"text": text, "font": {"size": 10}}, row=1, col=1)
+    if highest - lowest <= GRID_LINES * step:
+        minor = {"dtick": step, "tick0": 0, "showgrid": True, "gridcolor": GRID, "griddash": "dot"}
+        made.update_xaxes(minor=minor, row=1, col=1)
 
 
 def feature_maps(detail: SiteDetail, lane: str) -> bytes:
@@ -140,7 +192,7 @@ def feature_maps(detail: SiteDetail, lane: str) -> bytes:
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
     """Magnitudes by channel of the output and of the weight, where there are any."""
     outputs = [max(abs(low), abs(high)) for low, high in zip(detail.channel_low, detail.channel_high, strict=True)]
-    series = [("output by channel", outputs, OUTPUT), ("weight by channel", detail.weight_magnitudes, WEIGHTS)]
+    series = [("output", outputs, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
     return [(name, values, colour) for name, values, colour in series if len(values)]
 
 

@@ -10,9 +10,10 @@ from torch import nn
 
 from qdiag.comparison.compare import CALIBRATION_IMAGES, measured_steps
 from qdiag.comparison.inspect import SiteDetail, inspect
-from qdiag.comparison.outputs import OutputError
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.export.compare_dump import compare_dump
+from qdiag.export.dump_comparison import DumpComparison
 from qdiag.export.export_target import export_target
 from qdiag.export.target_export import TargetExport
 from qdiag.export.verification import Verification
@@ -23,17 +24,20 @@ from qdiag.pipeline import explanation_steps
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import PerChannelOption
 from qdiag.planning.widths import Bits
-from qdiag.progress import OnProgress, Steps, run
+from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibration_steps
+from qdiag.quantization.equalize import equalization_steps
+from qdiag.quantization.identity import data_digest, digest, model_digest
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
 from qdiag.report.blocks import Report
 from qdiag.report.displayable import Displayable
-from qdiag.tracing.inputs import example
+from qdiag.tracing.inputs import example, first_batch, first_images
 from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.page import page
-from qdiag.workbench.training_folder import TrainingFolder, unfinished
+from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.training_folder import TrainingFolder
 from qdiag.workbench.version import Version
 
 FIRST = "simple"
@@ -50,14 +54,15 @@ class Session(Displayable):
     measured on. optimizer: for lint's rules on weight decay. evaluate: takes a model, gives your own figure of it, the
     higher the better; it stands beside the others in the history. calibration_data: where ranges come from; the first
     128 images of `data` if not given. training_data: to train with; the calibration data if not given.
-    folder: where training runs are kept, under the model's name, to go on with them after a restart; made when the
-    first one starts.
+    folder: where versions and training runs are kept, under the model's name and the time: `restore()` goes on with
+    them after the kernel has gone. None: nothing is kept, and nothing can be trained.
 
     Every command has a twin `..._steps`, a generator of Progress: stopped half-way, it leaves the results from before.
 
     >>> from qdiag.demo.load import load_demo
     >>> demo = load_demo("wild")
-    >>> session = Session(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader)
+    >>> session = Session(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader,
+    ...     folder=None)
     >>> str(session.diagnose().culprits[0].layer.site)
     'block3.depthwise'
     >>> tried = session.what_if("block3.depthwise", per_channel=True)
@@ -76,15 +81,16 @@ class Session(Displayable):
         *,
         calibration_data: Any = None,
         training_data: Any = None,
-        folder: str | os.PathLike[str] = FOLDER,
+        folder: str | os.PathLike[str] | None = FOLDER,
     ):
         self.model, self.data, self.optimizer, self.evaluate = model, data, optimizer, evaluate
         self.calibration_data, self.training_data = calibration_data, training_data
-        self.folder = Path(folder) / type(model).__name__
+        self.folder = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
         self.history: dict[str, Version] = {}
         self.float_score: float | None = None
         self.verifications: dict[str, Verification] = {}
         self._applied: list[str] = []
+        self._exports: dict[str, TargetExport] = {}
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
 
@@ -102,8 +108,13 @@ class Session(Displayable):
 
     @property
     def unfinished(self) -> list[str]:
-        """Training runs in the folder that were stopped or killed, the latest first."""
-        return unfinished(self.folder)
+        """Training runs of this session that were stopped or killed, the latest first."""
+        return [] if self.folder is None else self.folder.unfinished
+
+    @property
+    def earlier(self) -> dict[str, list[str]]:
+        """Other sessions of this very model that were kept, the latest first: name and contents. See `restore`."""
+        return {} if self.folder is None else {one.name: one.contents() for one in self.folder.earlier(self.model)}
 
     def code(self, name: str) -> str:
         """The lines of Python that make a version. Raises OptionError for a name that is not in the history."""
@@ -138,6 +149,7 @@ class Session(Displayable):
             output, code = diagnosis.comparison.outputs[lane], (f'qm = calibrate(model, images, "{FIRST}")',)
             self.history[FIRST] = Version(FIRST, "", quantized, output, self._score(quantized), code)
             self._applied = self._applied or [FIRST]
+            self._keep()
         self._diagnoses[name], self._details[name] = diagnosis, details
         return diagnosis
 
@@ -155,7 +167,10 @@ class Session(Displayable):
         per_channel: PerChannelOption = None,
         on_progress: OnProgress = None,
     ) -> Version:
-        """The float model calibrated anew, as one more version. Takes what `qdiag.calibrate` takes."""
+        """The float model calibrated anew, as one more version. Takes what `qdiag.calibrate` takes.
+
+        A calibration that was stopped goes on from the last technique that was finished when it is asked for again.
+        """
         return run(self.calibration_steps(method, bits, per_channel), on_progress)
 
     def calibration_steps(
@@ -169,11 +184,8 @@ class Session(Displayable):
         options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
         quantized = yield from self._calibrated_steps(method, bits, per_channel)
         code = f"qm = calibrate({', '.join(['model', 'images', _quoted(method), *options])})"
-        return (
-            yield from self._added_steps(
-                " ".join([method if isinstance(method, str) else ", ".join(method), *options]), "", quantized, (code,)
-            )
-        )
+        name = " ".join([method if isinstance(method, str) else ", ".join(method), *options])
+        return (yield from self._added_steps(name, "", quantized, (code,)))
 
     def what_if(
         self,
@@ -200,8 +212,19 @@ class Session(Displayable):
         asked = {"bits": bits, "per_channel": per_channel, "octaves": octaves}
         options = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value != usual[name])
         code = (*start.code, f"qm = what_if(qm, {_quoted(layers)}, {options})")
-        name = change_in_words(layers, bits=bits, per_channel=per_channel, octaves=octaves)
-        return (yield from self._added_steps(name, start.name, quantized, code))
+        words = change_in_words(bits=bits, per_channel=per_channel, octaves=octaves)
+        return (yield from self._added_steps(f"{names_in_words(layers)}: {words}", start.name, quantized, code))
+
+    def equalize(self, layers: str | Sequence[str], on_progress: OnProgress = None) -> Version:
+        """The applied version with channels of some layers equalized, as one more version; see `qdiag.equalize`."""
+        return run(self.equalization_steps(layers), on_progress)
+
+    def equalization_steps(self, layers: str | Sequence[str]) -> Steps[Version]:
+        start = self._start()
+        source, images = self._calibration_images()
+        quantized = yield from equalization_steps(start.quantized, first_images(source, self.model, images), layers)
+        code = (*start.code, f"qm = equalize(qm, images, {_quoted(layers)})")
+        return (yield from self._added_steps(f"{names_in_words(layers)}: equalized", start.name, quantized, code))
 
     def train(
         self,
@@ -218,19 +241,44 @@ class Session(Displayable):
 
     def training_steps(self, recipe: Recipe | None = None, *, learn_thresholds: bool = False) -> Steps[Version]:
         start, _ = self._start(), self._training_images()
+        if self.folder is None:
+            raise OptionError("a training run is kept in a folder, to go on with it: give folder=… to the session.")
         recipe = recipe or Recipe(epochs=3, distillation=1.0)
-        place = TrainingFolder.new(self.folder, start, recipe, learn_thresholds=learn_thresholds)
+        place = TrainingFolder.new(self.folder.make(), start, recipe, learn_thresholds=learn_thresholds)
         return (yield from self._trained_steps(place))
 
     def resume(self, name: str = "", on_progress: OnProgress = None) -> Version:
-        """Go on with a training run of the folder, by default the latest of `unfinished`."""
+        """Go on with a training run, by default the latest of `unfinished`."""
         return run(self.resume_steps(name), on_progress)
 
     def resume_steps(self, name: str = "") -> Steps[Version]:
         found = name or next(iter(self.unfinished), "")
-        if not found:
-            raise OptionError(f"there is no unfinished training run in {self.folder}. Start one: train().")
-        return (yield from self._trained_steps(TrainingFolder(self.folder / found)))
+        if not found or self.folder is None:
+            raise OptionError("there is no unfinished training run in this session. Start one: train().")
+        return (yield from self._trained_steps(TrainingFolder(self.folder.make() / found)))
+
+    def restore(self, name: str = "", on_progress: OnProgress = None) -> None:
+        """Go on with another session of this model, by default the latest of `earlier`; this one stays in its folder.
+
+        Versions come back as they were. They are measured anew where the images, or the float model's `evaluate`, are
+        not what they were measured with. Raises OptionError where there is none.
+        """
+        run(self.restoration_steps(name), on_progress)
+
+    def restoration_steps(self, name: str = "") -> Steps[None]:
+        if self.folder is None:
+            raise OptionError("nothing is kept of sessions with folder=None.")
+        found = next((one for one in self.folder.earlier(self.model) if name in ("", one.name)), None)
+        if found is None:
+            raise OptionError(f"no earlier session {name!r} of this model, with these weights, in {self.folder.root}.")
+        kept = found.load(self.model, self.data)
+        score = self._score(self.model)
+        history = {version.name: version for version in kept.versions}
+        if (kept.data, kept.float_score) != (data_digest(self.data, self.model), score):
+            for name, version in history.items():
+                history[name] = yield from self._measured_steps(name, version.parent, version.quantized, version.code)
+        self.folder, self.history, self._applied, self.float_score = found, history, list(kept.applied), score
+        self._diagnoses, self._details, self._exports, self.verifications = {}, {}, {}, {}
 
     def apply(self, name: str, on_progress: OnProgress = None) -> None:
         """Make a version the applied one, and diagnose it where that was not yet done."""
@@ -247,6 +295,7 @@ class Session(Displayable):
         except BaseException:
             self._applied = before
             raise
+        self._keep()
         assert self.diagnosis is not None, "the steps leave it"
         return self.diagnosis
 
@@ -255,10 +304,36 @@ class Session(Displayable):
         if len(self._applied) < 2:
             raise OptionError("nothing to undo: no version was applied before this one.")
         self._applied.pop()
+        self._keep()
 
-    def export(self, folder: str | os.PathLike[str], **options: Any) -> TargetExport:
+    def export(self, folder: str | os.PathLike[str], on_progress: OnProgress = None, **options: Any) -> TargetExport:
         """The applied version for the target: what `qdiag.export_target` writes. Takes its options."""
-        return export_target(self._start().quantized, folder, example(self.data, self.model), **options)
+        return run(self.export_steps(folder, **options), on_progress)
+
+    def export_steps(self, folder: str | os.PathLike[str], **options: Any) -> Steps[TargetExport]:
+        version = self._start()
+        yield Progress("exporting", 0, 1)
+        inputs = example(self.data, self.model)
+        written = self._exports[version.name] = export_target(version.quantized, folder, inputs, **options)
+        return written
+
+    def compare_dump(
+        self, folder: str | os.PathLike[str], images: Any = None, on_progress: OnProgress = None
+    ) -> DumpComparison:
+        """The tensors that a device wrote, beside the applied version's; see `qdiag.compare_dump`.
+
+        images: what the device was given; by default the first image of the data. Names of the file that this session
+        exported last of the version are known too.
+        """
+        return run(self.dump_steps(folder, images), on_progress)
+
+    def dump_steps(self, folder: str | os.PathLike[str], images: Any = None) -> Steps[DumpComparison]:
+        version = self._start()
+        yield Progress("comparing with the device", 0, 1)
+        given = first_batch(self.data, self.model).split(1)[0].inputs if images is None else images
+        written = self._exports.get(version.name)
+        onnx_file = None if written is None else written.exported.path
+        return compare_dump(version.quantized, given, folder, onnx_file=onnx_file)
 
     def verify(self, on_progress: OnProgress = None) -> Verification:
         """The applied version's integers against ONNX Runtime's, on the first images; see `qdiag.verify`."""
@@ -286,13 +361,26 @@ class Session(Displayable):
     def _calibrated_steps(
         self, method: str | Sequence[str], bits: Bits | MacBudget, per_channel: PerChannelOption
     ) -> Steps[QuantizedModel]:
-        source, images = self.calibration_data, None
-        if source is None:
-            source, images = self.data, CALIBRATION_IMAGES
-        found = yield from calibration_steps(self.model, source, method, [(bits, per_channel)], max_images=images)
+        source, images = self._calibration_images()
+        formats = [(bits, per_channel)]
+        checkpoint = None
+        if self.folder is not None and method != FIRST:
+            run = digest([method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)])
+            checkpoint = self.folder.make() / f"calibration-{run}.pt"
+        found = yield from calibration_steps(
+            self.model, source, method, formats, max_images=images, checkpoint=checkpoint
+        )
+        if checkpoint is not None:
+            for done in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+                done.unlink()
         return found[0]
 
+    def _calibration_images(self) -> tuple[Any, int | None]:
+        """Where ranges come from, and how many of the first images at most."""
+        return (self.data, CALIBRATION_IMAGES) if self.calibration_data is None else (self.calibration_data, None)
+
     def _trained_steps(self, place: TrainingFolder) -> Steps[Version]:
+        self._check_score()
         quantized = yield from place.steps(self.model, self.data, self._training_images())
         return (yield from self._added_steps(place.name, place.parent, quantized, place.code))
 
@@ -306,17 +394,22 @@ class Session(Displayable):
         return source
 
     def _added_steps(self, name: str, parent: str, quantized: QuantizedModel, code: tuple[str, ...]) -> Steps[Version]:
-        output = yield from measured_steps(self.model, self.data, quantized, f"measuring {name}")
-        return self._add(name, parent, quantized, output, code)
-
-    def _add(
-        self, name: str, parent: str, quantized: QuantizedModel, output: OutputError, code: tuple[str, ...]
-    ) -> Version:
         alike = sum(known == name or known.startswith(f"{name} (") for known in self.history)
         name = f"{name} ({alike + 1})" if alike else name
-        version = self.history[name] = Version(name, parent, quantized, output, self._score(quantized), code)
+        version = self.history[name] = yield from self._measured_steps(name, parent, quantized, code)
         self._applied = self._applied or [name]
+        self._keep()
         return version
+
+    def _measured_steps(
+        self, name: str, parent: str, quantized: QuantizedModel, code: tuple[str, ...]
+    ) -> Steps[Version]:
+        output = yield from measured_steps(self.model, self.data, quantized, f"measuring {name}")
+        return Version(name, parent, quantized, output, self._score(quantized), code)
+
+    def _keep(self) -> None:
+        if self.folder is not None:
+            self.folder.save(self.model, self.data, self.history.values(), self._applied, self.float_score)
 
     def _check_score(self) -> None:
         """The float model's, before any long work: what raises there would raise after it."""
@@ -327,13 +420,11 @@ class Session(Displayable):
         return None if self.evaluate is None else float(self.evaluate(model))
 
 
-def change_in_words(layers: str | Sequence[str], *, bits: Any, per_channel: bool | None, octaves: int) -> str:
+def change_in_words(*, bits: Any, per_channel: bool | None, octaves: int) -> str:
     """What a what-if changes, in a few words.
 
-    >>> change_in_words(["stem", "head"], bits=16, per_channel=True, octaves=-1)
-    'stem, head: 16-bit, per-channel, ranges / 2'
-    >>> change_in_words(["a", "b", "c", "d"], bits=None, per_channel=None, octaves=0)
-    'a, b and 2 more: in float'
+    >>> change_in_words(bits=16, per_channel=True, octaves=-1)
+    '16-bit, per-channel, ranges / 2'
     """
     words: list[str] = []
     if bits is None:
@@ -343,10 +434,20 @@ def change_in_words(layers: str | Sequence[str], *, bits: Any, per_channel: bool
     if per_channel is not None:
         words.append("per-channel" if per_channel else "per-tensor")
     words += [f"ranges {'x' if octaves > 0 else '/'} {2 ** abs(octaves)}"] if octaves else []
-    names = layers if isinstance(layers, str) else ", ".join(layers[:SHOWN])
-    if not isinstance(layers, str) and len(layers) > SHOWN:
-        names += f" and {len(layers) - SHOWN} more"
-    return f"{'all layers' if names == '*' else names}: {', '.join(words)}"
+    return ", ".join(words)
+
+
+def names_in_words(layers: str | Sequence[str]) -> str:
+    """Which layers, in a few words.
+
+    >>> names_in_words(["a", "b", "c", "d"]), names_in_words("*")
+    ('a, b and 2 more', 'all layers')
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if names == ["*"]:
+        return "all layers"
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _quoted(value: Any) -> str:

@@ -11,17 +11,16 @@ from torch import nn
 
 from qdiag.errors import OptionError
 from qdiag.files import written_whole
-from qdiag.planning.plan import plan_quantization
 from qdiag.progress import Steps
-from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import example
-from qdiag.tracing.tracer import trace
+from qdiag.training.checkpoint import MODEL
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.version import Version
 
-RUN, START, MODEL = "run.json", "start.pt", "model.pt"
+RUN, START = "run.json", "start.pt"
 
 
 class TrainingFolder:
@@ -74,13 +73,12 @@ class TrainingFolder:
         from qdiag.training.train import train_steps  # accelerate takes seconds to load, which a page need not wait for
 
         module = copy.deepcopy(model)
-        plan = plan_quantization(trace(module, example(data, module)))
-        start = QuantizedModel(module, plan, Calibration({}))
+        start = QuantTestModule(module, example(data, module))
         try:
             start.load_state_dict(torch.load(self.path / START, map_location="cpu", weights_only=True))
         except RuntimeError as error:  # torch's words for names and shapes that do not fit, or a file of another kind
             raise OptionError(f"{self.path} is a training run of another model: {error}") from error
-        trained = QuantTrainModule.from_calibrated(start, learn_thresholds=self.facts["learn_thresholds"])
+        trained = QuantTrainModule.from_calibrated(start.quantized, learn_thresholds=self.facts["learn_thresholds"])
         yield from train_steps(
             trained,
             images,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from qdiag.comparison.outputs import OutputError
 from qdiag.quantization.quantized_model import QuantizedModel
 
-_NAMES = ("calibrate", "what_if", "QuantTrainModule", "Recipe", "Widths", "MacBudget", "train")
+_NAMES = ("calibrate", "what_if", "equalize", "QuantTrainModule", "Recipe", "Widths", "MacBudget", "train")
 
 
 @dataclass(frozen=True)

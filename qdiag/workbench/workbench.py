@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
+from IPython.display import DisplayHandle, display
 
-from qdiag.errors import QdiagError
 from qdiag.progress import Progress, Steps
 from qdiag.workbench.controls import button, escaped, row
+from qdiag.workbench.error_text import error_html
 from qdiag.workbench.job import Job
 from qdiag.workbench.panels.answer import AnswerPanel
+from qdiag.workbench.panels.earlier import EarlierPanel
 from qdiag.workbench.panels.layers import LayersPanel
 from qdiag.workbench.panels.lint import LintPanel
 from qdiag.workbench.panels.panel import Panel
@@ -19,6 +21,7 @@ from qdiag.workbench.panels.runs import RunsPanel
 from qdiag.workbench.panels.versions import VersionsPanel
 from qdiag.workbench.panels.what_if import WhatIfPanel
 from qdiag.workbench.session import Session
+from qdiag.workbench.still import still
 
 
 class Workbench(widgets.VBox):
@@ -36,7 +39,10 @@ class Workbench(widgets.VBox):
         self.job = Job(self._progress, self._stopped, self._failed)
         self.lock = threading.RLock()  # which thread a callback runs in is not fixed
         self._begun = 0.0, ""
+        self._twin: DisplayHandle | None = None
+        self._nothing = widgets.HTML(layout={"display": "none"})
         self._make_head()
+        self.earlier = EarlierPanel(self)
         self.answer, self.layers, self.what_if = AnswerPanel(self), LayersPanel(self), WhatIfPanel(self)
         self.lint, self.runs, self.versions = LintPanel(self), RunsPanel(self), VersionsPanel(self)
         self.layers.choice.observe(lambda change: self.what_if.follow(change["new"]), "value")
@@ -44,16 +50,22 @@ class Workbench(widgets.VBox):
         self.add_class("qd-workbench")
         self.refresh()
 
+    def _ipython_display_(self) -> None:
+        """The page, and beside it what it shows as a still: for the notebook where there is no kernel."""
+        page = {**self._repr_mimebundle_(), "text/plain": f"Workbench of {type(self.session.model).__name__}"}
+        display(page, raw=True)
+        self._twin = display(still(self.session, self._nothing), raw=True, display_id=True)
+
     @property
     def panels(self) -> tuple[Panel, ...]:
-        return self.answer, self.layers, self.what_if, self.runs, self.versions, self.lint
+        return self.earlier, self.answer, self.layers, self.what_if, self.runs, self.versions, self.lint
 
     def _make_head(self) -> None:
         name = widgets.HTML(
             f"<b>{escaped(type(self.session.model).__name__)}</b> · power-of-2 · symmetric · per-tensor · 8 bit"
         )
         self.run_button = button("Run checks", "qd-run", self.guarded(self.run_checks), "primary")
-        self.stop_button = button("Stop", "qd-stop", self.guarded(self.job.stop))
+        self.stop_button = button("Stop", "qd-stop", self.guarded(self.stop))
         self.stop_button.disabled = True
         self.html_button = button(
             "Save HTML", "qd-html", self.guarded(self.save_html), tooltip="All of it, in one file"
@@ -68,6 +80,11 @@ class Workbench(widgets.VBox):
     def run_checks(self) -> None:
         """Start the diagnosis beside the notebook; nothing happens while something is under way."""
         self.start(self.session.diagnosis_steps, "Checking")
+
+    def stop(self) -> None:
+        """End what is under way, within half a second as long as it computes with torch."""
+        self.say("Stopping …")
+        self.job.stop()
 
     def select(self, name: str) -> None:
         """Show one layer."""
@@ -86,7 +103,7 @@ class Workbench(widgets.VBox):
 
     # What panels ask for ----------------------------------------------------------------------------------
 
-    def start(self, command: Callable[[], Steps[Any]], what: str) -> None:
+    def start(self, command: Callable[[], Steps[Any]], what: str, on_done: Callable[[Any], None] | None = None) -> None:
         if self.job.is_running:
             return
         steps = command()
@@ -95,7 +112,8 @@ class Workbench(widgets.VBox):
         self.progress.layout.visibility = "visible"
         self.progress.value = 0
         self.say(f"{what} …")
-        self.job.start(steps, self._finished)  # last: a short run may be over when it returns
+        # last: a short run may be over when it returns
+        self.job.start(steps, lambda result: self._finished(result, on_done))
 
     def say(self, text: str) -> None:
         self.status.value = text
@@ -128,29 +146,31 @@ class Workbench(widgets.VBox):
         left = round(spent / (progress.done - 1) * (progress.total - progress.done))
         return f", {left // 60}:{left % 60:02d} left"
 
-    def _finished(self, _: Any) -> None:
+    def _finished(self, result: Any, on_done: Callable[[Any], None] | None) -> None:
         self.refresh()
+        if on_done is not None:
+            on_done(result)
         diagnosis = self.session.diagnosis
         self._idle("Done." if diagnosis is None else f"Done: {diagnosis.comparison.images} images.")
 
     def _stopped(self) -> None:
         self.refresh()
-        self._idle("Stopped. Results from before are kept.")
+        self._idle("Stopped. What was finished is kept; Calibrate and Resume go on from there.")
 
     def _failed(self, error: Exception) -> None:
         self._show(error)
-        self._idle("Failed; the message is below.")
+        self._idle("Failed: see below.")
 
     def _show(self, error: Exception) -> None:
-        kind = type(error).__name__
-        hint = "" if isinstance(error, QdiagError) else " This is a defect of qdiag, or of the model's own code."
-        self.error.value = f'<div class="qd-error">✖ <b>{kind}</b>: {escaped(error)}{hint}</div>'
+        self.error.value = error_html(error)
         self.error.layout.display = ""
 
     def _idle(self, status: str) -> None:
         self._set_busy(False)
         self.progress.layout.visibility = "hidden"
         self.say(status)
+        if self._twin is not None:  # last: its pictures take a second
+            self._twin.update(still(self.session, self._nothing), raw=True)
 
     def _set_busy(self, busy: bool) -> None:
         self.run_button.disabled, self.stop_button.disabled = busy, not busy

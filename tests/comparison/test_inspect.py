@@ -34,12 +34,30 @@ def test_histograms_count_every_value(model: Small, images: Tensor, lanes: dict[
     detail = only(model, images, lanes, ":input")
     assert detail.images == IMAGES
     assert set(detail.counts) == {"float", "8-bit", "4-bit"}
-    assert len(detail.edges) == BINS + 1
+    assert np.diff(detail.edges) == pytest.approx(detail.steps["4-bit"])  # one of its values in a bin
     values = images[:IMAGES].numpy()
     assert {sum(counts) for counts in detail.counts.values()} == {values.size}
     expected, _ = np.histogram(values, bins=detail.edges)
     assert detail.counts["float"] == tuple(expected)
     assert sum(count > 0 for count in detail.counts["4-bit"]) <= 16  # a 4-bit tensor has 16 values
+
+
+def test_every_bin_holds_as_many_values_of_the_format(model: Small, images: Tensor) -> None:
+    (detail,) = inspect(model, images, {"8-bit": calibrate(model, images)}, [":input"])
+    steps = np.diff(detail.edges) / detail.steps["8-bit"]
+    assert len(steps) <= BINS
+    assert steps == pytest.approx(round(steps[0]))
+    assert (detail.edges[0] / detail.steps["8-bit"]) % 1 == pytest.approx(0.5)  # borders lie between values
+
+
+def test_histograms_of_weights_count_every_weight(
+    model: Small, images: Tensor, lanes: dict[str, QuantizedModel]
+) -> None:
+    detail = only(model, images, lanes, "conv1")
+    assert set(detail.weight_counts) == {"float", "4-bit"}
+    assert {sum(counts) for counts in detail.weight_counts.values()} == {model.conv1.weight.numel()}
+    assert 1 < sum(count > 0 for count in detail.weight_counts["4-bit"]) <= 16
+    assert only(model, images, lanes, ":input").weight_counts == {}
 
 
 def test_channels_are_those_of_the_float_tensor(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:

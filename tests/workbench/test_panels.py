@@ -109,7 +109,7 @@ def test_a_name_that_no_layer_has_is_an_error_on_the_page(bench: Workbench) -> N
 
 def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tmp_path: Path) -> None:
     bench.versions.folder.value = str(tmp_path / "out")
-    bench.versions.export_button.click()
+    finish(bench, bench.versions.export_button)
     assert (tmp_path / "out" / "README.txt").is_file()
     bench.versions.code_button.click()
     assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
@@ -145,14 +145,16 @@ def test_training_is_stopped_and_resumed(bench: Workbench) -> None:
     finish(bench, bench.runs.resume_button)
     assert "QAT-1" in bench.session.history
     assert bench.runs.resume_button.layout.display == "none"
-    assert bytes(bench.runs.picture.value).startswith(b"\x89PNG")
+    for picture in bench.runs.pictures.values():
+        assert bytes(picture.value).startswith(b"\x89PNG")
+        assert picture.layout.display == ""
 
 
 def test_the_users_own_figure_is_asked_for_before_long_work() -> None:
     def evaluate(model: nn.Module) -> float:
         raise ValueError("no labels today")
 
-    session = Session(nn.Conv2d(3, 4, 3), torch.randn(4, 3, 8, 8), evaluate=evaluate)
+    session = Session(nn.Conv2d(3, 4, 3), torch.randn(4, 3, 8, 8), evaluate=evaluate, folder=None)
     steps = session.calibration_steps("simple")
     with pytest.raises(ValueError, match="no labels"):
         next(steps)

@@ -10,10 +10,11 @@ from torch import nn
 
 import qdiag
 from qdiag.demo.load import Demo, load_demo
-from qdiag.errors import OptionError
+from qdiag.errors import OptionError, QdiagWarning
 from qdiag.progress import Progress, run
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.session import Session
+from tests.export.device import integers_of, write_npy
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,8 @@ def test_training_stopped_in_one_session_goes_on_in_another(demo: Demo, tmp_path
     assert list(session.history) == ["simple"]
 
     again = new_session(demo, tmp_path / "b")
+    assert list(again.earlier.values()) == [["simple", "QAT-1 (unfinished)"]]
+    again.restore()
     assert again.unfinished == ["QAT-1"]
     heard: list[Progress] = []
     version = run(again.resume_steps(), heard.append)
@@ -154,6 +157,126 @@ def test_a_trained_version_is_diagnosed_and_its_code_makes_it(demo: Demo, tmp_pa
     assert torch.equal(names["qm"](images), version.quantized(images))
     tried = session.what_if("stem", bits=16)
     assert tried.parent == "QAT-1"
+
+
+@pytest.mark.training
+def test_a_session_goes_on_as_it_was(demo: Demo, tmp_path: Path) -> None:
+    session = new_session(demo, tmp_path, evaluate=lambda model: 0.5)
+    session.diagnose()
+    session.what_if("block3.depthwise", per_channel=True)
+    session.equalize("block3.depthwise")
+    session.calibrate("best")
+    session.apply("best")
+    session.train(Recipe(epochs=1, distillation=1.0, epoch_size=0.3))
+    session.apply("QAT-1")
+    session.what_if("stem", bits=16)
+    session.what_if("classifier", bits=None)
+    session.undo()
+
+    again = new_session(demo, tmp_path, evaluate=lambda model: 0.5)
+    assert again.history == {}
+    assert list(again.earlier.values()) == [list(session.history)]
+    again.restore()
+    assert again.earlier == {}
+    assert again.current is again.history["best"]
+    images = next(iter(demo.loader))[0]
+    for name, version in session.history.items():
+        found = again.history[name]
+        assert torch.equal(found.quantized(images), version.quantized(images))
+        assert (found.parent, found.output, found.score) == (version.parent, version.output, version.score)
+        assert found.code == version.code
+    trained = [again.history[name].quantized.module for name in ("QAT-1", "stem: 16-bit", "classifier: in float")]
+    assert trained[0] is trained[1] is trained[2] is not demo.model
+    assert again.history["best"].quantized.module is demo.model
+    again.undo()
+    assert again.diagnose().comparison.lanes[-1] == "8-bit"
+    assert again.folder is not None
+    assert session.folder is not None
+    assert again.folder.name == session.folder.name
+
+
+def test_versions_are_measured_anew_on_other_images(demo: Demo, tmp_path: Path) -> None:
+    new_session(demo, tmp_path).calibrate("simple")
+    batches = list(demo.loader)[1:3]
+    others = Session(demo.model, batches, folder=tmp_path)
+    others.restore()
+    expected = qdiag.compare(demo.model, batches, quantized={"it": others.history["simple"].quantized}).outputs["it"]
+    assert others.history["simple"].output.top1_percent == expected.top1_percent
+    another = new_session(demo, tmp_path, evaluate=lambda model: 0.25)
+    another.restore()
+    assert another.history["simple"].score == 0.25
+
+
+def test_sessions_of_other_weights_and_damaged_ones_are_not_offered(demo: Demo, tmp_path: Path) -> None:
+    first, second = new_session(demo, tmp_path), new_session(demo, tmp_path)
+    first.calibrate("simple")
+    second.calibrate("simple")
+    assert len(first.earlier) == len(second.earlier) == 1  # each other
+    changed = copy.deepcopy(demo.model)
+    next(changed.parameters()).data.mul_(1.01)
+    assert Session(changed, demo.loader, folder=tmp_path).earlier == {}
+    with pytest.raises(OptionError, match="no earlier session"):
+        Session(changed, demo.loader, folder=tmp_path).restore()
+    assert first.folder is not None
+    (first.folder.make() / "session.pt").write_bytes(b"half of it")
+    assert second.earlier == {}
+
+
+def test_a_session_that_keeps_nothing_writes_nothing(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Session(demo.model, demo.loader, training_data=demo.training_loader, folder=None)
+    session.calibrate("simple")
+    assert session.earlier == {}
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OptionError, match="folder="):
+        session.train(Recipe(epochs=1))
+    with pytest.raises(OptionError, match="nothing is kept"):
+        session.restore()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_session_goes_on(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    session = new_session(demo, tmp_path / "file")
+    with pytest.warns(QdiagWarning, match="the session is not kept"):
+        session.calibrate("simple")
+    assert list(session.history) == ["simple"]
+
+
+def test_a_calibration_that_was_stopped_goes_on_from_the_last_technique(demo: Demo, tmp_path: Path) -> None:
+    session = new_session(demo, tmp_path)
+    techniques = ["range-search", "bias-correction"]
+    steps = session.calibration_steps(techniques)
+    for progress in steps:
+        if progress.label == "correcting biases":
+            break
+    steps.close()
+    assert session.folder is not None
+    kept = session.folder.make()
+    assert len(list(kept.glob("calibration-*.pt"))) == 1
+    labels: list[str] = []
+    version = session.calibrate(techniques, on_progress=lambda progress: labels.append(progress.label))
+    assert "correcting biases" in labels
+    assert "searching ranges" not in labels
+    assert list(kept.glob("calibration-*.pt")) == []
+    unbroken = qdiag.calibrate(demo.model, demo.calibration_loader, techniques)
+    images = next(iter(demo.loader))[0]
+    assert torch.equal(version.quantized(images), unbroken(images))
+
+
+def test_the_devices_tensors_are_compared(session: Session, demo: Demo, tmp_path: Path) -> None:
+    exported = session.export(tmp_path / "out", style="qdq").exported
+    image = next(iter(demo.loader))[0][:1]
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    write_npy(integers_of(exported, image), {}, traces)
+    found = session.compare_dump(traces)
+    assert found.problems == ()
+    assert {site.agreement.site for site in found.sites} == set(exported.names)
+    assert found.sites[0].agreement.equal == found.sites[0].agreement.values
+    assert found.first_differing is not None  # the runtime rounds half to even: a tie falls to the other side
+    assert found.first_differing.agreement.largest == 1
 
 
 def test_without_images_to_train_with_it_says_so(demo: Demo, tmp_path: Path) -> None:

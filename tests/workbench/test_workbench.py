@@ -17,7 +17,7 @@ from qdiag.workbench.workbench import Workbench
 @pytest.fixture(scope="module")
 def bench() -> Workbench:
     demo = load_demo("wild")
-    bench = Workbench(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader)
+    bench = Workbench(demo.model, demo.loader, demo.optimizer, calibration_data=demo.calibration_loader, folder=None)
     bench.run_button.click()
     bench.job.wait(120)
     return bench
@@ -70,7 +70,7 @@ def test_an_error_of_the_users_model_is_shown_on_the_page() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("no <weights> today")
 
-    bench = Workbench(Broken(), [torch.zeros(1, 3, 8, 8)])
+    bench = Workbench(Broken(), [torch.zeros(1, 3, 8, 8)], folder=None)
     bench.run_button.click()
     bench.job.wait(60)
     assert "no &lt;weights&gt; today" in bench.error.value
@@ -79,7 +79,7 @@ def test_an_error_of_the_users_model_is_shown_on_the_page() -> None:
 
 def test_stop_keeps_the_results_from_before() -> None:
     demo = load_demo("healthy")
-    bench = Workbench(demo.model, demo.loader)
+    bench = Workbench(demo.model, demo.loader, folder=None)
     bench.run_button.click()
     bench.stop_button.click()
     bench.job.wait(60)
@@ -88,7 +88,7 @@ def test_stop_keeps_the_results_from_before() -> None:
 
 def test_two_clicks_start_one_run() -> None:
     demo = load_demo("healthy")
-    bench = Workbench(demo.model, demo.loader)
+    bench = Workbench(demo.model, demo.loader, folder=None)
     bench.run_checks()
     assert not bench.job.start(iter(()), print)  # type: ignore[arg-type]
     bench.job.wait(120)
@@ -96,7 +96,7 @@ def test_two_clicks_start_one_run() -> None:
 
 def test_a_session_is_driven_without_a_screen() -> None:
     demo = load_demo("wild")
-    session = Session(demo.model, demo.loader, calibration_data=demo.calibration_loader)
+    session = Session(demo.model, demo.loader, calibration_data=demo.calibration_loader, folder=None)
     with pytest.raises(OptionError, match="diagnose"):
         session.inspect("stem")
     session.diagnose()

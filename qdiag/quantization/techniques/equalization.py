@@ -1,7 +1,7 @@
 """Channels multiplied by powers of two, so that one scale serves all of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -33,13 +33,26 @@ class Equalization(Technique):
     divided. Every channel has room up to the end of its tensor's format, or to a ReLU6's 6, which goes on as it is:
     a few values may be cut off there, as long as they hold less than a thousandth of the channel's power. A channel
     that a ReLU6 bounds is only ever multiplied up, since a 6 that is divided would need a bound of its own.
+
+    sites: of layers, whose tensors alone are equalized, those that they write and those that they read; None for all.
     """
 
     name = "equalization"
     title = "multiplies channels by powers of two, so that one scale serves all of them"
 
+    def __init__(self, sites: Collection[Site] | None = None):
+        self.sites = sites
+
+    def groups(self, model: QuantizedModel) -> list[ChannelGroup]:
+        """Which channels are multiplied together."""
+        return [group for group in channel_groups(model.plan) if self._is_wanted(group)]
+
+    def _is_wanted(self, group: ChannelGroup) -> bool:
+        around = {*group.stored, *(layer.site for layer in (*group.writers, *group.readers))}
+        return self.sites is None or not around.isdisjoint(self.sites)
+
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        groups = channel_groups(model.plan)
+        groups = self.groups(model)
         ceilings = {site: group.ceiling for group in groups for site in group.stored}
         lane = _ClippingLane(model, ceilings)
         yield from run_over(lane, data, "equalizing")

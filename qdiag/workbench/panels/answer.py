@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from qdiag.explanation.culprit import covering
-from qdiag.workbench.controls import button, escaped, row
+from qdiag.explanation.page import blame
+from qdiag.explanation.verdict import LIMIT_POINTS
+from qdiag.workbench.controls import button, escaped, marked, row
 from qdiag.workbench.panels.panel import Desk, Panel
 
 if TYPE_CHECKING:
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 SUGGESTED = 5
 """Culprits that one click changes, at most."""
 COVERED = 0.9
+HINT = (
+    "<b>Run checks</b> says whether it is quantization (float against 16 and 8 bit, at every layer), which layers are "
+    "to blame and why, and what mends it."
+)
+LOOK = "Its figures are in the history below; <b>Run checks</b> says which layers are to blame for what it loses."
 
 
 class AnswerPanel(Panel):
@@ -30,6 +37,8 @@ class AnswerPanel(Panel):
     def show(self) -> None:
         diagnosis, version = self.desk.session.diagnosis, self.desk.session.current
         if diagnosis is None or version is None:
+            self.verdict.value = HINT if version is None else f"applied <b>{escaped(version.name)}</b>. {LOOK}"
+            self.suggestions.children = []
             return
         self.verdict.value = verdict_html(version.name, diagnosis)
         self.suggestions.children = self._buttons(diagnosis)
@@ -80,15 +89,23 @@ def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
         figure = output.top1_percent if output.top1_percent is not None else output.agreement_percent
         shown = f"{output.sqnr_db:.1f} dB" if figure is None else f"{figure:.1f} %"
         figures.append(f"{escaped(lane)} <b>{shown}</b>")
+    drop = comparison.outputs[comparison.lanes[-1]].drop_points
+    if drop is not None:
+        figures.append(f"drop <b>{drop:.1f}</b> points (limit {LIMIT_POINTS:.1f})")
     if diagnosis.lint is not None:
         found = [finding.severity for finding in diagnosis.lint.findings]
         figures.append(f"lint <b>{found.count('error')} errors, {found.count('warning')} warnings</b>")
     steps = "".join(
         f"<li><b>{escaped(s.title)}</b> {escaped(s.text)} <code>{escaped(s.code)}</code></li>" for s in diagnosis.steps
     )
+    blamed = ""
+    if diagnosis.culprits and diagnosis.verdict.kind != "healthy":
+        worst = diagnosis.culprits[0]
+        why = f" In `{worst.layer.site}`, {worst.evidence[0].text}." if worst.evidence else ""
+        blamed = f"<br>{marked(blame(diagnosis).text + why)}"
     headline, text = escaped(diagnosis.verdict.headline), escaped(diagnosis.verdict.text)
     return (
-        f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}<br>'
+        f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}{blamed}<br>'
         f"{' &nbsp; '.join(figures)} &nbsp; on {comparison.images} images<ol>{steps}</ol></div>"
     )
 

@@ -12,7 +12,7 @@ from qdiag.workbench.panels.panel import Desk, Panel
 if TYPE_CHECKING:
     from qdiag.explanation.diagnosis import Diagnosis
 
-HINT = "Click a bar or the strip, or type a layer's name; Previous and Next go through all layers."
+HINT = "<b>Worst layers</b>, culprits first: click a bar, or the strip of all layers under them"
 
 
 class LayersPanel(Panel):
@@ -29,10 +29,11 @@ class LayersPanel(Panel):
         self.choice.observe(desk.guarded(self._chosen), "value")
         back = button("Previous", "qd-previous", desk.guarded(lambda: self.step(-1)))
         forth = button("Next", "qd-next", desk.guarded(lambda: self.step(1)))
-        self.about = widgets.HTML(HINT).add_class("qd-about")
+        self.about = widgets.HTML().add_class("qd-about")
+        self.hint = widgets.HTML(HINT)
         self.left = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
         self.maps = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"}).add_class("qd-maps")
-        self.facts = widgets.Box([self.about], layout={"max_height": "300px", "overflow": "auto"})
+        self.facts = widgets.Box([self.about], layout={"max_height": "420px", "overflow": "auto"})
         self.right = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
         self.walk = row(back, forth, self.choice)
         self.widget = widgets.Box([self.left, self.right], layout={"display": "none", "flex_flow": "row wrap"})
@@ -45,6 +46,8 @@ class LayersPanel(Panel):
 
     def show(self) -> None:
         diagnosis = self.desk.session.diagnosis
+        if diagnosis is None:
+            self.widget.layout.display = "none"  # an earlier session's versions have figures, and no diagnosis yet
         if diagnosis is None or diagnosis is self.shown:
             return
         chosen, self.shown = self.choice.value, diagnosis
@@ -60,7 +63,7 @@ class LayersPanel(Panel):
         self.one = None
         self.choice.value = ""
         self.choice.value = chosen if chosen in self.names else worst[0]
-        self.left.children = [self.all, self.facts]
+        self.left.children = [self.hint, self.all, self.facts]
         self.right.children = [self.walk, *([self.one] if self.one is not None else []), self.maps]
         self.widget.layout.display = "flex"
         for figure in filter(None, old):

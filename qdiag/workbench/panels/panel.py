@@ -18,8 +18,11 @@ class Desk(Protocol):
     session: "Session"
     lock: AbstractContextManager[Any]
 
-    def start(self, command: Callable[[], Steps[Any]], what: str) -> None:
-        """Run a command's steps beside the notebook; nothing happens while another one runs."""
+    def start(self, command: Callable[[], Steps[Any]], what: str, on_done: Callable[[Any], None] | None = None) -> None:
+        """Run a command's steps beside the notebook; nothing happens while another one runs.
+
+        on_done: takes the result, when the panels have been brought up to date.
+        """
 
     def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
         """A callback whose errors appear on the page: JupyterLab shows them nowhere else."""

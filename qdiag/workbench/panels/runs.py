@@ -11,10 +11,17 @@ from qdiag.training.recipe import Recipe
 from qdiag.workbench.controls import button, heading, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
 
-METHODS = ("simple", "advanced", "advanced-dw", "best")
-GRANULARITIES = [("per-tensor", None), ("depthwise per-channel", "depthwise"), ("all per-channel", "all")]
+METHODS = {
+    "simple": "minimum and maximum",
+    "advanced": "clipped ranges and corrected biases",
+    "advanced-dw": "advanced, and depthwise weights per-channel",
+    "best": "equalized channels, clipped ranges, weights solved and rounded so that errors cancel: takes minutes",
+}
+GRANULARITIES = {"per-tensor": None, "depthwise per-channel": "depthwise", "all per-channel": "all"}
+TARGETS = {"float's outputs": 1.0, "labels": 0.0}
 SECONDS_A_PICTURE = 1.0
 POINTS = 200
+CURVES = {"loss": "Loss", "right_percent": "Right while training, %"}
 
 
 class RunsPanel(Panel):
@@ -22,36 +29,42 @@ class RunsPanel(Panel):
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
-        self.method = toggles(METHODS, "qd-method")
+        self.method = toggles({name: name for name in METHODS}, "qd-method", list(METHODS.values()))
         self.method.value = "best"
         self.granularity = toggles(GRANULARITIES, "qd-granularity")
         self.calibrate_button = button("Calibrate", "qd-calibrate", desk.guarded(self.calibrate), "info")
         self.epochs = widgets.BoundedIntText(3, min=1, max=1000, layout={"width": "70px"}).add_class("qd-epochs")
         self.rate = widgets.FloatText(1e-4, layout={"width": "90px"})
-        self.target = toggles([("learn float's outputs", 1.0), ("learn labels", 0.0)], "qd-target")
+        self.target = toggles(TARGETS, "qd-target")
         self.thresholds = widgets.Checkbox(False, description="learn ranges too (TQT)", indent=False)
         self.thresholds.layout.width = "auto"
         self.train_button = button("Train (QAT)", "qd-train", desk.guarded(self.train), "info")
         self.resume_button = button("Resume", "qd-resume", desk.guarded(self.resume), "warning")
-        self.picture = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"})
-        self.picture.add_class("qd-curve")
-        self.loss: list[float] = []
+        self.pictures = {name: _picture() for name in CURVES}
+        self.curves: dict[str, list[float]] = {}
         self._drawn = 0.0
         self.widget = widgets.VBox(
             [
                 heading("Calibrate, without labels · train in fixed point, from the applied version"),
-                row(self.method, self.granularity, self.calibrate_button),
+                row(
+                    widgets.Label("method"),
+                    self.method,
+                    widgets.Label("weights"),
+                    self.granularity,
+                    self.calibrate_button,
+                ),
                 row(
                     widgets.Label("epochs"),
                     self.epochs,
                     widgets.Label("learning rate"),
                     self.rate,
+                    widgets.Label("learn"),
                     self.target,
                     self.thresholds,
                     self.train_button,
                     self.resume_button,
                 ),
-                self.picture,
+                row(*self.pictures.values()),
             ]
         )
 
@@ -63,14 +76,14 @@ class RunsPanel(Panel):
     def train(self) -> None:
         recipe = Recipe(epochs=self.epochs.value, learning_rate=self.rate.value, distillation=self.target.value)
         thresholds = self.thresholds.value
-        self.loss = []
+        self.curves = {}
         self.desk.start(
             lambda: self.desk.session.training_steps(recipe, learn_thresholds=thresholds),
             "Training",
         )
 
     def resume(self) -> None:
-        self.loss = []
+        self.curves = {}
         self.desk.start(self.desk.session.resume_steps, "Resuming")
 
     def show(self) -> None:
@@ -87,21 +100,28 @@ class RunsPanel(Panel):
             self._draw()
 
     def hear(self, progress: Progress) -> None:
-        """Add to the curve, and draw it now and then."""
-        if "loss" in progress.values:
-            self.loss.append(progress.values["loss"])
+        """Add to the curves, and draw them now and then."""
+        for name in CURVES.keys() & progress.values.keys():
+            self.curves.setdefault(name, []).append(progress.values[name])
         if progress.values and time.monotonic() - self._drawn > SECONDS_A_PICTURE:
             self._draw()
 
     def _draw(self) -> None:
-        if len(self.loss) > 1:
-            self.picture.value = png(_chart(self.loss))
-            self.picture.layout.display = ""
-            self._drawn = time.monotonic()
+        for name, picture in self.pictures.items():
+            values = self.curves.get(name, [])
+            picture.layout.display = "" if len(values) > 1 else "none"
+            if len(values) > 1:
+                picture.value = png(_chart(name, values))
+                self._drawn = time.monotonic()
 
 
-def _chart(values: list[float]) -> Chart:
+def _picture() -> widgets.Image:
+    made = widgets.Image(format="png", layout={"display": "none", "width": "580px", "max_width": "100%"})
+    return made.add_class("qd-curve")
+
+
+def _chart(name: str, values: list[float]) -> Chart:
     every = -(-len(values) // POINTS)
     kept = range(0, len(values), every)
-    series = Series("loss", tuple(values[step] for step in kept), format=".4g")
-    return Chart("line", "Loss", (series,), tuple(str(step + 1) for step in kept), x_title="step")
+    series = Series(name, tuple(values[step] for step in kept), format=".4g")
+    return Chart("line", CURVES[name], (series,), tuple(str(step + 1) for step in kept), x_title="step")

@@ -1,12 +1,15 @@
-"""The history: every version side by side; apply, undo, code, export."""
+"""The history: every version side by side; apply, undo, code, verify, export, and what the device made of it."""
 
 import ipywidgets as widgets
 
+from qdiag.report.displayable import Displayable
+from qdiag.report.to_html import render_fragment
 from qdiag.workbench.controls import button, escaped, row, shown
 from qdiag.workbench.page import history_table
 from qdiag.workbench.panels.panel import Desk, Panel
 
-EXPORT_FOLDER = "for_target"
+EXPORT_FOLDER, DUMP_FOLDER = "for_target", "traces"
+DUMPED = "TIDL's traces, or .npy files, that the device wrote of the first image"
 
 
 class VersionsPanel(Panel):
@@ -23,17 +26,14 @@ class VersionsPanel(Panel):
         self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
         self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export))
-        self.code = widgets.HTML().add_class("qd-code-text")
-        controls = row(
-            self.choice,
-            self.apply_button,
-            self.undo_button,
-            self.code_button,
-            self.verify_button,
-            self.export_button,
-            self.folder,
+        self.dump = widgets.Text(DUMP_FOLDER, layout={"width": "160px"}).add_class("qd-dump-folder")
+        self.dump_button = button(
+            "Compare with device's tensors in", "qd-dump", desk.guarded(self.compare_dump), tooltip=DUMPED
         )
-        self.widget = widgets.VBox([self.table, controls, self.code], layout={"display": "none"})
+        self.code = widgets.HTML().add_class("qd-code-text")
+        compare = row(self.choice, self.apply_button, self.undo_button, self.code_button)
+        deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
+        self.widget = widgets.VBox([self.table, compare, deliver, self.code], layout={"display": "none"})
 
     def apply(self) -> None:
         name = self.choice.value
@@ -50,8 +50,15 @@ class VersionsPanel(Panel):
         self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
 
     def export(self) -> None:
-        written = self.desk.session.export(self.folder.value)
-        self.code.value = f"<pre>{escaped(written)}</pre>"
+        folder = self.folder.value
+        self.desk.start(lambda: self.desk.session.export_steps(folder), "Exporting", self._show_result)
+
+    def compare_dump(self) -> None:
+        folder = self.dump.value
+        self.desk.start(lambda: self.desk.session.dump_steps(folder), "Comparing", self._show_result)
+
+    def _show_result(self, result: Displayable) -> None:
+        self.code.value = render_fragment(result.report())
 
     def show(self) -> None:
         session = self.desk.session
@@ -63,7 +70,8 @@ class VersionsPanel(Panel):
         self.widget.layout.display = ""
 
     def set_busy(self, busy: bool) -> None:
-        for control in (self.apply_button, self.undo_button, self.verify_button, self.export_button):
+        changing = self.apply_button, self.undo_button, self.verify_button, self.export_button, self.dump_button
+        for control in changing:
             control.disabled = busy
 
     def _applied(self) -> str:

@@ -18,6 +18,17 @@ CHANGES: dict[str, dict[str, Any]] = {
     "per-tensor": {"per_channel": False},
     "ranges × 2": {"octaves": 1},
     "ranges ÷ 2": {"octaves": -1},
+    "equalize": {},
+}
+TOOLTIPS = {
+    "16 bit": "weights and output",
+    "8 bit": "weights and output",
+    "in float": "not quantized at all",
+    "per-channel": "one scale for each output channel of the weights",
+    "per-tensor": "one scale for all weights of the layer",
+    "ranges × 2": "of the outputs: clips less, rounds twice as coarsely",
+    "ranges ÷ 2": "of the outputs: clips more, rounds twice as finely",
+    "equalize": "multiply channels by powers of two, so that one scale serves all of them",
 }
 EVERY, DEPTHWISE, CULPRITS = "all layers", "depthwise layers", "culprits"
 
@@ -29,7 +40,7 @@ class WhatIfPanel(Panel):
         super().__init__(desk)
         self.layers = widgets.Combobox(placeholder="layer, pattern or rule", layout={"width": "300px"})
         self.layers.add_class("qd-what-if-layers")
-        self.change = toggles(list(CHANGES), "qd-what-if-change")
+        self.change = toggles({name: name for name in CHANGES}, "qd-what-if-change", list(TOOLTIPS.values()))
         self.try_button = button("Try", "qd-try", desk.guarded(self.try_it), "info")
         self.effect = widgets.HTML().add_class("qd-effect")
         self.apply_button = button("Apply", "qd-apply-tried", desk.guarded(self.apply), "success")
@@ -48,8 +59,11 @@ class WhatIfPanel(Panel):
         self.layers.value = name
 
     def try_it(self) -> None:
-        options, wanted = CHANGES[self.change.value], self._chosen()
-        self.desk.start(lambda: self.desk.session.what_if_steps(wanted, **options), "Trying")
+        session, options, wanted = self.desk.session, CHANGES[self.change.value], self._chosen()
+        if options:
+            self.desk.start(lambda: session.what_if_steps(wanted, **options), "Trying")
+        else:
+            self.desk.start(lambda: session.equalization_steps(wanted), "Equalizing")
 
     def apply(self) -> None:
         self.desk.start(lambda: self.desk.session.application_steps(self.tried), "Applying")
@@ -57,6 +71,7 @@ class WhatIfPanel(Panel):
     def show(self) -> None:
         session = self.desk.session
         if session.diagnosis is None or session.current is None:
+            self.widget.layout.display = "none"
             return
         layers = session.diagnosis.comparison.layers
         self.layers.options = [EVERY, DEPTHWISE, CULPRITS, *(str(layer.site) for layer in layers)]

@@ -1,0 +1,47 @@
+"""`equalize()`: a calibrated model with the channels of some layers multiplied by powers of two."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from qdiag.errors import OptionError
+from qdiag.progress import OnProgress, Steps, run
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.techniques.equalization import Equalization
+
+
+def equalize(
+    quantized: QuantizedModel, data: Any, layers: str | Sequence[str] = "*", *, on_progress: OnProgress = None
+) -> QuantizedModel:
+    """Let one scale serve all channels of the tensors that some layers write and read; `quantized` stays as it was.
+
+    Cross-layer equalization (arXiv:1906.04721, 4.1), by powers of two, which float computes the same with. Unlike
+    `calibrate` it keeps what it finds, better or not: compare.
+
+    data: images to see the channels' ranges on, without labels. layers: a name, module path or pattern, or several.
+
+    Raises OptionError for a name that no layer has, where no tensor of the layers can be equalized, and where one is.
+    """
+    return run(equalization_steps(quantized, data, layers), on_progress)
+
+
+def equalization_steps(
+    quantized: QuantizedModel, data: Any, layers: str | Sequence[str] = "*"
+) -> Steps[QuantizedModel]:
+    """`equalize` as a generator of Progress."""
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    chosen = {layer.site for pattern in patterns for layer in quantized.plan.matching(pattern)}
+    technique = Equalization(chosen)
+    groups, known = technique.groups(quantized), quantized.calibration
+    stored = {site for group in groups for site in group.stored}
+    if not stored:
+        raise OptionError(
+            "nothing to equalize: no tensor that these layers write or read lies between weights alone. Concats, "
+            "products and activation functions such as SiLU do not let a channel's factor pass."
+        )
+    if stored & known.shifts.keys():
+        raise OptionError("the channels of these layers are equalized already. Set out from another calibration.")
+    changed = yield from technique.steps(quantized, data)
+    touched = {layer.site for group in groups for layer in (*group.writers, *group.readers)}
+    tops = {site: top for site, top in changed.calibration.tops.items() if site not in touched}
+    return changed.change(calibration=replace(changed.calibration, tops=tops))
