@@ -1,6 +1,7 @@
 """A chart as a static picture."""
 
 import io
+import threading
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from qdiag.report.chart_scale import (
     value_texts,
 )
 
+_ONE_AT_A_TIME = threading.Lock()  # fonts and text layouts are shared by all figures
 _WIDTH_INCHES = 8.0
 _DPI = 110
 _LINE_STYLES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
@@ -50,9 +52,10 @@ def png(chart: Chart, with_title: bool = True) -> bytes:
 
 def encoded(figure: Figure, dpi: int = _DPI) -> bytes:
     """A figure as a PNG file."""
-    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    with _ONE_AT_A_TIME:
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -34,11 +34,20 @@ def on_page(figure: go.Figure) -> go.FigureWidget:
 
 
 def redraw(widget: go.FigureWidget, figure: go.Figure) -> None:
-    """Put another figure's content on a widget that the page shows already, in one message."""
+    """Put another figure's content on a widget that the page shows already.
+
+    Where both have the same traces it is one message, and one drawing.
+    """
     with widget.batch_update():
-        widget.data = []
-        widget.layout = figure.layout
-        widget.add_traces(figure.data)
+        if [(t.type, t.name) for t in widget.data] == [(t.type, t.name) for t in figure.data]:
+            for old, new in zip(widget.data, figure.data, strict=True):
+                old.x, old.y = new.x, new.y
+            for part in ("shapes", "annotations", "xaxis", "xaxis2", "yaxis2"):
+                widget.layout[part] = figure.layout[part]
+        else:
+            widget.data = []
+            widget.layout = figure.layout
+            widget.add_traces(figure.data)
 
 
 def overview(diagnosis: Diagnosis, worst: Sequence[str]) -> go.Figure:
@@ -104,23 +113,24 @@ def worst_layers(diagnosis: Diagnosis) -> list[str]:
 
 
 def drill_down(detail: SiteDetail) -> go.Figure:
-    """One layer: histograms of its output, with the ends of the format, and of its weights; and its channels."""
+    """One layer: histograms of its output, with the ends of the format, and of its weights; and its channels.
+
+    The traces are the same for every layer of a diagnosis, so that one can be redrawn as another.
+    """
     titles = [f"output, {detail.images} images", "weights, BatchNorm merged", "channels, the largest first"]
     made = make_subplots(rows=3, cols=1, row_heights=[0.4, 0.26, 0.34], vertical_spacing=0.14)
+    lane = list(detail.counts)[-1]
     _add_histogram(made, 1, detail.edges, detail.counts)
-    _add_histogram(made, 2, detail.weight_edges, detail.weight_counts)
-    if detail.ends:
-        _mark_format(made, list(detail.ends)[-1], detail)
+    _add_histogram(made, 2, detail.weight_edges, {name: detail.weight_counts.get(name, ()) for name in ("float", lane)})
     for name, values, colour in channel_series(detail):
-        line = {"color": colour}
-        ordered = sorted(values, reverse=True)
-        made.add_scatter(y=ordered, name=name, mode="lines", line=line, legend="legend2", row=3, col=1)
+        style = {"name": name, "mode": "lines", "line": {"color": colour}, "legend": "legend2"}
+        made.add_scatter(y=sorted(values, reverse=True), x=list(range(len(values))), **style, row=3, col=1)
     made.update_yaxes(type="log", gridcolor=GRID, automargin=True, exponentformat="power", dtick=1)
-    made.update_yaxes(title_text="values", row=1, col=1)
-    made.update_yaxes(title_text="values", row=2, col=1)
-    made.update_yaxes(title_text="magnitude", row=3, col=1)
     for row, title in enumerate(titles, start=1):
         made.update_xaxes(gridcolor=GRID, zeroline=False, title={"text": title, "standoff": 4}, row=row, col=1)
+        made.update_yaxes(title_text="magnitude" if row == 3 else "values", row=row, col=1)
+    if lane in detail.ends:
+        _mark_format(made, lane, detail)
     if not detail.weight_edges:
         made.add_annotation(text="no weights here", showarrow=False, xref="x2 domain", yref="y2 domain", x=0.5, y=0.5)
         made.update_xaxes(showticklabels=False, showgrid=False, row=2, col=1)
@@ -190,10 +200,9 @@ def feature_maps(detail: SiteDetail, lane: str) -> bytes:
 
 
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
-    """Magnitudes by channel of the output and of the weight, where there are any."""
+    """Magnitudes by channel of the output and of the weight; empty where there are none."""
     outputs = [max(abs(low), abs(high)) for low, high in zip(detail.channel_low, detail.channel_high, strict=True)]
-    series = [("output", outputs, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
-    return [(name, values, colour) for name, values, colour in series if len(values)]
+    return [("output", outputs, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
 
 
 def _look(height: int) -> dict[str, object]:

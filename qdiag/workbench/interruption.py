@@ -34,6 +34,8 @@ class Interruption(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if torch.compiler.is_compiling():  # what the user compiles is traced, and runs as one operation
+            return func(*args, **(kwargs or {}))
         self._look()
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.grad_fn is not None and torch.is_grad_enabled():

@@ -23,13 +23,16 @@ class Job:
         on_error: Callable[[Exception], None],
     ):
         self.on_progress, self.on_stopped, self.on_error = on_progress, on_stopped, on_error
-        self._cancel = threading.Event()
+        self._cancel, self._over = threading.Event(), threading.Event()
         self._interruption = Interruption()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     @property
     def is_running(self) -> bool:
+        """False as soon as the work itself is over: it waits for what is still told of it."""
+        if self._over.is_set():
+            self.wait()
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, steps: Steps[Any], on_done: Callable[[Any], None]) -> bool:
@@ -38,6 +41,7 @@ class Job:
             if self.is_running:
                 return False
             self._cancel.clear()
+            self._over.clear()
             self._interruption = Interruption()
             self._thread = threading.Thread(target=self._work, args=(steps, on_done), name="qdiag-job", daemon=True)
             self._thread.start()
@@ -55,9 +59,15 @@ class Job:
 
     def _work(self, steps: Steps[Any], on_done: Callable[[Any], None]) -> None:
         try:
-            on_done(self._run(steps))
+            try:
+                result = self._run(steps)
+            except Stopped:
+                steps.close()  # what has something to save does so now
+                raise
+            finally:
+                self._over.set()
+            on_done(result)
         except Stopped:
-            steps.close()  # what has something to save does so now
             self.on_stopped()
         except Exception as error:  # noqa: BLE001 - whatever the user's model raises is shown on the page
             self.on_error(error)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
-from IPython.display import DisplayHandle, display
+from IPython.display import display
 
 from qdiag.progress import Progress, Steps
 from qdiag.workbench.controls import button, escaped, row
@@ -21,7 +21,7 @@ from qdiag.workbench.panels.runs import RunsPanel
 from qdiag.workbench.panels.versions import VersionsPanel
 from qdiag.workbench.panels.what_if import WhatIfPanel
 from qdiag.workbench.session import Session
-from qdiag.workbench.still import still
+from qdiag.workbench.still import Still
 
 
 class Workbench(widgets.VBox):
@@ -30,8 +30,8 @@ class Workbench(widgets.VBox):
         Workbench(model, loader, optimizer)
 
     Takes what `Session` takes, or a Session; `session` is the same one from Python. Long work starts with a button, and
-    runs beside the notebook: other cells work meanwhile. Stop ends it after the step it is in; interrupting the kernel
-    does not. Where commands were given from Python, `refresh()` shows what they left.
+    runs beside the notebook: other cells work meanwhile. Stop ends it, in the middle of a step if need be; interrupting
+    the kernel does not. Where commands were given from Python, `refresh()` shows what they left.
     """
 
     def __init__(self, model: Any, *data: Any, **options: Any):
@@ -39,8 +39,7 @@ class Workbench(widgets.VBox):
         self.job = Job(self._progress, self._stopped, self._failed)
         self.lock = threading.RLock()  # which thread a callback runs in is not fixed
         self._begun = 0.0, ""
-        self._twin: DisplayHandle | None = None
-        self._nothing = widgets.HTML(layout={"display": "none"})
+        self.still = Still()
         self._make_head()
         self.earlier = EarlierPanel(self)
         self.answer, self.layers, self.what_if = AnswerPanel(self), LayersPanel(self), WhatIfPanel(self)
@@ -51,10 +50,10 @@ class Workbench(widgets.VBox):
         self.refresh()
 
     def _ipython_display_(self) -> None:
-        """The page, and beside it what it shows as a still: for the notebook where there is no kernel."""
+        """The page, and a still of it for the notebook where there is no kernel."""
         page = {**self._repr_mimebundle_(), "text/plain": f"Workbench of {type(self.session.model).__name__}"}
         display(page, raw=True)
-        self._twin = display(still(self.session, self._nothing), raw=True, display_id=True)
+        self.still.show(self.session.report())
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -100,6 +99,7 @@ class Workbench(widgets.VBox):
         with self.lock:
             for panel in self.panels:
                 panel.show()
+        self.still.update(self.session.report())
 
     # What panels ask for ----------------------------------------------------------------------------------
 
@@ -154,8 +154,10 @@ class Workbench(widgets.VBox):
         self._idle("Done." if diagnosis is None else f"Done: {diagnosis.comparison.images} images.")
 
     def _stopped(self) -> None:
+        text = "Stopped. What was finished is kept; Calibrate and Resume go on from there."
+        self.say(text)  # at once
         self.refresh()
-        self._idle("Stopped. What was finished is kept; Calibrate and Resume go on from there.")
+        self._idle(text)
 
     def _failed(self, error: Exception) -> None:
         self._show(error)
@@ -169,8 +171,6 @@ class Workbench(widgets.VBox):
         self._set_busy(False)
         self.progress.layout.visibility = "hidden"
         self.say(status)
-        if self._twin is not None:  # last: its pictures take a second
-            self._twin.update(still(self.session, self._nothing), raw=True)
 
     def _set_busy(self, busy: bool) -> None:
         self.run_button.disabled, self.stop_button.disabled = busy, not busy

@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 from tests.browser.lab import Lab, jupyterlab
 
@@ -17,6 +18,17 @@ TIMED = """() => {
   const [all, one] = document.querySelectorAll('.qd-workbench .js-plotly-plot');
   all.on('plotly_click', () => { window.clickedAt = performance.now(); });
   one.on('plotly_afterplot', () => { window.drawnAt = performance.now(); }); }"""
+
+STOPPED = """() => {
+  const [stop, status] = ['.qd-stop', '.qd-status'].map(css => document.querySelector(css));
+  stop.addEventListener('click', () => { window.stopAt = performance.now(); }, true);
+  new MutationObserver(() => { if (status.innerText.startsWith('Stopped')) window.stoppedAt ??= performance.now(); })
+    .observe(status, {subtree: true, childList: true, characterData: true}); }"""
+RESTART = """async () => { const context = window.jupyterapp.shell.currentWidget.sessionContext;
+  await context.restartKernel(); await context.session.kernel.info; }"""
+# The still comes a moment after the page says that it is done.
+FILLED = """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[0].toJSON())
+  .includes('It is quantization')"""
 
 DEMO = """
 from qdiag import Workbench, load_demo
@@ -52,6 +64,8 @@ def notebook(path: Path, *cells: str) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("jupyter")
     notebook(home / "demo.ipynb", DEMO, "broken.append(True)")
+    for name in ("keyboard", "still"):
+        notebook(home / f"{name}.ipynb", DEMO.replace('folder="runs"', f'folder="{name}"'))
     for sites in (150, 500):
         notebook(home / f"deep{sites}.ipynb", DEEP.format(sites=sites))
     with jupyterlab(home) as running:
@@ -80,7 +94,7 @@ def until(page: Any, css: str, pattern: str) -> str:
 
 
 def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resumed(
-    lab: Lab, page: Any, problems: list[str]
+    lab: Lab, page: Any, problems: list[str], record_property: Callable[[str, object], None]
 ) -> None:
     outside = lab.open(page, "demo.ipynb")
     run_cell(page, 0)
@@ -102,16 +116,22 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     page.locator(".qd-epochs input").press("Enter")
     page.locator(".qd-train").click()
     until(page, ".qd-status", r"epoch [2-9] of 40")
-    page.locator(".qd-curve").wait_for()
-    before = page.locator(".qd-curve").get_attribute("src")
+    assert page.locator(".qd-curve").count() == 2  # loss and accuracy
+    page.locator(".qd-curve").first.wait_for()
+    before = page.locator(".qd-curve").first.get_attribute("src")
     page.wait_for_function("s => document.querySelector('.qd-curve').src != s", arg=before)  # the curve moves
 
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.reload()
     page.locator(".qd-status", has_text=re.compile("epoch")).wait_for()  # the page comes back, the run still goes
     assert page.locator(".js-plotly-plot").count() <= 2
+    page.evaluate(STOPPED)
     page.locator(".qd-stop").click()
     until(page, ".qd-status", "^Stopped")
+    milliseconds = page.evaluate("() => Math.round(window.stoppedAt - window.stopAt)")
+    record_property("stop_ms", milliseconds)
+    print(f"{milliseconds} ms from Stop to stopped")
+    page.locator(".qd-resume").wait_for()
     assert page.locator(".qd-resume").inner_text() == "Resume QAT-1"
     page.locator(".qd-resume").click()
     until(page, ".qd-status", r"epoch \d+ of 40")
@@ -121,8 +141,66 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     run_cell(page, 1)  # from here on the user's own evaluate raises
     page.locator(".qd-try").click()
     until(page, ".qd-failure", "ValueError: no <labels> today")
+    until(page, ".qd-failure", r"raised in your code, at In \[\d+\]:6 in evaluate")
     assert page.locator(".qd-run").is_enabled()
+
+    page.evaluate(RESTART)
+    run_cell(page, 0)
+    assert "simple, block3.depthwise: per-channel, QAT-1" in until(page, ".qd-earlier", "QAT-1")
+    page.locator(".qd-restore").click()
+    until(page, ".qd-versions", "QAT-1")
+    until(page, ".qd-verdict", "applied simple")
+    page.locator(".qd-run").click()  # the restored version is looked at
+    until(page, ".qd-verdict", "It is quantization")
     assert outside == []
+    assert problems == []
+
+
+def test_it_works_by_keyboard(lab: Lab, page: Any, problems: list[str]) -> None:
+    lab.open(page, "keyboard.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").focus()
+    page.keyboard.press("Enter")
+    until(page, ".qd-status", "^Done")
+    page.locator(".qd-run").focus()
+    page.keyboard.press("Tab")  # over Stop, which is not to be had now
+    assert "qd-html" in page.evaluate("() => document.activeElement.className")
+
+    page.locator(".qd-layer input").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("block1.pointwise")
+    page.keyboard.press("Enter")
+    until(page, ".qd-about", "^block1.pointwise")
+    page.locator(".qd-next").focus()
+    page.keyboard.press("Space")
+    until(page, ".qd-about", "^block2.depthwise")
+    page.locator(".qd-what-if-change button", has_text="per-channel").focus()
+    page.keyboard.press("Space")
+    page.locator(".qd-try").focus()
+    page.keyboard.press("Enter")
+    until(page, ".qd-effect", "block2.depthwise: per-channel.*→")
+    page.locator(".qd-apply-tried").focus()
+    page.keyboard.press("Enter")
+    until(page, ".qd-verdict", "applied block2.depthwise: per-channel")
+    cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
+    assert cells == 1  # no key went to the notebook
+    assert problems == []
+
+
+def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any, problems: list[str]) -> None:
+    lab.open(page, "still.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").click()
+    until(page, ".qd-status", "^Done")
+    page.wait_for_function(FILLED)
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    shown = page.locator(".jp-OutputArea-output")
+    assert "What to do next" not in " ".join(shown.all_inner_texts())  # here the page itself is seen, and no still
+    saved = nbformat.read(lab.home / "still.ipynb", 4)
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    assert "It is quantization" in html
+    assert "What to do next" in html
+    assert 'src="data:image/png;base64' in html
     assert problems == []
 
 

@@ -119,6 +119,15 @@ def test_a_training_step_that_is_stopped_leaves_the_model_usable() -> None:
     module(images).sum().backward()
 
 
+def test_what_the_user_compiles_runs_inside() -> None:
+    compiled = torch.compile(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), backend="eager")
+    images = torch.randn(2, 4)
+    with torch.no_grad(), Interruption():
+        found = compiled(images)
+    with torch.no_grad():
+        assert torch.equal(found, compiled(images))
+
+
 def test_reports_from_inside_a_step_stop_it_too() -> None:
     heard = Heard()
     begun = threading.Event()
@@ -135,6 +144,27 @@ def test_reports_from_inside_a_step_stop_it_too() -> None:
     heard.job.stop()
     heard.job.wait(15)
     assert heard.told[-1] == "stopped"
+
+
+def test_what_is_started_while_the_end_is_told_waits_for_it() -> None:
+    told: list[object] = []
+
+    def steps(name: str) -> Steps[str]:
+        yield Progress(name, 1, 1)
+        return name
+
+    def tell(name: object) -> None:
+        ended.set()
+        time.sleep(0.2)
+        told.append(name)
+
+    ended = threading.Event()
+    job = Job(lambda _: None, lambda: None, told.append)
+    assert job.start(steps("first"), tell)
+    assert ended.wait(60)
+    assert job.start(steps("second"), tell)
+    job.wait(60)
+    assert told == ["first", "second"]
 
 
 def test_one_piece_of_work_at_a_time_and_another_after_a_stop() -> None:
