@@ -13,7 +13,10 @@ INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", 
 
 
 def error_html(error: BaseException) -> str:
-    """The message; the line of the user's own code that it came through; and all of the way there, folded."""
+    """The message; the line of the user's own code that it came through; and all of the way there, folded.
+
+    An error of ours says by itself what to do, and needs no details.
+    """
     lines = [f"✖ <b>{type(error).__name__}</b>: {escaped(error)}"]
     own = user_frame(error)
     if own is not None:
@@ -26,8 +29,9 @@ def error_html(error: BaseException) -> str:
         if own is not None:
             advice = "Mend it there, run that cell again, and then the one of this page: what was finished is kept."
         lines.append(advice)
-    details = escaped("".join(traceback.format_exception(error)))
-    lines.append(f"<details><summary>Details</summary><pre>{details}</pre></details>")
+    if own is not None or not isinstance(error, QdiagError):
+        details = escaped("".join(traceback.format_exception(error)))
+        lines.append(f"<details><summary>Details</summary><pre>{details}</pre></details>")
     return f'<div class="qd-error" style="line-height:1.45">{"<br>".join(lines)}</div>'
 
 

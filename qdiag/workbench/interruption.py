@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from qdiag.progress import Stopped
 
-PATIENCE = 0.25
+PATIENCE = 0.15
 """Seconds in which work may still end by itself, where it tells its progress and leaves things whole."""
 
 

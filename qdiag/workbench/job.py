@@ -48,7 +48,7 @@ class Job:
             return True
 
     def stop(self) -> None:
-        """End the work where it tells its progress, or else in the middle of a step, in a good quarter of a second."""
+        """End the work where it tells its progress, or else in the middle of a step, soon after."""
         self._cancel.set()
         self._interruption.ask()
 

@@ -19,22 +19,22 @@ from tests.conftest import CHROMIUM_OPTIONS
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_workbench.ipynb"
 SHOTS = {
-    "workbench": ("JupyterLab Light", 1420),
-    "workbench_dark": ("JupyterLab Dark", 1420),
-    "workbench_narrow": ("JupyterLab Light", 800),
+    "workbench": ("JupyterLab Light", 1420, 2600),
+    "workbench_dark": ("JupyterLab Dark", 1420, 2600),
+    "workbench_narrow": ("JupyterLab Light", 800, 4300),
 }
-"""By file name: theme, and width of the window in pixels."""
+"""By file name: theme, and width and height of the window in pixels, which all of the page lies in."""
 COLOURS = 128
 """In the file: enough for flat colours, and a quarter of its size."""
 
 
-def take(browser: Any, theme: str, width: int) -> bytes:
+def take(browser: Any, theme: str, width: int, height: int) -> bytes:
     """The workbench, after the checks and one what-if."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         shutil.copy(NOTEBOOK, home)
         with jupyterlab(home, {"@jupyterlab/apputils-extension/themes": {"theme": theme}}) as lab:
-            page = browser.new_page(viewport={"width": width, "height": 2600})
+            page = browser.new_page(viewport={"width": width, "height": height})
             lab.open(page, NOTEBOOK.name)
             errors = lab.run_all(page)
             if errors:
@@ -51,8 +51,8 @@ def main(folder: Path) -> None:
     with sync_playwright() as playwright:
         chromium = shutil.which(os.environ.get("CHROMIUM", "chromium"))
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-        for name, (theme, width) in SHOTS.items():
-            picture = Image.open(io.BytesIO(take(browser, theme, width))).convert("RGB").quantize(COLOURS)
+        for name, (theme, width, height) in SHOTS.items():
+            picture = Image.open(io.BytesIO(take(browser, theme, width, height))).convert("RGB").quantize(COLOURS)
             picture.save(folder / f"{name}.png", optimize=True)
 
 

@@ -18,7 +18,7 @@ class VersionsPanel(Panel):
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.table = widgets.HTML().add_class("qd-versions")
-        self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "300px"})
+        self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "420px"})
         self.choice.add_class("qd-version")
         self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
         self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo))

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
+from qdiag.errors import OptionError
 from qdiag.workbench.controls import button, escaped, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
 
@@ -92,6 +93,10 @@ class WhatIfPanel(Panel):
             return ["*"]
         if wanted == DEPTHWISE:
             return [str(layer.site) for layer in diagnosis.comparison.layers if layer.is_depthwise]
+        if wanted == CULPRITS and not diagnosis.culprits:
+            raise OptionError(
+                "there are no culprits: the applied version loses nothing that one layer is to blame for."
+            )
         if wanted == CULPRITS:
             return [str(culprit.layer.site) for culprit in diagnosis.culprits]
         return [part.strip() for part in wanted.split(",") if part.strip()]
