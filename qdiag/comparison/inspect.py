@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qdiag.comparison.site_detail import BINS, MAP_SIZE, FeatureMap, SiteDetail
 from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import plan_quantization
@@ -21,46 +21,8 @@ from qdiag.tracing.inputs import first_batch
 from qdiag.tracing.site import Site
 from qdiag.tracing.tracer import trace
 
-BINS = 128
 IMAGES = 8
 MAPS = 3
-MAP_SIZE = 64
-
-
-@dataclass(frozen=True)
-class FeatureMap:
-    """One channel of the first image, [height, width], at most MAP_SIZE each way: in float, and in the last lane."""
-
-    channel: int
-    reference: np.ndarray
-    version: np.ndarray
-
-
-@dataclass(frozen=True)
-class SiteDetail:
-    """One stored tensor on a few images.
-
-    edges: borders shared by all histograms, of at most BINS bins; each holds as many values of the last lane's format
-    as the others. counts: values in each bin, for "float" and each lane.
-    ends: least and greatest value of each lane's format. steps: between two of its values.
-    channel_low, channel_high: extremes of each channel (axis 1) of the float tensor, empty where it has no such axis.
-    weight_magnitudes: largest weight of each output channel. weight_edges, weight_counts: a histogram of the weight,
-    merged with BatchNorm, in float and in the last lane; empty where there is none.
-    maps: the channels [H, W] that differ most, for their size; empty where a channel is no picture.
-    """
-
-    site: Site
-    images: int
-    edges: tuple[float, ...]
-    counts: Mapping[str, tuple[int, ...]]
-    ends: Mapping[str, tuple[float, float]]
-    steps: Mapping[str, float]
-    channel_low: tuple[float, ...]
-    channel_high: tuple[float, ...]
-    weight_magnitudes: tuple[float, ...]
-    weight_edges: tuple[float, ...] = ()
-    weight_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    maps: tuple[FeatureMap, ...] = ()
 
 
 def inspect(

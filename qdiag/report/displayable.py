@@ -1,12 +1,15 @@
 """What makes a result show itself."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from qdiag.errors import OptionError
 from qdiag.files import written_whole
-from qdiag.report.blocks import Report
+from qdiag.report.blocks import Report, walk
+from qdiag.report.chart import Chart
 
 # Renderers are imported where they are used: results are made often and drawn seldom, and plotly, matplotlib and pandas
 # take a second to load.
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 class Displayable:
     """Gives a result every face from the one method `report()`.
 
-    In a terminal `print(result)` and in a notebook the bare name show it; `print()`, `to_pandas()`, `to_json()` and
-    `to_html()` do what they say. The repr stays this class's also where `@dataclass` would write its own.
+    In a terminal `print(result)` and in a notebook the bare name show it; `print()`, `to_pandas()`, `to_json()`,
+    `to_html()` and `to_png()` do what they say. The repr stays this class's also where `@dataclass` would write its
+    own.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -68,7 +72,20 @@ class Displayable:
         from qdiag.report.to_html import render_page
 
         page = render_page(self.report())
-        return page if path is None else _write(Path(path), page)
+        return page if path is None else _write(Path(path), page.encode(), "the page")
+
+    def to_png(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Every chart as a picture in a folder, which is made if need be, numbered and named by its title; the files.
+
+        Raises OptionError where one cannot be written.
+        """
+        from qdiag.report.to_matplotlib import png
+
+        charts = [block for block in walk(self.report().blocks) if isinstance(block, Chart)]
+        names = [f"{number}-{_words(chart.title)}.png" for number, chart in enumerate(charts, start=1)]
+        with contextlib.suppress(OSError):  # what comes of it is said of the first file
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        return [_write(Path(folder) / name, png(chart), "a picture") for name, chart in zip(names, charts, strict=True)]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """What a notebook asks for. The JSON has its own media type: JupyterLab would show plain JSON, not the HTML."""
@@ -84,12 +101,17 @@ class Displayable:
         }
 
 
-def _write(path: Path, text: str) -> Path:
+def _words(title: str) -> str:
+    """A title as part of a file's name."""
+    return "-".join(re.findall(r"[\w.]+", title.lower()))
+
+
+def _write(path: Path, contents: bytes, what: str) -> Path:
     try:
         with written_whole(path) as draft:
-            draft.write_text(text, encoding="utf-8")
+            draft.write_bytes(contents)
     except OSError as error:
         raise OptionError(
-            f"cannot write the page to {path}: {error.strerror}. Give a file in a folder that exists."
+            f"cannot write {what} to {path}: {error.strerror}. Give a file in a folder that exists."
         ) from error
     return path

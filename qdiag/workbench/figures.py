@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.inspect import SiteDetail
 from qdiag.comparison.layer_error import LayerError
+from qdiag.comparison.site_detail import SiteDetail
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.report.chart_scale import GRID, INK, shorten
 from qdiag.report.to_matplotlib import encoded
@@ -201,8 +201,7 @@ def feature_maps(detail: SiteDetail, lane: str) -> bytes:
 
 def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
     """Magnitudes by channel of the output and of the weight; empty where there are none."""
-    outputs = [max(abs(low), abs(high)) for low, high in zip(detail.channel_low, detail.channel_high, strict=True)]
-    return [("output", outputs, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
+    return [("output", detail.channel_magnitudes, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
 
 
 def _look(height: int) -> dict[str, object]:

@@ -2,14 +2,19 @@
 
 from typing import TYPE_CHECKING
 
+from qdiag.comparison.detail_page import detail_charts
 from qdiag.report.blocks import Block, Listing, Report, Section, Text
 from qdiag.report.cells import Badge, Cell
 from qdiag.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from qdiag.explanation.diagnosis import Diagnosis
     from qdiag.export.verification import Verification
     from qdiag.workbench.session import Session
     from qdiag.workbench.version import Version
+
+CLOSE = 3
+"""Layers that are shown close up, at most."""
 
 
 def page(session: "Session") -> Report:
@@ -25,9 +30,18 @@ def page(session: "Session") -> Report:
         blocks.append(Section("Versions", (table, *_codes(session))))
     if session.diagnosis is not None:
         diagnosis = session.diagnosis.report()
-        blocks = [*diagnosis.blocks[:3], *blocks, *diagnosis.blocks[3:]]
+        blocks = [*diagnosis.blocks[:3], *blocks, *_close_looks(session, session.diagnosis), *diagnosis.blocks[3:]]
         data["diagnosis"] = dict(diagnosis.data)
     return Report(title, tuple(blocks), "session", data)
+
+
+def _close_looks(session: "Session", diagnosis: "Diagnosis") -> list[Block]:
+    """The worst layers, as a click on the page shows them."""
+    sites = [culprit.layer.site for culprit in diagnosis.culprits[:CLOSE]]
+    return [
+        Section(f"{site} close up", detail_charts(session.inspect(site)), anchor=str(site), collapsed=True)
+        for site in sites
+    ]
 
 
 def history_table(session: "Session") -> Table:
@@ -35,6 +49,7 @@ def history_table(session: "Session") -> Table:
     own = [Column("score", "your evaluate", "", ".4g", "right")] if session.evaluate is not None else []
     columns = (
         Column("version", "version"),
+        Column("applied", ""),
         Column("parent", "made from"),
         Column("top1_percent", "top-1", "%", ".2f", "right"),
         Column("drop_points", "drop", "points", ".2f", "right"),
@@ -43,12 +58,11 @@ def history_table(session: "Session") -> Table:
         Column("sqnr_db", "output SQNR", "dB", ".1f", "right"),
         *own,
         Column("verified", "integers in ONNX Runtime"),
-        Column("applied", ""),
     )
     first = next(iter(session.history.values())).output
     float_top1 = None if first.top1_percent is None else first.top1_percent + (first.drop_points or 0)
     score: list[Cell] = [session.float_score] if own else []
-    rows: list[tuple[Cell, ...]] = [("float", "", float_top1, None, "", None, None, *score, "", "")]
+    rows: list[tuple[Cell, ...]] = [("float", "", "", float_top1, None, "", None, None, *score, "")]
     rows += [_row(session, version) for version in session.history.values()]
     return Table(columns, tuple(rows), key="versions")
 
@@ -60,6 +74,7 @@ def _row(session: "Session", version: "Version") -> tuple[Cell, ...]:
     applied: Cell = Badge("applied", "ok") if version is session.current else ""
     return (
         version.name,
+        applied,
         version.parent or "float",
         output.top1_percent,
         output.drop_points,
@@ -68,7 +83,6 @@ def _row(session: "Session", version: "Version") -> tuple[Cell, ...]:
         output.sqnr_db,
         *score,
         _verified(session.verifications.get(version.name)),
-        applied,
     )
 
 

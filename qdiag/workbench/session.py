@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from qdiag.comparison.compare import CALIBRATION_IMAGES, measured_steps
-from qdiag.comparison.inspect import SiteDetail, inspect
+from qdiag.comparison.inspect import inspect
+from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.export.compare_dump import compare_dump
@@ -274,7 +276,7 @@ class Session(Displayable):
         kept = found.load(self.model, self.data)
         score = self._score(self.model)
         history = {version.name: version for version in kept.versions}
-        if (kept.data, kept.float_score) != (data_digest(self.data, self.model), score):
+        if (kept.data, kept.float_score) != (self._data, score):
             for name, version in history.items():
                 history[name] = yield from self._measured_steps(name, version.parent, version.quantized, version.code)
         self.folder, self.history, self._applied, self.float_score = found, history, list(kept.applied), score
@@ -365,8 +367,8 @@ class Session(Displayable):
         formats = [(bits, per_channel)]
         checkpoint = None
         if self.folder is not None and method != FIRST:
-            run = digest([method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)])
-            checkpoint = self.folder.make() / f"calibration-{run}.pt"
+            facts = digest([method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)])
+            checkpoint = self.folder.make() / f"calibration-{facts}.pt"
         found = yield from calibration_steps(
             self.model, source, method, formats, max_images=images, checkpoint=checkpoint
         )
@@ -409,7 +411,11 @@ class Session(Displayable):
 
     def _keep(self) -> None:
         if self.folder is not None:
-            self.folder.save(self.model, self.data, self.history.values(), self._applied, self.float_score)
+            self.folder.save(self.model, self._data, self.history.values(), self._applied, self.float_score)
+
+    @cached_property
+    def _data(self) -> str:
+        return data_digest(self.data, self.model)
 
     def _check_score(self) -> None:
         """The float model's, before any long work: what raises there would raise after it."""

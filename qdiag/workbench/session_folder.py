@@ -14,7 +14,7 @@ from torch import nn
 from qdiag.comparison.outputs import OutputError
 from qdiag.errors import OptionError, QdiagWarning
 from qdiag.files import written_whole
-from qdiag.quantization.identity import data_digest, model_digest
+from qdiag.quantization.identity import model_digest
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import example
@@ -78,13 +78,13 @@ class SessionFolder:
 
     def contents(self) -> list[str]:
         """What it holds, in a few words each. Raises OptionError for a file of another kind."""
-        names = [str(version["name"]) for version in self._read()["versions"]]
+        names = [str(version["name"]) for version in self._read(mapped=True)["versions"]]
         return names + [f"{name} (unfinished)" for name in self.unfinished]
 
     def save(
-        self, model: nn.Module, data: Any, versions: Iterable[Version], applied: Sequence[str], score: float | None
+        self, model: nn.Module, data: str, versions: Iterable[Version], applied: Sequence[str], score: float | None
     ) -> None:
-        """Warns where it cannot be written; the session goes on, and the file before stays."""
+        """Warns where it cannot be written; the session goes on, and the file before stays. See `Kept`."""
         trained: dict[int, nn.Module] = {}
         entries = []
         for version in versions:
@@ -94,7 +94,7 @@ class SessionFolder:
             entries.append(_state(version) | {"module": None if module is model else list(trained).index(id(module))})
         state = {
             "model": model_digest(model),
-            "data": data_digest(data, model),
+            "data": data,
             "float_score": score,
             "applied": list(applied),
             "modules": [module.state_dict() for module in trained.values()],
@@ -127,15 +127,17 @@ class SessionFolder:
             versions.append(Version(entry["name"], entry["parent"], quantized, output, entry["score"], code))
         return Kept(tuple(versions), tuple(found["applied"]), found["data"], found["float_score"])
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, *, mapped: bool = False) -> dict[str, Any]:
+        """mapped: tensors stay in the file until they are looked at."""
+        file = self.root / self.name / SESSION
         try:
-            return dict(torch.load(self.root / self.name / SESSION, map_location="cpu", weights_only=True))
+            return dict(torch.load(file, map_location="cpu", weights_only=True, mmap=mapped))
         except Exception as error:  # torch, pickle and zip have errors of their own for a file of another kind
             raise OptionError(f"{self.root / self.name} holds no session: {error}.") from error
 
     def _read_or_nothing(self) -> dict[str, Any]:
         try:
-            return self._read()
+            return self._read(mapped=True)
         except OptionError:
             return {}
 

@@ -1,12 +1,16 @@
 """A close look at single layers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from qdiag.comparison.inspect import BINS, IMAGES, SiteDetail, inspect
+from qdiag.comparison.inspect import IMAGES, inspect
+from qdiag.comparison.site_detail import BINS, SiteDetail
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.report.chart import Chart
 from tests.models import IMAGE, Small, calibrate, settle
 
 
@@ -104,3 +108,28 @@ def test_maps_are_of_the_channels_that_differ_most(
         steps = shown.version / 2.0 ** int(grid.exponent)
         assert np.array_equal(steps, steps.round())
     assert only(model, images, lanes, "head").maps == ()
+
+
+def test_a_close_look_has_every_face(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
+    detail = only(model, images, lanes, "conv1")
+    charts = [block for block in detail.report().blocks if isinstance(block, Chart)]
+    assert [chart.kind for chart in charts] == ["histogram", "histogram", "line"]
+    assert [mark.value for mark in charts[0].marks] == list(detail.ends["4-bit"])
+    channels = detail.to_pandas()
+    assert list(channels["high"]) == list(detail.channel_high)
+    assert list(channels["weight"]) == list(detail.weight_magnitudes)
+    loudest = int(np.argmax(detail.channel_magnitudes))
+    assert charts[2].names[0] == f"channel {loudest}"
+    assert "conv1, close up" in str(detail)
+    assert "<img" in detail._repr_mimebundle_()["text/html"]
+    assert len(only(model, images, lanes, ":input").report().blocks) == 3  # no weights: one histogram less
+
+
+def test_pictures_are_written(model: Small, images: Tensor, lanes: dict[str, QuantizedModel], tmp_path: Path) -> None:
+    written = only(model, images, lanes, "conv1").to_png(tmp_path / "pictures")
+    assert [path.name for path in written] == [
+        "1-output-of-conv1-8-images.png",
+        "2-weights-of-conv1-batchnorm-merged.png",
+        "3-largest-magnitude-by-channel-of-conv1.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)

@@ -23,7 +23,9 @@ class EarlierPanel(Panel):
         self.desk.start(lambda: self.desk.session.restoration_steps(self.name), "Reading the session")
 
     def show(self) -> None:
-        self.widget.layout.display = "flex" if self.name and len(self.desk.session.history) <= 1 else "none"
+        folder, versions = self.desk.session.folder, len(self.desk.session.history)
+        is_another = folder is not None and self.name not in ("", folder.name)
+        self.widget.layout.display = "flex" if is_another and versions <= 1 else "none"
 
     def set_busy(self, busy: bool) -> None:
         self.button.disabled = busy

@@ -18,6 +18,7 @@ class VersionsPanel(Panel):
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.table = widgets.HTML().add_class("qd-versions")
+        table = widgets.Box([self.table], layout={"overflow": "auto"})  # where the window is narrow, it scrolls
         self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "420px"})
         self.choice.add_class("qd-version")
         self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
@@ -33,7 +34,7 @@ class VersionsPanel(Panel):
         self.code = widgets.HTML().add_class("qd-code-text")
         compare = row(self.choice, self.apply_button, self.undo_button, self.code_button)
         deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
-        self.widget = widgets.VBox([self.table, compare, deliver, self.code], layout={"display": "none"})
+        self.widget = widgets.VBox([table, compare, deliver, self.code], layout={"display": "none"})
 
     def apply(self) -> None:
         name = self.choice.value
