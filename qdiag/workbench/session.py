@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from qdiag.comparison.compare import CALIBRATION_IMAGES, measured_steps
+from qdiag.comparison.compare import CALIBRATION_IMAGES, comparison_steps, measured_steps
+from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
@@ -161,6 +162,21 @@ class Session(Displayable):
         if version is None or diagnosis is None:
             raise OptionError("nothing to inspect yet: run diagnose() first.")
         return self._details[version.name][diagnosis.comparison.layer(name).site]
+
+    def compare(self, *names: str, on_progress: OnProgress = None) -> Comparison:
+        """Float against some versions at every layer; by default against the applied one and the latest.
+
+        Raises OptionError for a name that is not in the history, and for versions that were trained apart.
+        """
+        return run(self.comparison_steps(*names), on_progress)
+
+    def comparison_steps(self, *names: str) -> Steps[Comparison]:
+        found = [self._version(name) for name in names] or [self._start(), list(self.history.values())[-1]]
+        modules = {id(version.quantized.module) for version in found}
+        if len(modules) > 1:
+            raise OptionError("these versions were trained apart: no float model is the reference of both.")
+        quantized = {version.name: version.quantized for version in found}
+        return (yield from comparison_steps(found[0].quantized.module, self.data, quantized=quantized))
 
     def calibrate(
         self,

@@ -115,6 +115,36 @@ def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tm
     assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
 
 
+def test_versions_are_compared_by_layer(bench: Workbench) -> None:
+    bench.what_if.layers.value, bench.what_if.change.value = "block3.depthwise", "per-channel"
+    finish(bench, bench.what_if.try_button)
+    finish(bench, bench.versions.compare_button)
+    assert "float against simple and block3.depthwise: per-channel" in bench.versions.code.value
+    assert bench.error.layout.display == "none"
+
+
+def test_the_devices_tensors_are_asked_for(bench: Workbench, tmp_path: Path) -> None:
+    bench.versions.dump.value = str(tmp_path / "nowhere")
+    finish(bench, bench.versions.dump_button)
+    assert "nowhere" in bench.error.value
+    assert not bench.versions.dump_button.disabled
+
+
+def test_an_earlier_session_is_offered_until_this_one_has_a_history(
+    tmp_path: Path,
+) -> None:
+    demo = load_demo("healthy")
+    Session(demo.model, demo.loader, folder=tmp_path).calibrate("simple")
+    bench = Workbench(demo.model, demo.loader, folder=tmp_path)
+    assert bench.earlier.widget.layout.display == "flex"
+    assert "simple" in bench.earlier.widget.children[1].value
+    finish(bench, bench.earlier.button)
+    assert list(bench.session.history) == ["simple"]
+    assert bench.earlier.widget.layout.display == "none"
+    assert "applied <b>simple</b>" in bench.answer.verdict.value
+    assert Workbench(demo.model, demo.loader, folder=None).earlier.widget.layout.display == "none"
+
+
 def test_the_applied_version_is_verified(bench: Workbench) -> None:
     finish(bench, bench.versions.verify_button)
     found = bench.session.verifications["simple"]

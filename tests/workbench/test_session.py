@@ -52,6 +52,15 @@ def test_versions_are_measured_as_compare_measures_them(session: Session, demo: 
     assert version.output.sqnr_db == pytest.approx(compared.outputs["it"].sqnr_db, abs=0.01)
 
 
+def test_versions_are_compared_at_every_layer(session: Session) -> None:
+    found = session.compare("simple", "advanced")
+    assert found.lanes == ("simple", "advanced")
+    assert found.outputs["advanced"].sqnr_db == pytest.approx(session.history["advanced"].output.sqnr_db, abs=0.01)
+    assert session.compare().lanes == ("simple", "advanced")
+    with pytest.raises(OptionError, match="no version 'best'"):
+        session.compare("best")
+
+
 def test_applying_diagnoses_and_undoing_goes_back(session: Session) -> None:
     before = session.diagnosis
     session.apply("block3.depthwise: per-channel")
@@ -157,6 +166,9 @@ def test_a_trained_version_is_diagnosed_and_its_code_makes_it(demo: Demo, tmp_pa
     assert torch.equal(names["qm"](images), version.quantized(images))
     tried = session.what_if("stem", bits=16)
     assert tried.parent == "QAT-1"
+    assert session.compare("QAT-1", tried.name).lanes == ("QAT-1", tried.name)
+    with pytest.raises(OptionError, match="trained apart"):
+        session.compare("simple", "QAT-1")
 
 
 @pytest.mark.training

@@ -9,6 +9,7 @@ from qdiag.workbench.page import history_table
 from qdiag.workbench.panels.panel import Desk, Panel
 
 EXPORT_FOLDER, DUMP_FOLDER = "for_target", "traces"
+BY_LAYER = "this version and the applied one beside float, at every layer"
 DUMPED = "TIDL's traces, or .npy files, that the device wrote of the first image"
 
 
@@ -24,6 +25,7 @@ class VersionsPanel(Panel):
         self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
         self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo))
         self.code_button = button("Code", "qd-code", desk.guarded(self.show_code))
+        self.compare_button = button("By layer", "qd-by-layer", desk.guarded(self.compare), tooltip=BY_LAYER)
         self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
         self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export))
@@ -32,7 +34,7 @@ class VersionsPanel(Panel):
             "Compare with device's tensors in", "qd-dump", desk.guarded(self.compare_dump), tooltip=DUMPED
         )
         self.code = widgets.HTML().add_class("qd-code-text")
-        compare = row(self.choice, self.apply_button, self.undo_button, self.code_button)
+        compare = row(self.choice, self.apply_button, self.undo_button, self.code_button, self.compare_button)
         deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
         self.widget = widgets.VBox([table, compare, deliver, self.code], layout={"display": "none"})
 
@@ -43,6 +45,10 @@ class VersionsPanel(Panel):
     def undo(self) -> None:
         self.desk.session.undo()
         self.desk.start(lambda: self.desk.session.application_steps(self._applied()), "Undoing")
+
+    def compare(self) -> None:
+        session, names = self.desk.session, dict.fromkeys([self._applied(), self.choice.value])
+        self.desk.start(lambda: session.comparison_steps(*names), "Comparing", self._show_result)
 
     def verify(self) -> None:
         self.desk.start(self.desk.session.verification_steps, "Verifying")
@@ -71,11 +77,11 @@ class VersionsPanel(Panel):
         self.widget.layout.display = ""
 
     def set_busy(self, busy: bool) -> None:
-        changing = self.apply_button, self.undo_button, self.verify_button, self.export_button, self.dump_button
-        for control in changing:
+        at_work = self.apply_button, self.undo_button, self.compare_button
+        for control in (*at_work, self.verify_button, self.export_button, self.dump_button):
             control.disabled = busy
 
     def _applied(self) -> str:
         current = self.desk.session.current
-        assert current is not None, "undo leaves one"
+        assert current is not None, "the panel is hidden before there is one"
         return current.name
