@@ -8,11 +8,11 @@ from qdiag.report.chart import Chart, Series
 from qdiag.report.numbers import format_number, with_unit
 
 # Okabe and Ito's palette, told apart by the colour-blind and legible on light and on dark.
-_BLUE, _VERMILLION, _GREEN, _PURPLE, _ORANGE, _SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+BLUE, VERMILLION, GREEN, _PURPLE, _ORANGE, _SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 _GREY = "#858585"
 # A lane keeps its colour through a whole report, whichever lanes a chart shows.
-_LANE_COLOURS = {"float": _GREY, "16-bit": _BLUE, "8-bit": _VERMILLION}
-_OTHER_COLOURS = (_GREEN, _PURPLE, _ORANGE, _SKY)
+LANE_COLOURS = {"float": _GREY, "16-bit": BLUE, "8-bit": VERMILLION}
+_OTHER_COLOURS = (GREEN, _PURPLE, _ORANGE, _SKY)
 _MOST_LABELLED_BARS = 45
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -35,7 +35,7 @@ def series_styles(chart: Chart) -> tuple[SeriesStyle, ...]:
     others = 0
     styles = []
     for index, series in enumerate(chart.series):
-        colour = _LANE_COLOURS.get(series.name)
+        colour = LANE_COLOURS.get(series.name)
         if colour is None:
             colour = _OTHER_COLOURS[others % len(_OTHER_COLOURS)]
             others += 1

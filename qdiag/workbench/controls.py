@@ -1,8 +1,7 @@
 """Small parts that every panel is made of. All of them work by keyboard in JupyterLab."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import ipywidgets as widgets
 
@@ -18,9 +17,9 @@ def button(text: str, css: str, on_click: Callable[..., None], style: str = "", 
     return made.add_class(css)
 
 
-def toggles(options: Mapping[str, Any], css: str, tooltips: Sequence[str] = ()) -> widgets.ToggleButtons:
+def toggles(options: Iterable[str], css: str, tooltips: Sequence[str] = ()) -> widgets.ToggleButtons:
     """One of a few, as buttons of their own width: JupyterLab keeps the arrow keys of a drop-down list for itself."""
-    made = widgets.ToggleButtons(options=list(options.items()), tooltips=tooltips, style={"button_width": "auto"})
+    made = widgets.ToggleButtons(options=list(options), tooltips=tooltips, style={"button_width": "auto"})
     return made.add_class(css)
 
 

@@ -1,5 +1,6 @@
 """An exception, as the page shows it: what happened, where, and what to do."""
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
@@ -8,8 +9,14 @@ from qdiag.errors import QdiagError
 from qdiag.tracing.source import Source
 from qdiag.workbench.controls import escaped
 
-OURS = Path(__file__).parents[1]
-INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+OTHERS = tuple(
+    f"{folder}{os.sep}"
+    for folder in (
+        Path(__file__).parents[1],
+        *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
+    )
+)
+"""qdiag's own folder, and those of Python and of what is installed."""
 
 
 def error_html(error: BaseException) -> str:
@@ -36,7 +43,7 @@ def error_html(error: BaseException) -> str:
 
 
 def user_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost frame that is neither qdiag's nor of an installed package, of the first cause that has one."""
+    """The innermost frame that is neither qdiag's nor of an installed package, of the deepest cause that has one."""
     cause: BaseException | None = error
     found = None
     while cause is not None:
@@ -47,4 +54,4 @@ def user_frame(error: BaseException) -> traceback.FrameSummary | None:
 
 
 def _is_users(filename: str) -> bool:
-    return not filename.startswith((str(OURS), *INSTALLED, "<"))
+    return not filename.startswith((*OTHERS, "<"))

@@ -12,16 +12,14 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_error import LayerError
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.report.chart_scale import GRID, INK, shorten
+from qdiag.report.chart_scale import BLUE, GREEN, GRID, INK, LANE_COLOURS, VERMILLION, shorten
 from qdiag.report.to_matplotlib import encoded
 
 BARS = 20
 NAME = 30
 WIDTH = 590
 CLEAR = "rgba(0, 0, 0, 0)"
-COLOURS = {"float": "#858585", "16-bit": "#0072B2", "8-bit": "#D55E00"}
-OTHER = "#009E73"
-WEIGHTS, OUTPUT, INHERITED = "#D55E00", "#0072B2", "rgba(128, 128, 128, 0.45)"
+WEIGHTS, OUTPUT, INHERITED = VERMILLION, BLUE, "rgba(128, 128, 128, 0.45)"
 GRID_LINES = 64
 """Values of a format, at most, that are drawn as a grid."""
 
@@ -122,7 +120,8 @@ def drill_down(detail: SiteDetail) -> go.Figure:
     lane = list(detail.counts)[-1]
     _add_histogram(made, 1, detail.edges, detail.counts)
     _add_histogram(made, 2, detail.weight_edges, {name: detail.weight_counts.get(name, ()) for name in ("float", lane)})
-    for name, values, colour in channel_series(detail):
+    channels = [("output", detail.channel_magnitudes, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
+    for name, values, colour in channels:
         style = {"name": name, "mode": "lines", "line": {"color": colour}, "legend": "legend2"}
         made.add_scatter(y=sorted(values, reverse=True), x=list(range(len(values))), **style, row=3, col=1)
     made.update_yaxes(type="log", gridcolor=GRID, automargin=True, exponentformat="power", dtick=1)
@@ -154,9 +153,9 @@ def _add_histogram(made: go.Figure, row: int, edges: Sequence[float], counts: Ma
             "col": 1,
         }
         if name == "float":
-            made.add_bar(**shared, marker={"color": COLOURS[name], "opacity": 0.55, "line": {"width": 0}})
+            made.add_bar(**shared, marker={"color": LANE_COLOURS[name], "opacity": 0.55, "line": {"width": 0}})
         else:
-            colour = COLOURS.get(name, OTHER)
+            colour = LANE_COLOURS.get(name, GREEN)
             made.add_scatter(
                 **shared,
                 mode="lines+markers",
@@ -168,7 +167,7 @@ def _add_histogram(made: go.Figure, row: int, edges: Sequence[float], counts: Ma
 def _mark_format(made: go.Figure, lane: str, detail: SiteDetail) -> None:
     """The ends of a lane's format as lines; where they can be told apart, its values as a grid."""
     lowest, highest = detail.edges[0], detail.edges[-1]
-    colour, step = COLOURS.get(lane, OTHER), detail.steps[lane]
+    colour, step = LANE_COLOURS.get(lane, GREEN), detail.steps[lane]
     for end in detail.ends[lane]:
         if lowest <= end <= highest * 1.3:
             line = {"dash": "dash", "color": colour, "width": 1}
@@ -197,11 +196,6 @@ def feature_maps(detail: SiteDetail, lane: str) -> bytes:
             place.set_title(shorten(text, NAME), fontsize=8, color=INK)
             place.set_axis_off()
     return encoded(made, dpi=90)
-
-
-def channel_series(detail: SiteDetail) -> list[tuple[str, Sequence[float], str]]:
-    """Magnitudes by channel of the output and of the weight; empty where there are none."""
-    return [("output", detail.channel_magnitudes, OUTPUT), ("weights", detail.weight_magnitudes, WEIGHTS)]
 
 
 def _look(height: int) -> dict[str, object]:

@@ -290,12 +290,12 @@ class Session(Displayable):
         if found is None:
             raise OptionError(f"no earlier session {name!r} of this model, with these weights, in {self.folder.root}.")
         kept = found.load(self.model, self.data)
-        score = self._score(self.model)
+        self._check_score()
         history = {version.name: version for version in kept.versions}
-        if (kept.data, kept.float_score) != (self._data, score):
+        if (kept.data, kept.float_score) != (self._data, self.float_score):
             for name, version in history.items():
                 history[name] = yield from self._measured_steps(name, version.parent, version.quantized, version.code)
-        self.folder, self.history, self._applied, self.float_score = found, history, list(kept.applied), score
+        self.folder, self.history, self._applied = found, history, list(kept.applied)
         self._diagnoses, self._details, self._exports, self.verifications = {}, {}, {}, {}
 
     def apply(self, name: str, on_progress: OnProgress = None) -> None:

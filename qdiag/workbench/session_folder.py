@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,22 +82,19 @@ class SessionFolder:
         return names + [f"{name} (unfinished)" for name in self.unfinished]
 
     def save(
-        self, model: nn.Module, data: str, versions: Iterable[Version], applied: Sequence[str], score: float | None
+        self, model: nn.Module, data: str, versions: Collection[Version], applied: Sequence[str], score: float | None
     ) -> None:
         """Warns where it cannot be written; the session goes on, and the file before stays. See `Kept`."""
-        trained: dict[int, nn.Module] = {}
-        entries = []
-        for version in versions:
-            module = version.quantized.module
-            if module is not model:
-                trained[id(module)] = module
-            entries.append(_state(version) | {"module": None if module is model else list(trained).index(id(module))})
+        modules = [version.quantized.module for version in versions]
+        trained = list({id(module): module for module in modules if module is not model}.values())
+        numbers = {id(module): number for number, module in enumerate(trained)}
+        entries = [_state(version) | {"module": numbers.get(id(version.quantized.module))} for version in versions]
         state = {
             "model": model_digest(model),
             "data": data,
             "float_score": score,
             "applied": list(applied),
-            "modules": [module.state_dict() for module in trained.values()],
+            "modules": [module.state_dict() for module in trained],
             "versions": entries,
         }
         try:
@@ -108,19 +105,15 @@ class SessionFolder:
             warnings.warn(text, QdiagWarning, stacklevel=2)
 
     def load(self, model: nn.Module, data: Any) -> Kept:
-        """Raises OptionError where it is not there, damaged, or of another model."""
+        """Of the model that it was saved for: see `earlier`. Raises OptionError where it is not there, or damaged."""
         found = self._read()
-        if found["model"] != model_digest(model):
-            raise OptionError(
-                f"{self.root / self.name} is a session of another model, or of other weights. Begin a new one."
-            )
         modules = [_loaded(model, state) for state in found["modules"]]
         # one trace serves all: a trained copy has the model's own addresses
-        plan = QuantTestModule(model, example(data, model)).quantized
+        own = QuantTestModule(model, example(data, model)).quantized
         versions = []
         for entry in found["versions"]:
             module = model if entry["module"] is None else modules[entry["module"]]
-            quantized = QuantizedModel(module, plan.plan, plan.calibration, channels_last=entry["channels_last"])
+            quantized = QuantizedModel(module, own.plan, own.calibration, channels_last=entry["channels_last"])
             quantized.set_extra_state(entry["quantized"])
             output = OutputError(**entry["output"])
             code = tuple(entry["code"])

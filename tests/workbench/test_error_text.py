@@ -1,11 +1,13 @@
 """What the page says of an exception."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import qdiag
 from qdiag.errors import OptionError
 from qdiag.quantization.calibrate import calibrate
 from qdiag.workbench.error_text import error_html
@@ -30,6 +32,16 @@ def test_the_innermost_line_of_the_users_own_code_is_named(tmp_path: Path) -> No
     shown = error_html(caught.value)
     assert "network.py:7 in scaled: <code>return x @ torch.ones(7, 7)</code>" in shown
     assert "<details>" in shown
+
+
+def test_a_folder_beside_ours_is_the_users() -> None:
+    ours = Path(qdiag.__file__).parent
+    for folder, expected in ((ours.with_name(f"{ours.name}_models"), True), (ours, False)):
+        names: dict[str, Any] = {}
+        exec(compile("def fail():\n    raise ValueError('no')", str(folder / "net.py"), "exec"), names)
+        with pytest.raises(ValueError, match="no") as caught:
+            names["fail"]()
+        assert ("net.py:2 in fail" in error_html(caught.value)) == expected
 
 
 def test_an_error_of_ours_says_it_all() -> None:

@@ -72,6 +72,15 @@ def test_a_change_is_tried_on_a_rule_or_a_pattern(rule: str, name: str, bench: W
     assert name in bench.versions.table.value
 
 
+def test_layers_that_were_hidden_are_shown_again(bench: Workbench) -> None:
+    bench.session._applied = []  # as where no version was diagnosed yet
+    bench.refresh()
+    assert bench.layers.widget.layout.display == "none"
+    bench.session._applied = ["simple"]
+    bench.refresh()
+    assert bench.layers.widget.layout.display == "flex"
+
+
 def test_rules_stand_for_their_layers(bench: Workbench) -> None:
     bench.what_if.layers.value = DEPTHWISE
     assert bench.what_if._chosen() == [f"block{number}.depthwise" for number in (1, 2, 3, 4)]

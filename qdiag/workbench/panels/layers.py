@@ -46,10 +46,12 @@ class LayersPanel(Panel):
 
     def show(self) -> None:
         diagnosis = self.desk.session.diagnosis
-        if diagnosis is None:
-            self.widget.layout.display = "none"  # an earlier session's versions have figures, and no diagnosis yet
-        if diagnosis is None or diagnosis is self.shown:
-            return
+        if diagnosis is not None and diagnosis is not self.shown:
+            self._draw(diagnosis)
+        # versions of an earlier session have figures, and no diagnosis yet
+        self.widget.layout.display = "none" if diagnosis is None else "flex"
+
+    def _draw(self, diagnosis: "Diagnosis") -> None:
         chosen, self.shown = self.choice.value, diagnosis
         self.names = [str(layer.site) for layer in diagnosis.comparison.layers]
         self.choice.options = self.names
@@ -65,7 +67,6 @@ class LayersPanel(Panel):
         self.choice.value = chosen if chosen in self.names else worst[0]
         self.left.children = [self.hint, self.all, self.facts]
         self.right.children = [self.walk, *([self.one] if self.one is not None else []), self.maps]
-        self.widget.layout.display = "flex"
         for figure in filter(None, old):
             figure.close()
 

@@ -4,6 +4,7 @@ import time
 
 import ipywidgets as widgets
 
+from qdiag.planning.plan import PerChannelOption
 from qdiag.progress import Progress
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_matplotlib import png
@@ -17,7 +18,11 @@ METHODS = {
     "advanced-dw": "advanced, and depthwise weights per-channel",
     "best": "equalized channels, clipped ranges, weights solved and rounded so that errors cancel: takes minutes",
 }
-GRANULARITIES = {"per-tensor": None, "depthwise per-channel": "depthwise", "all per-channel": "all"}
+GRANULARITIES: dict[str, PerChannelOption] = {
+    "per-tensor": None,
+    "depthwise per-channel": "depthwise",
+    "all per-channel": "all",
+}
 TARGETS = {"float's outputs": 1.0, "labels": 0.0}
 SECONDS_A_PICTURE = 1.0
 POINTS = 200
@@ -29,7 +34,7 @@ class RunsPanel(Panel):
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
-        self.method = toggles({name: name for name in METHODS}, "qd-method", list(METHODS.values()))
+        self.method = toggles(METHODS, "qd-method", list(METHODS.values()))
         self.method.value = "best"
         self.granularity = toggles(GRANULARITIES, "qd-granularity")
         self.calibrate_button = button("Calibrate", "qd-calibrate", desk.guarded(self.calibrate), "info")
@@ -69,12 +74,14 @@ class RunsPanel(Panel):
         )
 
     def calibrate(self) -> None:
-        method, granularity = self.method.value, self.granularity.value
+        method, granularity = self.method.value, GRANULARITIES[self.granularity.value]
         steps = lambda: self.desk.session.calibration_steps(method, per_channel=granularity)  # noqa: E731
         self.desk.start(steps, f"Calibrating ({method})")
 
     def train(self) -> None:
-        recipe = Recipe(epochs=self.epochs.value, learning_rate=self.rate.value, distillation=self.target.value)
+        recipe = Recipe(
+            epochs=self.epochs.value, learning_rate=self.rate.value, distillation=TARGETS[self.target.value]
+        )
         thresholds = self.thresholds.value
         self.curves = {}
         self.desk.start(

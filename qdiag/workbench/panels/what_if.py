@@ -11,26 +11,17 @@ from qdiag.workbench.panels.panel import Desk, Panel
 if TYPE_CHECKING:
     from qdiag.workbench.version import Version
 
-CHANGES: dict[str, dict[str, Any]] = {
-    "16 bit": {"bits": 16},
-    "8 bit": {"bits": 8},
-    "in float": {"bits": None},
-    "per-channel": {"per_channel": True},
-    "per-tensor": {"per_channel": False},
-    "ranges × 2": {"octaves": 1},
-    "ranges ÷ 2": {"octaves": -1},
-    "equalize": {},
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "16 bit": ("weights and output", {"bits": 16}),
+    "8 bit": ("weights and output", {"bits": 8}),
+    "in float": ("not quantized at all", {"bits": None}),
+    "per-channel": ("one scale for each output channel of the weights", {"per_channel": True}),
+    "per-tensor": ("one scale for all weights of the layer", {"per_channel": False}),
+    "ranges × 2": ("of the outputs: clips less, rounds twice as coarsely", {"octaves": 1}),
+    "ranges ÷ 2": ("of the outputs: clips more, rounds twice as finely", {"octaves": -1}),
+    "equalize": ("multiply channels by powers of two, so that one scale serves all of them", {}),
 }
-TOOLTIPS = {
-    "16 bit": "weights and output",
-    "8 bit": "weights and output",
-    "in float": "not quantized at all",
-    "per-channel": "one scale for each output channel of the weights",
-    "per-tensor": "one scale for all weights of the layer",
-    "ranges × 2": "of the outputs: clips less, rounds twice as coarsely",
-    "ranges ÷ 2": "of the outputs: clips more, rounds twice as finely",
-    "equalize": "multiply channels by powers of two, so that one scale serves all of them",
-}
+"""By name: what it means, and the options of `Session.what_if`; without options it is `Session.equalize`."""
 EVERY, DEPTHWISE, CULPRITS = "all layers", "depthwise layers", "culprits"
 
 
@@ -41,7 +32,7 @@ class WhatIfPanel(Panel):
         super().__init__(desk)
         self.layers = widgets.Combobox(placeholder="layer, pattern or rule", layout={"width": "300px"})
         self.layers.add_class("qd-what-if-layers")
-        self.change = toggles({name: name for name in CHANGES}, "qd-what-if-change", list(TOOLTIPS.values()))
+        self.change = toggles(CHANGES, "qd-what-if-change", [meaning for meaning, _ in CHANGES.values()])
         self.try_button = button("Try", "qd-try", desk.guarded(self.try_it), "info")
         self.effect = widgets.HTML().add_class("qd-effect")
         self.apply_button = button("Apply", "qd-apply-tried", desk.guarded(self.apply), "success")
@@ -60,7 +51,7 @@ class WhatIfPanel(Panel):
         self.layers.value = name
 
     def try_it(self) -> None:
-        session, options, wanted = self.desk.session, CHANGES[self.change.value], self._chosen()
+        session, wanted, (_, options) = self.desk.session, self._chosen(), CHANGES[self.change.value]
         if options:
             self.desk.start(lambda: session.what_if_steps(wanted, **options), "Trying")
         else:
