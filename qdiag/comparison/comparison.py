@@ -7,8 +7,8 @@ from qdiag.comparison.layer_error import LayerComparison
 from qdiag.comparison.outputs import OutputError
 from qdiag.comparison.page import page
 from qdiag.errors import SiteNotFound
-from qdiag.report.blocks import Report
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Report
 from qdiag.tracing.site import Site
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qdiag.report.blocks import Block, Report
 from qdiag.report.cells import Cell
 from qdiag.report.chart import Chart, Mark, Series
+from qdiag.report.elements import Block, Report
 from qdiag.report.table import Column, Table
 
 if TYPE_CHECKING:

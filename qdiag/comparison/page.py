@@ -7,9 +7,9 @@ from qdiag.comparison.layer_error import LayerComparison
 from qdiag.comparison.outputs import OutputError
 from qdiag.numerics.metrics.metric import METRICS
 from qdiag.numerics.metrics.sqnr import Sqnr
-from qdiag.report.blocks import Block, Fact, Facts, Report, Section, Text
 from qdiag.report.cells import Cell, Code, Place
 from qdiag.report.chart import Chart, Series
+from qdiag.report.elements import Block, Fact, Facts, Report, Section, Text
 from qdiag.report.table import Column, Table
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qdiag.comparison.detail_page import page
-from qdiag.report.blocks import Report
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Report
 from qdiag.tracing.site import Site
 
 BINS = 128

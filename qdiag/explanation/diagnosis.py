@@ -9,8 +9,8 @@ from qdiag.explanation.step import Step
 from qdiag.explanation.trials import Trial
 from qdiag.explanation.verdict import Verdict
 from qdiag.linting.lint_report import LintReport
-from qdiag.report.blocks import Report
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Report
 
 
 @dataclass(frozen=True, repr=False)

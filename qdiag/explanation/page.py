@@ -7,8 +7,8 @@ from qdiag.comparison.page import as_data as comparison_data
 from qdiag.comparison.page import error_chart, floating_section, layer_table, output_facts, place, worst_chart
 from qdiag.explanation.culprit import Culprit, covering
 from qdiag.explanation.verdict import VerdictKind
-from qdiag.report.blocks import Block, Callout, Listing, Report, Section, Text
 from qdiag.report.cells import Cell, Code
+from qdiag.report.elements import Block, Callout, Listing, Report, Section, Text
 from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
 

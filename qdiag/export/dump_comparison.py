@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from qdiag.errors import SiteNotFound
 from qdiag.export.agreement import AGREEMENT_COLUMNS, SiteAgreement
 from qdiag.export.dumps.dump import DumpProblem
-from qdiag.report.blocks import Block, Callout, Fact, Facts, Report, Section, Text
 from qdiag.report.cells import Badge, Code
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Callout, Fact, Facts, Report, Section, Text
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
 

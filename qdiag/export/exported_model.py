@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdiag.errors import SiteNotFound
-from qdiag.report.blocks import Fact, Facts, Report
 from qdiag.report.cells import Code
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Fact, Facts, Report
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
 

@@ -8,9 +8,9 @@ from qdiag.errors import SiteNotFound
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.range_file import TargetLayer, ends
-from qdiag.report.blocks import Block, Callout, Fact, Facts, Report, Text
 from qdiag.report.cells import Code
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Callout, Fact, Facts, Report, Text
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
 

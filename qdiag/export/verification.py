@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from qdiag.errors import SiteNotFound
 from qdiag.export.agreement import AGREEMENT_COLUMNS, SiteAgreement
 from qdiag.export.integer_runtime import is_integer_kernel
-from qdiag.report.blocks import Callout, Fact, Facts, Report, Section
 from qdiag.report.cells import Code
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Callout, Fact, Facts, Report, Section
 from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site

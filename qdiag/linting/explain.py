@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qdiag.linting.rule import Example, Rule, find_rule
-from qdiag.report.blocks import Block, Listing, Report, Text
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Listing, Report, Text
 
 
 @dataclass(frozen=True)

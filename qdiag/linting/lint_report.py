@@ -6,9 +6,9 @@ from typing import Any
 
 from qdiag.linting.finding import SEVERITIES, Finding, Severity
 from qdiag.linting.suppression import Suppressed
-from qdiag.report.blocks import Block, Callout, Listing, Report, Section, Text
 from qdiag.report.cells import Badge, Cell, Code, Place
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Callout, Listing, Report, Section, Text
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source

@@ -14,9 +14,9 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Applied
 from qdiag.quantization.lane import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.report.blocks import Block, Callout, Report, Section
 from qdiag.report.cells import Cell, Code
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Callout, Report, Section
 from qdiag.report.table import Column, Table
 from qdiag.tracing.site import Site
 

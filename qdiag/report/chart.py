@@ -7,15 +7,15 @@ from qdiag.errors import OptionError
 from qdiag.report.cells import Code
 from qdiag.report.table import Column, Table
 
-ChartKind = Literal["bar", "line", "heatmap", "histogram"]
+ChartKind = Literal["bar", "line", "histogram"]
 
 
 @dataclass(frozen=True)
 class Series:
     """Values under one name, as "8-bit"; None where there is none.
 
-    unit, format: for hover and text, as in `Column`. higher_is_better: which end of a heat map is the worse one, and
-    which of many layers stands for all where there is room for one only.
+    unit, format: for hover and text, as in `Column`. higher_is_better: says which of many layers is the worst, where
+    there is room for one only.
     """
 
     name: str
@@ -38,11 +38,10 @@ class Chart:
     """One picture.
 
     kind: "bar" (horizontal, grouped, in the order given from the top; up to 30 names), "line" (names from left to
-    right), "heatmap" (a row for each series, a column for each name; rows of one unit share their colours), "histogram"
-    (counts of each series between shared `edges`, one more than counts).
+    right), "histogram" (counts of each series between shared `edges`, one more than counts).
     names: layer names, each once, where values[i] belongs to names[i]; not for histograms.
     x_title: what names or edges are. y_title: what values are, with the unit; whichever way they are drawn.
-    log_y: values on a log scale; not for heat maps. caption: what to look at.
+    log_y: values on a log scale. caption: what to look at.
 
     Raises OptionError where the parts do not fit together.
     """
@@ -67,8 +66,6 @@ class Chart:
                 self._refuse(f"series {series.name!r} has {len(series.values)} values for {size} {what}")
         if len(set(self.names)) < len(self.names):
             self._refuse("a name is there twice")
-        if self.log_y and self.kind == "heatmap":
-            self._refuse("a heat map has no log scale; give logarithms as values")
 
     @property
     def is_empty(self) -> bool:

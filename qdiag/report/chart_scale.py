@@ -1,4 +1,4 @@
-"""What every drawing of a chart computes alike: colours, ranges, shades, and names that fit."""
+"""What every drawing of a chart computes alike: colours, ranges, and names that fit."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -85,31 +85,6 @@ def value_texts(series: Series) -> list[str]:
 def labels_fit(chart: Chart) -> bool:
     """Whether there is room for a number at the end of every bar."""
     return len(chart.names) * len(chart.series) <= _MOST_LABELLED_BARS
-
-
-def shades(chart: Chart) -> tuple[tuple[float | None, ...], ...]:
-    """A heat map's cells from 0 (best) to 1 (worst), None where there is no value.
-
-    Rows of one unit and one direction share a scale, so that they can be compared; infinite values lie at its ends.
-    """
-    bounds: dict[tuple[str, bool], list[float]] = {}
-    for series in chart.series:
-        bounds.setdefault((series.unit, series.higher_is_better), []).extend(finite(series.values))
-    rows = []
-    for series in chart.series:
-        values = bounds[series.unit, series.higher_is_better] or [0.0]
-        rows.append(tuple(_shade(value, min(values), max(values), series.higher_is_better) for value in series.values))
-    return tuple(rows)
-
-
-def _shade(value: float | None, low: float, high: float, higher_is_better: bool) -> float | None:
-    if value is None or math.isnan(value):
-        return None
-    if math.isinf(value):
-        share = 1.0 if value > 0 else 0.0
-    else:
-        share = (value - low) / (high - low) if high > low else 0.0 + higher_is_better
-    return 1 - share if higher_is_better else share
 
 
 def worst_at(series: Series, indices: Iterable[int]) -> int | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from qdiag.errors import OptionError
 from qdiag.files import written_whole
-from qdiag.report.blocks import Report, walk
 from qdiag.report.chart import Chart
+from qdiag.report.elements import Report, walk
 
 # Renderers are imported where they are used: results are made often and drawn seldom, and plotly, matplotlib and pandas
 # take a second to load.

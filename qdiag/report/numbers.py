@@ -11,7 +11,7 @@ MISSING = "–"
 def format_number(value: float | None, spec: str = "") -> str:
     """One number by its column's format.
 
-    spec: a Python format such as ".1f"; "bytes"; or "" for counts as 12,345 and other numbers to 3 significant digits.
+    spec: a Python format such as ".1f", or "" for counts as 12,345 and other numbers to 3 significant digits.
 
     >>> format_number(71.94, ".1f"), format_number(12345), format_number(0.018237), format_number(None)
     ('71.9', '12,345', '0.0182', '–')
@@ -22,8 +22,6 @@ def format_number(value: float | None, spec: str = "") -> str:
         return "yes" if value else "no"
     if not math.isfinite(value):
         return _not_finite(value)
-    if spec == "bytes":
-        return format_bytes(value)
     if spec:
         return format(value, spec)
     return f"{value:,}" if isinstance(value, int) else significant(value)
@@ -44,28 +42,6 @@ def significant(value: float, digits: int = 3) -> str:
     if not -4 < exponent < 6:
         return f"{value:.{digits - 1}e}"
     return f"{value:,.{max(0, digits - 1 - exponent)}f}"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share of one, in percent.
-
-    >>> percent(0.1067)
-    '10.7 %'
-    """
-    return f"{format_number(100 * share, f'.{digits}f')} %"
-
-
-def format_bytes(count: float) -> str:
-    """In binary units.
-
-    >>> format_bytes(512), format_bytes(4_815_814)
-    ('512 B', '4.59 MiB')
-    """
-    for unit in ("B", "KiB", "MiB"):
-        if abs(count) < 1024:
-            return f"{significant(count)} {unit}"
-        count /= 1024
-    return f"{significant(count)} GiB"
 
 
 def with_unit(text: str, unit: str) -> str:

@@ -8,12 +8,11 @@ from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
 from qdiag.report.chart import Chart, ChartKind, Series
-from qdiag.report.chart_scale import finite, lengths, series_styles, shades, shorten, value_range, value_texts, worst_at
+from qdiag.report.chart_scale import finite, lengths, series_styles, shorten, value_range, value_texts, worst_at
 from qdiag.report.numbers import format_number
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
-_SHADES = " ░▒▓█"
 _GAP = "·"
 _LONGEST_BAR = 60
 _SHORTEST_STRIP = 40  # a few layers or bins get several characters each
@@ -55,16 +54,6 @@ def _render_lines(chart: Chart, width: int) -> RenderableType:
     return Group(_strips(chart, rows), *_worst_notes(chart, width))
 
 
-def _render_heatmap(chart: Chart, width: int) -> RenderableType:
-    rows = []
-    for row in shades(chart):
-        buckets = _buckets(len(chart.names), _strip_width(chart, width))
-        worst = [max(finite(row[index] for index in bucket), default=None) for bucket in buckets]
-        rows.append("".join(_GAP if shade is None else _pick(_SHADES, shade) for shade in worst))
-    legend = RichText(f"blank is best, {_SHADES[-1]} worst, {_GAP} no value", style="dim")
-    return Group(_strips(chart, rows), legend, *_worst_notes(chart, width))
-
-
 def _render_histogram(chart: Chart, width: int) -> RenderableType:
     rows = []
     for series in chart.series:
@@ -84,7 +73,6 @@ def _height(count: float, most: float, log: bool) -> float:
 _RENDER: dict[ChartKind, Callable[[Chart, int], RenderableType]] = {
     "bar": _render_bars,
     "line": _render_lines,
-    "heatmap": _render_heatmap,
     "histogram": _render_histogram,
 }
 

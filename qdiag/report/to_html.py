@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qdiag.report.blocks import Block, Report, Section, walk
 from qdiag.report.cells import Badge, Cell, cell_text
 from qdiag.report.chart import Chart, chart_table
+from qdiag.report.elements import Block, Report, Section, walk
 from qdiag.report.inline import paragraphs
 from qdiag.report.levels import LEVELS
 from qdiag.report.numbers import format_number

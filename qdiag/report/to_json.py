@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qdiag.errors import OptionError
-from qdiag.report.blocks import Report
+from qdiag.report.elements import Report
 
 SCHEMA = "qdiag.report.v1"
 MEDIA_TYPE = f"application/vnd.{SCHEMA}+json"

@@ -15,7 +15,6 @@ from qdiag.report.chart_scale import (
     lengths,
     points,
     series_styles,
-    shades,
     shorten,
     tick_positions,
     value_range,
@@ -62,7 +61,7 @@ def encoded(figure: Figure, dpi: int = _DPI) -> bytes:
 def _height(chart: Chart) -> float:
     if chart.kind == "bar":
         return 1.2 + len(chart.names) * (0.1 + 0.16 * len(chart.series))
-    return 1.8 + 0.3 * len(chart.series) if chart.kind == "heatmap" else 3.4
+    return 3.4
 
 
 def _draw_bars(axes: Axes, chart: Chart) -> None:
@@ -90,18 +89,6 @@ def _draw_lines(axes: Axes, chart: Chart) -> None:
     _name_axis(axes, chart)
 
 
-def _draw_heatmap(axes: Axes, chart: Chart) -> None:
-    cells = [[float("nan") if shade is None else shade for shade in row] for row in shades(chart)]
-    image = axes.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    bar = axes.figure.colorbar(image, ax=axes, ticks=[0, 1], pad=0.01, fraction=0.03)
-    bar.ax.set_yticklabels(["best", "worst"], color=INK)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0)
-    axes.set_yticks(range(len(chart.series)), [series.name for series in chart.series])
-    axes.set(ylabel=chart.y_title)
-    _name_axis(axes, chart)
-
-
 def _draw_histogram(axes: Axes, chart: Chart) -> None:
     low, high = value_range(chart)
     for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
@@ -121,7 +108,6 @@ def _draw_histogram(axes: Axes, chart: Chart) -> None:
 _DRAW: dict[ChartKind, Callable[[Axes, Chart], None]] = {
     "bar": _draw_bars,
     "line": _draw_lines,
-    "heatmap": _draw_heatmap,
     "histogram": _draw_histogram,
 }
 

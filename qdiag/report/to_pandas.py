@@ -3,8 +3,8 @@
 import pandas as pd
 
 from qdiag.errors import OptionError
-from qdiag.report.blocks import Report, walk
 from qdiag.report.cells import Badge, Cell, Code, Place
+from qdiag.report.elements import Report, walk
 from qdiag.report.table import Table
 
 

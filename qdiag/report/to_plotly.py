@@ -14,7 +14,6 @@ from qdiag.report.chart_scale import (
     lengths,
     points,
     series_styles,
-    shades,
     shorten,
     tick_positions,
     value_range,
@@ -28,7 +27,6 @@ _LONGEST_BAR_NAME, _LONGEST_TICK_NAME = 36, 28
 _AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
 # Plotly would take the ground's colour, and that is transparent.
 _HOVER_COLOURS = {"bgcolor": "#2b2f36", "bordercolor": "#6b7280", "font": {"color": "#f3f4f6"}}
-_COLOUR_BAR = {"tickvals": [0, 1], "ticktext": ["best", "worst"], "thickness": 10, "outlinewidth": 0}
 
 
 CONFIG = {
@@ -61,7 +59,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
         "plot_bgcolor": _CLEAR,
         "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
-        "showlegend": len(chart.series) > 1 and chart.kind != "heatmap",
+        "showlegend": len(chart.series) > 1,
         "hoverlabel": {"align": "left", "namelength": -1, **_HOVER_COLOURS},
         "modebar": {"bgcolor": _CLEAR, "color": INK, "activecolor": INK},
         "height": _height(chart),
@@ -71,8 +69,6 @@ def _layout(chart: Chart) -> dict[str, Any]:
 def _height(chart: Chart) -> int:
     if chart.kind == "bar":
         return 130 + len(chart.names) * (10 + 17 * len(chart.series))
-    if chart.kind == "heatmap":
-        return 190 + 30 * len(chart.series)
     return 420
 
 
@@ -125,25 +121,6 @@ def _draw_lines(made: go.Figure, chart: Chart) -> None:
     made.update_yaxes(**_AXIS, **_value_axis(chart))
 
 
-def _draw_heatmap(made: go.Figure, chart: Chart) -> None:
-    made.add_heatmap(
-        x=_escape_all(chart.names),
-        y=_escape_all(series.name for series in chart.series),
-        z=shades(chart),
-        zmin=0,
-        zmax=1,
-        colorscale="cividis",
-        colorbar=_COLOUR_BAR,
-        hoverongaps=False,
-        text=[value_texts(series) for series in chart.series],
-        customdata=[chart.names for _ in chart.series],
-        hovertemplate="%{customdata}<br>%{y}: %{text}<extra></extra>",
-        ygap=2,
-    )
-    made.update_xaxes(**_AXIS, **_name_axis(chart))
-    made.update_yaxes(**_AXIS, type="category", autorange="reversed", showgrid=False, title=_axis_title(chart.y_title))
-
-
 def _draw_histogram(made: go.Figure, chart: Chart) -> None:
     for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
         counts = lengths(series, chart)
@@ -173,7 +150,6 @@ def _draw_histogram(made: go.Figure, chart: Chart) -> None:
 _DRAW: dict[ChartKind, Callable[[go.Figure, Chart], None]] = {
     "bar": _draw_bars,
     "line": _draw_lines,
-    "heatmap": _draw_heatmap,
     "histogram": _draw_histogram,
 }
 

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text as RichText
 
-from qdiag.report.blocks import Block, Callout, Fact, Facts, Listing, Report, Section, Text
 from qdiag.report.chart import Chart
+from qdiag.report.elements import Block, Callout, Fact, Facts, Listing, Report, Section, Text
 from qdiag.report.levels import LEVELS
 from qdiag.report.numbers import format_number, with_unit
 from qdiag.report.table import Table

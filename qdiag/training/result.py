@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qdiag.report.blocks import Block, Fact, Facts, Report, Text
 from qdiag.report.chart import Chart, Series
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Block, Fact, Facts, Report, Text
 from qdiag.report.table import Column, Table
 
 Metrics = Mapping[str, float]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import ipywidgets as widgets
 
-from qdiag.report.blocks import Block, Report
+from qdiag.report.elements import Block, Report
 from qdiag.report.inline import spans
 from qdiag.report.to_html import render_fragment
 

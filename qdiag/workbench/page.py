@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from qdiag.comparison.detail_page import detail_charts
-from qdiag.report.blocks import Block, Listing, Report, Section, Text
 from qdiag.report.cells import Badge, Cell
+from qdiag.report.elements import Block, Listing, Report, Section, Text
 from qdiag.report.table import Column, Table
 
 if TYPE_CHECKING:

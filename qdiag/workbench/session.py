@@ -33,8 +33,8 @@ from qdiag.quantization.equalize import equalization_steps
 from qdiag.quantization.identity import data_digest, digest, model_digest
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
-from qdiag.report.blocks import Report
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Report
 from qdiag.tracing.inputs import example, first_batch, first_images
 from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe

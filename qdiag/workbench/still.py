@@ -6,7 +6,7 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
-from qdiag.report.blocks import Report
+from qdiag.report.elements import Report
 from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text
 

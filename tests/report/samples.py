@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from qdiag.report.blocks import Callout, Fact, Facts, Listing, Report, Section, Text
 from qdiag.report.cells import Badge, Code, Place
 from qdiag.report.chart import Chart, Mark, Series
 from qdiag.report.displayable import Displayable
+from qdiag.report.elements import Callout, Fact, Facts, Listing, Report, Section, Text
 from qdiag.report.table import Column, Table
 
 LAYERS = ("conv1.conv2d", "layer1.0.conv1.conv2d", "layer1.0.add", "fc.linear")
@@ -74,17 +74,6 @@ LINES = Chart(
     log_y=True,
 )
 
-STRIP = Chart(
-    kind="heatmap",
-    title="All layers at a glance",
-    series=(
-        Series("SQNR", (12.0, 3.0, math.inf, 30.0), "dB", ".1f", True),
-        Series("clipped", (0.0, 2.5, None, 1.0), "%", ".2f"),
-    ),
-    names=LAYERS,
-    x_title="layer",
-)
-
 HISTOGRAM = Chart(
     kind="histogram",
     title="Output of conv1",
@@ -103,7 +92,7 @@ EVERY_KIND = Report(
         FACTS,
         Text("First paragraph, with `a + b` and **bold**.\n\nSecond paragraph, with <b>no</b> tag & two_under_scores."),
         FINDINGS,
-        Section("Where the error enters", (BARS, LINES, STRIP)),
+        Section("Where the error enters", (BARS, LINES)),
         Section(
             "layer1.0.conv1.conv2d",
             (HISTOGRAM, Listing("plan = plan.with_bits('layer1.0.conv1', 16)\nqm = calibrate(model)", "Repair")),

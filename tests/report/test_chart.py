@@ -5,7 +5,7 @@ import pytest
 from qdiag.errors import OptionError
 from qdiag.report.cells import Code
 from qdiag.report.chart import Chart, Series, chart_table
-from qdiag.report.chart_scale import lengths, series_styles, shades, shorten, tick_positions, value_range, worst_at
+from qdiag.report.chart_scale import lengths, series_styles, shorten, tick_positions, value_range, worst_at
 from tests.report.samples import BARS
 
 
@@ -19,7 +19,6 @@ def bars(*values: float | None, log_y: bool = False) -> Chart:
         ({"kind": "bar", "series": (Series("a", (1, 2)),), "names": ("x",)}, "has 2 values for 1 names"),
         ({"kind": "histogram", "series": (Series("a", (1, 2)),), "edges": (0, 1)}, "has 2 values for 1 bins"),
         ({"kind": "line", "series": (Series("a", (1, 2)),), "names": ("x", "x")}, "a name is there twice"),
-        ({"kind": "heatmap", "series": (Series("a", ()),), "log_y": True}, "no log scale"),
         ({"kind": "bar", "series": ()}, "no series"),
     ],
 )
@@ -59,26 +58,6 @@ def test_a_bar_that_cannot_be_drawn_has_no_length() -> None:
     assert lengths(bars(None, math.inf, 3.0).series[0], bars(None, math.inf, 3.0)) == [0.0, 0.0, 3.0]
     logarithmic = bars(0.0, 8.0, log_y=True)
     assert lengths(logarithmic.series[0], logarithmic) == [4.0, 8.0]
-
-
-def test_heat_runs_from_best_to_worst_and_rows_of_one_unit_share_it() -> None:
-    chart = Chart(
-        "heatmap",
-        "t",
-        (
-            Series("8-bit", (10.0, 20.0, math.inf), "dB", higher_is_better=True),
-            Series("16-bit", (50.0, 40.0, None), "dB", higher_is_better=True),
-            Series("clipped", (0.0, 4.0, math.nan), "%"),
-        ),
-        ("a", "b", "c"),
-    )
-    assert shades(chart) == ((1.0, 0.75, 0.0), (0.0, 0.25, None), (0.0, 1.0, None))
-
-
-def test_equal_values_are_all_best() -> None:
-    for higher_is_better in (True, False):
-        row = Series("a", (5.0, 5.0), "dB", higher_is_better=higher_is_better)
-        assert shades(Chart("heatmap", "t", (row,), ("a", "b"))) == ((0.0, 0.0),)
 
 
 def test_the_worst_is_low_where_higher_is_better() -> None:

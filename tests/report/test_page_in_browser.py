@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from qdiag.report.blocks import Report, Section, Text
 from qdiag.report.cells import Badge, Code
 from qdiag.report.chart import Chart, Series
+from qdiag.report.elements import Report, Section, Text
 from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
 from tests.report.samples import EVERY_KIND, LAYERS, Shown

@@ -8,7 +8,7 @@ from matplotlib.patches import StepPatch
 
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_matplotlib import draw, png
-from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES, STRIP
+from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES
 
 
 def test_bars_have_their_lengths_and_names_from_the_top() -> None:
@@ -26,14 +26,6 @@ def test_lines_break_where_a_value_is_missing() -> None:
     assert axes.get_yscale() == "log"
 
 
-def test_heat_maps_draw_shades() -> None:
-    axes, bar = draw(STRIP).axes
-    shades = axes.images[0].get_array()
-    assert shades is not None
-    np.testing.assert_allclose(np.ma.filled(shades, np.nan)[1], [0.0, 1.0, np.nan, 0.4])
-    assert [label.get_text() for label in bar.get_yticklabels()] == ["best", "worst"]
-
-
 def test_histograms_have_their_counts_edges_and_marks() -> None:
     axes = draw(HISTOGRAM).axes[0]
     ground, *outlines = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
@@ -44,7 +36,7 @@ def test_histograms_have_their_counts_edges_and_marks() -> None:
     assert [float(np.asarray(line.get_xdata())[0]) for line in axes.lines] == [-1.0, 0.992]
 
 
-@pytest.mark.parametrize("chart", [BARS, LINES, STRIP, HISTOGRAM], ids=lambda chart: chart.kind)
+@pytest.mark.parametrize("chart", [BARS, LINES, HISTOGRAM], ids=lambda chart: chart.kind)
 def test_pictures_are_clear_where_nothing_is_drawn(chart: Chart) -> None:
     pixels = imread(io.BytesIO(png(chart)))
     alpha = pixels[..., 3]
@@ -53,7 +45,7 @@ def test_pictures_are_clear_where_nothing_is_drawn(chart: Chart) -> None:
 
 
 def test_a_chart_without_layers_is_an_empty_picture() -> None:
-    assert draw(Chart("heatmap", "t", (Series("a", ()),))).axes[0].images[:] == []
+    assert draw(Chart("line", "t", (Series("a", ()),))).axes[0].lines[:] == []
 
 
 def test_pyplot_is_not_used() -> None:

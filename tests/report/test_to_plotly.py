@@ -2,7 +2,7 @@ import json
 
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_plotly import CONFIG, figure
-from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES, STRIP
+from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES
 
 
 def test_bars_run_from_the_top_and_say_their_values() -> None:
@@ -20,13 +20,6 @@ def test_lines_break_where_a_value_is_missing() -> None:
     made = figure(LINES)
     assert list(made.data[0].y) == [0.001, 0.1, None, 0.01]
     assert made.layout.yaxis.type == "log"
-
-
-def test_heat_maps_draw_shades_and_show_values() -> None:
-    (heat,) = figure(STRIP).data
-    assert list(heat.z[1]) == [0.0, 1.0, None, 0.4]
-    assert list(heat.text[1]) == ["0.00 %", "2.50 %", "–", "1.00 %"]
-    assert list(heat.customdata[0]) == list(LAYERS)
 
 
 def test_histograms_are_steps_over_their_edges_with_their_marks() -> None:
@@ -52,7 +45,7 @@ def test_names_are_words_and_no_tags() -> None:
 
 
 def test_a_figure_is_light_and_strict_json() -> None:
-    for chart in (BARS, LINES, STRIP, HISTOGRAM):
+    for chart in (BARS, LINES, HISTOGRAM):
         text = figure(chart).to_json()
         assert "NaN" not in text
         assert "Infinity" not in text

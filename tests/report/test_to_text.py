@@ -4,9 +4,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from qdiag.report.blocks import Report, Section, Text
 from qdiag.report.cells import Code
 from qdiag.report.chart import Chart, Series
+from qdiag.report.elements import Report, Section, Text
 from qdiag.report.table import Column, Table
 from qdiag.report.to_text import print_text, render_text
 from tests.report.golden import assert_golden
