@@ -4,14 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from qdiag.errors import ModelError
 from qdiag.numerics.ranges.range import Range
 from qdiag.tracing.site import Site
-
-Contents = tuple[int, float]
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,12 @@ class LayerWeights:
     """A weight and bias in place of the module's own, which they were made from.
 
     weight: merged with BatchNorm, output channels first [C, ...], not yet rounded. bias: [C], or None.
-    made_from: the contents of the module's own tensors (weight, bias, BatchNorm) when these were made.
+    made_from: `contents_of` the module's own tensors (weight, bias, BatchNorm) when these were made.
     """
 
     weight: Tensor
     bias: Tensor | None
-    made_from: tuple[Contents, ...]
+    made_from: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -148,10 +145,3 @@ class Calibration:
             tuple(Applied.of_state(entry, by_name) for entry in state["history"]),
             state["images"],
         )
-
-
-def contents_of(tensor: Tensor) -> Contents:
-    """Other numbers as soon as the tensor holds other values."""
-    values = tensor.detach()
-    # The hash is an exclusive or of all values: unlike the sum, it misses that an even number of signs changed.
-    return (int(torch.hash_tensor(values).item()) if values.numel() else 0), float(values.sum())

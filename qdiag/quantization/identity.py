@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from qdiag.quantization.calibration import contents_of
+from qdiag.contents import contents_of
 from qdiag.tracing.inputs import first_batch
 
 

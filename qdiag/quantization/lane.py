@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from qdiag.contents import contents_of
 from qdiag.errors import ModelError
 from qdiag.numerics.bias import quantize_bias
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
@@ -16,7 +17,7 @@ from qdiag.numerics.merge import NormState, input_first, merge, output_first
 from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.calibration import Calibration, Contents, LayerWeights, contents_of
+from qdiag.quantization.calibration import Calibration, LayerWeights
 from qdiag.quantization.way import Way
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
@@ -24,7 +25,7 @@ from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
 
-Stamp = tuple[int, int, Contents]
+Stamp = tuple[int, int, str]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from qdiag.numerics.qparams import weight_qparams
 from qdiag.numerics.rounding import Rounding
 from qdiag.numerics.ste import round_through
 from qdiag.planning.layer import Layer
-from qdiag.quantization.calibration import Contents, LayerWeights
+from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.site import Site
@@ -26,7 +26,7 @@ class TrainedLayer(nn.Module):
     def __init__(self, own: LayerWeights, step: Tensor, bias_step: Tensor, ends: tuple[int, int], rounding: Rounding):
         super().__init__()
         self.step, self.bias_step, self.ends, self.rounding = step, bias_step, ends, rounding
-        self.made_from: tuple[Contents, ...] = own.made_from
+        self.made_from: tuple[str, ...] = own.made_from
         self.steps = nn.Parameter((own.weight / step).clamp(ends[0] - 0.49, ends[1] + 0.49))
         bias = torch.zeros(len(own.weight), device=step.device) if own.bias is None else own.bias
         self.bias_steps = nn.Parameter(bias / bias_step)

@@ -72,6 +72,20 @@ def test_another_run_s_checkpoint_is_refused(model: nn.Module, images: Tensor, t
         calibrate(model, images + 1, WAY, checkpoint=file)
 
 
+def test_the_same_numbers_in_another_order_are_another_run(model: nn.Module, images: Tensor, tmp_path: Path) -> None:
+    file = tmp_path / "run.pt"
+    whole = (images * 16).round() / 16  # sums of these are exact: the same in whatever order
+    calibrate(model, whole, WAY, checkpoint=file)
+    with pytest.raises(OptionError, match="other data"):
+        calibrate(model, whole.flip(1), WAY, checkpoint=file)
+    with pytest.raises(OptionError, match="other data"):
+        calibrate(model, whole.flip(0), WAY, checkpoint=file)
+    turned = copy.deepcopy(model)
+    turned.load_state_dict(model.state_dict() | {"0.weight": model.state_dict()["0.weight"].flip(1)})
+    with pytest.raises(OptionError, match="other model"):
+        calibrate(turned, whole, WAY, checkpoint=file)
+
+
 def test_a_file_of_another_kind_is_refused_and_left_alone(model: nn.Module, images: Tensor, tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_text("notes")
