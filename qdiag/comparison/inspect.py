@@ -61,7 +61,7 @@ def _detail(
     value, site = tensors["float"], layer.site
     formats = {name: qparams for name, lane in lanes.items() if (qparams := lane.qparams.get(site))}
     facts = reference.weight_facts.get(site)
-    steps = {name: 2.0 ** int(qparams.exponent) for name, qparams in formats.items()}
+    steps = {name: qparams.tensor_scale for name, qparams in formats.items()}
     edges, counts = _histograms(tensors, list(steps.values())[-1] if steps else 0.0)
     weight_edges, weight_counts = _histograms(*_weights(layer, reference, lanes))
     lows: tuple[float, ...] = ()
@@ -107,7 +107,7 @@ def _weights(layer: Layer, reference: Lane, lanes: Mapping[str, Lane]) -> tuple[
     found = {"float": reference.rounded_weight(layer), name: lane.rounded_weight(own)}
     facts = lane.facts(own)
     qparams = None if facts is None else facts.qparams
-    step = 0.0 if qparams is None or qparams.axis is not None else 2.0 ** int(qparams.exponent)
+    step = 0.0 if qparams is None or qparams.axis is not None else qparams.tensor_scale
     return {name: weight for name, weight in found.items() if weight is not None}, step
 
 

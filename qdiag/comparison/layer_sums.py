@@ -8,6 +8,7 @@ from torch import Tensor
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError, WeightError
 from qdiag.numerics.metrics.metric import METRICS, FormatFacts
+from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import Moments, MomentSums, ReferenceSums
 from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane, WeightFacts
@@ -111,16 +112,14 @@ def weight_error(facts: WeightFacts) -> WeightError:
     noise, signal = float(facts.noise.sum()), float(facts.signal.sum())
     poorest_bits = math.inf
     if facts.qparams is not None and alive:
-        exponent = facts.qparams.exponent
-        step = 2.0 ** (exponent if isinstance(exponent, int) else int(exponent[poorest]))
-        poorest_bits = math.log2(max(least / step, 0.5)) + 1
+        poorest_bits = facts.qparams.used_bits(least, poorest)
     return WeightError(
         channel_spread=most / least if least else 1.0,
         poorest_bits=poorest_bits,
         poorest_channel=poorest,
         widest_channel=widest,
         channel_magnitudes=tuple(magnitudes),
-        sqnr_db=10 * math.log10(signal / noise) if noise and signal else math.inf,
+        sqnr_db=sqnr_db(signal, noise),
         saturated_biases=facts.saturated,
     )
 

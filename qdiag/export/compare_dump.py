@@ -19,7 +19,7 @@ from qdiag.export.dumps.read_dump import read_dump
 from qdiag.export.export_onnx import check_installed
 from qdiag.export.integers import stored_integers
 from qdiag.export.tensor_names import TensorNames, tensor_names
-from qdiag.numerics.metrics.sqnr import Sqnr
+from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import MomentSums, ReferenceSums
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qscheme import QScheme
@@ -116,7 +116,7 @@ class _Meeting:
     ) -> DumpedSite:
         lane, simulated = self.lanes[self.own], by_lane[self.own]
         qparams, factor = lane.qparams[layer.site], lane.factor(layer, reference)
-        device = torch.from_numpy(steps * 2.0 ** int(qparams.exponent)).to(reference)
+        device = torch.from_numpy(steps * qparams.tensor_scale).to(reference)
         if factor is not None:
             device = device / factor
         expected = stored_integers(lane, layer, simulated).numpy(force=True)
@@ -158,8 +158,8 @@ def _steps(found: list[DumpedTensor], qparams: QParams, shape: tuple[int, ...]) 
         raise UnfitTensor("twice", f"more than one tensor has this name: {', '.join(tensor.file for tensor in found)}")
     values = {is_integer: _read(tensor, qparams, shape) for is_integer, tensor in kinds.items()}
     if len(values) == 2:
-        _check_scale(values[True], values[False], int(qparams.exponent))
-    return values[True].astype(np.float64) if True in values else values[False] * 2.0 ** -int(qparams.exponent)
+        _check_scale(values[True], values[False], qparams)
+    return values[True].astype(np.float64) if True in values else values[False] / qparams.tensor_scale
 
 
 def _read(tensor: DumpedTensor, qparams: QParams, shape: tuple[int, ...]) -> Array:
@@ -178,19 +178,20 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(length for length in shape if length != 1)
 
 
-def _check_scale(integers: Array, floats: Array, exponent: int) -> None:
+def _check_scale(integers: Array, floats: Array, qparams: QParams) -> None:
     """Raises UnfitTensor where a step is not worth as much on the device as in the simulation."""
     used = integers != 0
     if not used.any():
         return
     step = float(np.median(floats[used] / integers[used]))
-    if not math.isclose(step, 2.0**exponent, rel_tol=1e-3):
+    if not math.isclose(step, qparams.tensor_scale, rel_tol=1e-3):
         raise UnfitTensor(
-            "another scale", f"a step is worth {step:.6g} on the device, and 2^{exponent} in the simulation"
+            "another scale", f"a step is worth {step:.6g} on the device, and 2^{qparams.exponent} in the simulation"
         )
 
 
-def _sqnr(reference: Tensor, version: Tensor) -> float | None:
+def _sqnr(reference: Tensor, version: Tensor) -> float:
     sums = MomentSums()
     sums.update(ReferenceSums(reference), version, None)
-    return Sqnr.compute(sums.moments(), None)
+    moments = sums.moments()
+    return sqnr_db(moments.ref2, moments.err2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qdiag.numerics.channels import shift_factor
 from qdiag.numerics.merge import input_first
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
@@ -69,7 +70,7 @@ class _ConstantsLane(Lane):
 
     def _own_factor(self, layer: Layer, bias: Tensor) -> Tensor:
         shift = self.calibration.shifts.get(layer.site)
-        return torch.ones_like(bias) if shift is None else torch.exp2(shift.to(bias))
+        return torch.ones_like(bias) if shift is None else shift_factor(shift, bias)
 
     def _weight(self, layer: Layer, scaled: Tensor) -> Constant:
         qparams = self.weight_facts[layer.site].qparams

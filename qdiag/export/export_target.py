@@ -15,7 +15,6 @@ from qdiag.export.range_file import range_text
 from qdiag.export.styles import STYLES
 from qdiag.export.target_export import TargetExport
 from qdiag.export.target_layers import FileLayers
-from qdiag.numerics.granularity import PerChannel
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
@@ -116,9 +115,7 @@ def requested(
 def _planned(delivery: Delivery, plan: QuantPlan) -> Delivery:
     """With what the plan says of its layers."""
     bits, wide, wide_weights = _widths(plan)
-    is_per_channel = any(
-        layer.weight is not None and isinstance(layer.weight.granularity, PerChannel) for layer in plan.layers
-    )
+    is_per_channel = any(layer.weight is not None and layer.weight.axis is not None for layer in plan.layers)
     return dataclasses.replace(delivery, bits=bits, wide=wide, wide_weights=wide_weights, is_per_channel=is_per_channel)
 
 

@@ -52,8 +52,7 @@ def range_text(layers: Sequence[TargetLayer]) -> str:
 
 def ends(qparams: QParams) -> tuple[float, float]:
     """(min, max) that give the format back; for one with a scale for each channel those of the widest."""
-    exponent = int(torch.as_tensor(qparams.exponent).max())
-    high = qparams.qtype.qmax * 2.0**exponent
+    high = qparams.qtype.qmax * max(qparams.scales)
     return (-high if qparams.qtype.signed else 0.0), high
 
 
@@ -70,13 +69,12 @@ def _layer(layer: TargetLayer) -> Iterator[str]:
 
 def _tensor(qparams: QParams) -> Iterator[str]:
     low, high = ends(qparams)
-    exponents = torch.as_tensor(qparams.exponent).reshape(-1).tolist()
     yield f"min: {low!r}"
     yield f"max: {high!r}"
-    yield f"size: {len(exponents)}"
+    yield f"size: {len(qparams.scales)}"
     yield f"element_type: {_element_type(qparams.qtype)}"
-    yield from (f"scale: {2.0**-exponent!r}" for exponent in exponents)  # integers to the unit
-    yield from ("zero_point: 0" for _ in exponents)
+    yield from (f"scale: {1 / scale!r}" for scale in qparams.scales)  # integers to the unit
+    yield from ("zero_point: 0" for _ in qparams.scales)
 
 
 def _bias(bias: Constant) -> Iterator[str]:

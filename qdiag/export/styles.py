@@ -1,6 +1,5 @@
 """The two ways in which a file says what fixed point it is meant for."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -62,9 +61,8 @@ class ClipsLane(ExportLane):
         if qparams is None:
             return result
         low, high = self.bounds(layer)
-        signed, bits = qparams.qtype.signed, qparams.qtype.bits
-        end = math.ldexp(1.0, int(qparams.exponent) + bits - signed)
-        return clip(result, max(low, -end if signed else 0.0), min(high, end), str(layer.site))
+        least = -qparams.clip if qparams.qtype.signed else 0.0
+        return clip(result, max(low, least), min(high, qparams.clip), str(layer.site))
 
 
 STYLES: dict[str, type[QdqLane] | type[ClipsLane]] = {lane.name: lane for lane in (QdqLane, ClipsLane)}

@@ -6,7 +6,6 @@ from typing import Any
 
 from qdiag.export.constants import LayerConstants
 from qdiag.export.range_file import TargetLayer
-from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
 from qdiag.planning.layer import Layer
@@ -87,7 +86,7 @@ class FileLayers:
 
 
 def _weight_format(layer: Layer, found: LayerConstants) -> QParams | None:
-    if layer.weight is None or found.weight.exponent is None:
+    scheme = layer.weight
+    if scheme is None or found.weight.exponent is None:
         return None
-    axis = layer.weight.granularity.axis if isinstance(layer.weight.granularity, PerChannel) else None
-    return QParams(QType(layer.weight.bits, signed=True), found.weight.exponent, layer.weight.rounding, axis)
+    return QParams(QType(scheme.bits, signed=True), found.weight.exponent, scheme.rounding, scheme.axis)

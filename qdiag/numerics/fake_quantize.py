@@ -27,7 +27,7 @@ def fake_quantize_(
     bounds: values are bounded by these too, after rounding to the grid. Rounding and clamping are monotonic, so
     clamping to rounded bounds afterwards equals activating first.
     """
-    scale = 2.0 ** int(qparams.exponent)
+    scale = qparams.tensor_scale
     qmin, qmax = integer_bounds(qparams, bounds)
     if qparams.rounding is Rounding.HALF_UP:
         half = torch.tensor(0.5, dtype=x.dtype, device=x.device)
@@ -39,7 +39,7 @@ def fake_quantize_(
 
 def integer_bounds(qparams: QParams, bounds: tuple[float, float] | None) -> tuple[float, float]:
     """The ends of a per-tensor format in steps, with an activation's (low, high) merged in."""
-    scale, qtype = 2.0 ** int(qparams.exponent), qparams.qtype
+    scale, qtype = qparams.tensor_scale, qparams.qtype
     if bounds is None:
         return qtype.qmin, qtype.qmax
     low, high = (_on_grid(bound / scale, qparams.rounding) for bound in bounds)

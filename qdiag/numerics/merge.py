@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from qdiag.numerics.channels import by_channel
+
 
 @dataclass(frozen=True)
 class NormState:
@@ -32,8 +34,7 @@ def merge(
     weight: Float[Tensor, "out ..."], bias: Float[Tensor, " out"] | None, norm: NormState
 ) -> tuple[Float[Tensor, "out ..."], Float[Tensor, " out"]]:
     """The weight (output channels first) and bias of the one convolution that equals convolution and BatchNorm."""
-    factor = norm.factor().reshape(-1, *[1] * (weight.ndim - 1))
-    return weight * factor, norm.offset(bias)
+    return weight * by_channel(norm.factor(), weight, 0), norm.offset(bias)
 
 
 def output_first(weight: Tensor, transposed: bool, groups: int) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -75,3 +76,12 @@ class MomentSums:
         ref2, ref, err2, cross, err = self.sums.tolist()
         peak, low, high = self.peaks.tolist()
         return Moments(self.count, ref2, err2, cross, ref, err, peak, -low, high, int(self.clipped))
+
+
+def signal_and_noise(reference: Float[Tensor, "..."], test: Float[Tensor, "..."]) -> Float[Tensor, "2"]:
+    """Sums of squares of the reference and of the error, in double precision: what an SQNR is made of.
+
+    >>> signal_and_noise(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
+    tensor([25.,  1.], dtype=torch.float64)
+    """
+    return torch.stack([reference.square().sum(), (test - reference).square().sum()]).double()

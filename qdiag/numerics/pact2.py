@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qdiag.errors import InputError, OptionError
-from qdiag.numerics.qparams import ceil_log2
+from qdiag.numerics.ranges.range import Range
 
 CUT_OFF = 1e-4
 """Of the values, on each side: what is clipped."""
@@ -71,7 +71,7 @@ class PACT2(nn.Module):
         if int(self.batches) == 0:
             raise InputError("this PACT2 has seen no batch yet: run the model in train mode first, or load its state.")
         low, high = self.extremes.tolist()
-        return min(self.most, 2.0 ** ceil_log2(max(high, -low if self.signed else 0.0)))
+        return min(self.most, Range(low if self.signed else 0.0, max(high, 0.0)).clip)
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if self.training:

@@ -1,17 +1,18 @@
 """A number format with its scale: what turns reals into integers."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from qdiag.numerics.channels import by_channel
+from qdiag.numerics.power_of_two import ceil_log2, ceil_log2_of
 from qdiag.numerics.qscheme import QScheme
 from qdiag.numerics.qtype import QType
 from qdiag.numerics.ranges.range import Range
 from qdiag.numerics.rounding import Rounding
-
-MIN_EXPONENT = -16
-"""The smallest range is 2^-16: a tensor of zeros gets a format too (QUANTIZATION: PACT2)."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,61 @@ class QParams:
         """2^exponent; for channels a tensor that broadcasts against `like`."""
         if isinstance(self.exponent, int):
             return 2.0**self.exponent
-        shape = [1] * like.ndim
-        shape[self.axis or 0] = -1
-        return torch.exp2(self.exponent.to(like)).reshape(shape)
+        return by_channel(torch.exp2(self.exponent.to(like)), like, self.axis or 0)
+
+    @property
+    def tensor_scale(self) -> float:
+        """The scale of a per-tensor format."""
+        return 2.0 ** int(self.exponent)
+
+    @property
+    def scales(self) -> list[float]:
+        """One for each channel; just one of a per-tensor format."""
+        return [2.0**exponent for exponent in torch.as_tensor(self.exponent).reshape(-1).tolist()]
 
     @property
     def low(self) -> float:
         """The least value that the (per-tensor) format holds."""
-        return self.qtype.qmin * 2.0 ** int(self.exponent)
+        return self.qtype.qmin * self.tensor_scale
 
     @property
     def high(self) -> float:
         """The greatest value that the (per-tensor) format holds."""
-        return self.qtype.qmax * 2.0 ** int(self.exponent)
+        return self.qtype.qmax * self.tensor_scale
+
+    @property
+    def clip_exponent(self) -> int | Tensor:
+        """log2 of the power of two that the format ends at, by channel as `exponent` is."""
+        return self.exponent + (self.qtype.bits - self.qtype.signed)
+
+    @property
+    def clip(self) -> float:
+        """The power of two that the (per-tensor) format ends at: one scale above `high`.
+
+        >>> QParams(QType(8, signed=True), -5).clip, QParams(QType(8, signed=True), -5).high
+        (4.0, 3.96875)
+        """
+        return 2.0 ** int(self.clip_exponent)
+
+    def used_bits(self, magnitude: float, channel: int = 0) -> float:
+        """Bits that a channel of this magnitude takes, its sign included; a per-tensor format has but one channel.
+
+        >>> QParams(QType(8, signed=True), -7).used_bits(0.25), QParams(QType(8, signed=True), -7).used_bits(0.0)
+        (6.0, 0.0)
+        """
+        return math.log2(max(magnitude / self.scales[0 if self.axis is None else channel], 0.5)) + 1
+
+    def headroom_bits(self, seen: Range) -> float:
+        """Bits between the largest value seen and the (per-tensor) format's end: unused, or clipped where negative.
+
+        >>> QParams(QType(8, signed=True), -5).headroom_bits(Range(-1.0, 2.0))
+        1.0
+        """
+        return math.log2(self.clip / seen.magnitude) if seen.magnitude else math.inf
+
+    def finer(self, bits: int) -> "QParams":
+        """The format that many bits finer, and as much shorter."""
+        return dataclasses.replace(self, exponent=self.exponent - bits)
 
     def __str__(self) -> str:
         if isinstance(self.exponent, int):
@@ -61,37 +104,25 @@ def activation_qparams(scheme: QScheme, observed: Range) -> QParams:
     >>> str(activation_qparams(QScheme(8), Range(-3.0, 1.0)))
     'int8 · 2^-5'
     """
-    top = ceil_log2(observed.magnitude or 1.0)
-    signed = observed.low < -(2.0 ** (top - scheme.bits - 1)) if scheme.signed is None else scheme.signed
-    return QParams(QType(scheme.bits, signed), top - (scheme.bits - signed), scheme.rounding)
+    clip_exponent = ceil_log2(observed.magnitude or 1.0)
+    signed = observed.low < -(2.0 ** (clip_exponent - scheme.bits - 1)) if scheme.signed is None else scheme.signed
+    return QParams(QType(scheme.bits, signed), clip_exponent - (scheme.bits - signed), scheme.rounding)
 
 
-def weight_qparams(scheme: QScheme, weight: Tensor, axis: int | None, top: Tensor | None = None) -> QParams:
-    """The signed format for a weight by its largest magnitude: of the tensor, or of each index along `axis`.
+def weight_qparams(scheme: QScheme, weight: Tensor, clip_exponent: Tensor | None = None) -> QParams:
+    """The signed format for a weight by its largest magnitude: of the tensor, or of each channel.
 
-    top: log2 of the format's end, where that is known: [], or for each index [C].
+    clip_exponent: log2 of the format's end, where that is known: [], or for each channel [C].
+
+    >>> str(weight_qparams(QScheme(8), torch.tensor([[0.3, -0.7]])))
+    'int8 · 2^-7'
     """
-    qtype = QType(scheme.bits, signed=True)
-    if top is not None:
-        exponent = int(top) if axis is None else top
+    qtype, axis = QType(scheme.bits, signed=True), scheme.axis
+    if clip_exponent is not None:
+        exponent = int(clip_exponent) if axis is None else clip_exponent
         return QParams(qtype, exponent - (scheme.bits - 1), scheme.rounding, axis)
     magnitude = weight.detach().abs()
     if axis is None:
         return QParams(qtype, ceil_log2(float(magnitude.max())) - (scheme.bits - 1), scheme.rounding)
     largest = magnitude.amax(dim=[d for d in range(weight.ndim) if d != axis])
     return QParams(qtype, ceil_log2_of(largest) - (scheme.bits - 1), scheme.rounding, axis)
-
-
-def ceil_log2(x: float) -> int:
-    """The least k with x <= 2^k, exactly: a power of two keeps its own; never below MIN_EXPONENT.
-
-    >>> ceil_log2(1.0), ceil_log2(1.0001), ceil_log2(0.0)
-    (0, 1, -16)
-    """
-    return int(ceil_log2_of(torch.tensor(x, dtype=torch.float64)))
-
-
-def ceil_log2_of(x: Tensor) -> Tensor:
-    """`ceil_log2` of every element, as integers of the same shape."""
-    mantissa, exponent = torch.frexp(x)  # x = mantissa * 2^exponent with mantissa in [0.5, 1)
-    return torch.where(mantissa == 0.5, exponent - 1, exponent).clamp(min=MIN_EXPONENT).where(x > 0, MIN_EXPONENT)

@@ -23,13 +23,21 @@ class QScheme:
     def __post_init__(self) -> None:
         check_bits(self.bits)
 
+    @property
+    def axis(self) -> int | None:
+        """Where the channels lie that have a scale each; None where the tensor has one scale.
+
+        >>> QScheme(8).axis, QScheme(8, PerChannel(0)).axis
+        (None, 0)
+        """
+        return self.granularity.axis if isinstance(self.granularity, PerChannel) else None
+
     def __str__(self) -> str:
         return f"{self.bits}-bit power-of-2 symmetric {self.granularity}"
 
     def state(self) -> dict[str, Any]:
         """Plain values, to be saved."""
-        axis = self.granularity.axis if isinstance(self.granularity, PerChannel) else None
-        return {"bits": self.bits, "axis": axis, "signed": self.signed, "rounding": self.rounding.value}
+        return {"bits": self.bits, "axis": self.axis, "signed": self.signed, "rounding": self.rounding.value}
 
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> "QScheme":

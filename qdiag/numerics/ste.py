@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from qdiag.numerics.channels import by_channel
 from qdiag.numerics.fake_quantize import fake_quantize_, integer_bounds
-from qdiag.numerics.granularity import PerChannel
-from qdiag.numerics.qparams import QParams, ceil_log2_of
+from qdiag.numerics.power_of_two import ceil_log2_of
+from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qscheme import QScheme
 from qdiag.numerics.qtype import QType
 from qdiag.numerics.rounding import Rounding
@@ -49,8 +50,7 @@ class _Store(torch.autograd.Function):
         stored = fake_quantize_(exact, qparams, bounds)
         if qparams.qtype.bits <= 8:  # eight significant bits are what the least float type holds
             stored = stored.to(x.dtype)
-        scale = 2.0 ** int(qparams.exponent)
-        ctx.low, ctx.high = (end * scale for end in integer_bounds(qparams, bounds))
+        ctx.low, ctx.high = (end * qparams.tensor_scale for end in integer_bounds(qparams, bounds))
         ctx.dtype = x.dtype
         # The next layer keeps what is stored anyway, so that this takes no memory of its own.
         ctx.save_for_backward((stored > ctx.low).logical_and_(stored < ctx.high) if remembered else stored)
@@ -91,21 +91,22 @@ def store_through(
 class _Weight(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, scheme: QScheme, factor: Tensor, top: Tensor | None, keeps_lost: bool
+        ctx: Any, weight: Tensor, scheme: QScheme, factor: Tensor, clip_exponent: Tensor | None, keeps_lost: bool
     ) -> Tensor:
         qtype = QType(scheme.bits, signed=True)
         scaled = weight * factor
         rows = scaled.flatten(1)
         largest = torch.maximum(rows.amax(1), -rows.amin(1))
-        if top is None:
-            top = ceil_log2_of(largest if isinstance(scheme.granularity, PerChannel) else largest.amax(0))
-        step, shape = torch.exp2((top - (qtype.bits - 1)).to(weight)), (-1, *[1] * (weight.ndim - 1))
-        scaled.mul_(1 / step.reshape(shape))
-        scheme.rounding.apply_(scaled).clamp_(qtype.qmin, qtype.qmax).mul_(step.reshape(shape) / factor)
+        if clip_exponent is None:
+            clip_exponent = ceil_log2_of(largest.amax(0) if scheme.axis is None else largest)
+        scale = torch.exp2((clip_exponent - (qtype.bits - 1)).to(weight)).reshape(-1)
+        along_channels = by_channel(scale, weight, 0)
+        scaled.mul_(1 / along_channels)
+        scheme.rounding.apply_(scaled).clamp_(qtype.qmin, qtype.qmax).mul_(along_channels / factor)
         if not keeps_lost:
             return scaled
-        is_lost = scheme.rounding(largest / step) == 0
-        return torch.where(is_lost.reshape(shape), weight, scaled, out=scaled)
+        is_lost = scheme.rounding(largest / scale) == 0
+        return torch.where(by_channel(is_lost, weight, 0), weight, scaled, out=scaled)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -116,13 +117,13 @@ def weight_through(
     weight: Float[Tensor, "c ..."],
     scheme: QScheme,
     factor: Tensor,
-    top: Tensor | None = None,
+    clip_exponent: Tensor | None = None,
     *,
     keeps_lost: bool = False,
 ) -> Float[Tensor, "c ..."]:
     """The weight as its product with the factor is rounded, divided by it again; the gradient is 1 everywhere.
 
-    scheme, top: as for `weight_qparams`. factor: broadcasts against weight.
+    scheme, clip_exponent: as for `weight_qparams`. factor: broadcasts against weight.
     keeps_lost: a channel that rounds to nothing keeps its own values, where BatchNorm learns from what it gives: zeros
     would teach it a variance of 0, and with it a factor that is far too large.
 
@@ -131,5 +132,5 @@ def weight_through(
     tensor([[ 0.2500, -1.0000],
             [ 0.0200,  0.0100]])
     """
-    result: Tensor = _Weight.apply(weight, scheme, factor, top, keeps_lost)
+    result: Tensor = _Weight.apply(weight, scheme, factor, clip_exponent, keeps_lost)
     return result

@@ -25,7 +25,7 @@ class _Learned(torch.autograd.Function):
         (exact,) = ctx.saved_tensors
         stored = fake_quantize_(exact.clone(), ctx.qparams, ctx.bounds)
         error, gradient = stored - exact, gradients[0].float()
-        is_clipped = error.abs() > 2.0 ** int(ctx.qparams.exponent) / 2
+        is_clipped = error.abs() > ctx.qparams.tensor_scale / 2
         by_threshold = math.log(2) * (gradient * torch.where(is_clipped, stored, error)).sum()
         if ctx.bounds is not None:
             low, high = ctx.bounds

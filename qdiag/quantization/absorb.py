@@ -3,16 +3,17 @@
 import warnings
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qdiag.errors import QdiagWarning
-from qdiag.numerics.merge import NormState, input_first
+from qdiag.numerics.channels import by_channel
+from qdiag.numerics.merge import input_first
 from qdiag.planning.layer import Layer
 from qdiag.quantization.calibration import Calibration, LayerWeights
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.tensors import named_tensor
 
 INSIDE = 1 - 2**-20
 """Weights are multiplied by it: rounding undoes that, and the largest, on a power of two, cannot slip over it."""
@@ -52,20 +53,19 @@ def _parameter_names(model: QuantizedModel, layer: Layer) -> tuple[str, str]:
 
 def _write(model: QuantizedModel, layer: Layer, given: LayerWeights) -> bool:
     """False where a bias found no place."""
-    module, (weight, bias) = model.module, (_of(model.module, name) for name in _parameter_names(model, layer))
+    module, (weight, bias) = model.module, (named_tensor(model.module, name) for name in _parameter_names(model, layer))
     factor = torch.ones(len(given.weight), device=given.weight.device)
     offset, places = given.bias, [bias]
     if layer.norm is not None:
-        norm = layer.norm
-        mean, variance, gamma, beta = (_of(module, name) for name in (norm.mean, norm.variance, norm.weight, norm.bias))
-        state = NormState(mean, variance, gamma, None, norm.eps)
+        state = layer.norm.state(module)
         factor = state.factor()
-        if given.bias is not None and beta is not None:
-            offset, places = given.bias - state.offset(bias), [beta]
+        if given.bias is not None and state.bias is not None:
+            offset, places = given.bias - replace(state, bias=None).offset(bias), [state.bias]
         elif given.bias is not None:
-            offset = given.bias / factor + mean
-    by_channel = factor.reshape(-1, *[1] * (given.weight.ndim - 1))
-    own = torch.where(by_channel == 0, 0.0, given.weight * INSIDE / by_channel)
+            offset = given.bias / factor + state.mean
+    along_channels = by_channel(factor, given.weight, 0)
+    own = torch.where(along_channels == 0, 0.0, given.weight * INSIDE / along_channels)
+    assert weight is not None, "calibration found it under this name"
     weight.copy_(input_first(own, layer.is_transposed, layer.groups))
     place: Tensor | None = places[0]
     if offset is None:
@@ -74,8 +74,3 @@ def _write(model: QuantizedModel, layer: Layer, given: LayerWeights) -> bool:
         return not bool(offset.any())
     place.copy_(offset)
     return True
-
-
-def _of(module: nn.Module, name: str) -> Any:
-    path, _, last = name.rpartition(".")
-    return getattr(module.get_submodule(path), last) if name else None

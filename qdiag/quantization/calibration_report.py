@@ -130,7 +130,7 @@ def calibration_report(model: QuantizedModel) -> CalibrationReport:
                 format=str(qparams),
                 reason=_reason(layer, qparams, activation_qparams(layer.output, seen), seen),
                 seen=seen,
-                headroom_bits=_headroom(qparams, seen),
+                headroom_bits=qparams.headroom_bits(seen),
                 clipped_percent=clipped.get(layer.site),
                 shifts=(0, 0) if shift is None else (int(shift.min()), int(shift.max())),
             )
@@ -205,12 +205,6 @@ def _wide_layers(plan: QuantPlan) -> tuple[WideLayer, ...]:
         for layer in plan.layers
         if layer.output is not None and layer.output.bits > least
     )
-
-
-def _headroom(qparams: QParams, seen: Range) -> float:
-    """Bits between the largest value seen and the format's end: unused where positive, clipped where negative."""
-    top = 2.0 ** (int(qparams.exponent) + qparams.qtype.bits - qparams.qtype.signed)
-    return math.log2(top / seen.magnitude) if seen.magnitude else math.inf
 
 
 def _techniques(applied: tuple[Applied, ...]) -> Table:

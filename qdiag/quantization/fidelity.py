@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qdiag.numerics.metrics.sqnr import sqnr_db
+from qdiag.numerics.moments import signal_and_noise
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Fidelity
@@ -26,7 +28,7 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
     output = torch.zeros(2, dtype=torch.float64)
 
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
-        sums[layer.site] = sums.get(layer.site, 0) + _powers(reference, twins[0])
+        sums[layer.site] = sums.get(layer.site, 0) + signal_and_noise(reference, twins[0])
         clipped[layer.site] = clipped.get(layer.site, 0) + _clipped(model.lane, layer, reference)
 
     reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
@@ -37,7 +39,7 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
             result = lockstep.run(layout(batch.inputs, model.channels_last))
             for _, tensor in named_leaves(result):
                 if tensor.is_floating_point():
-                    output.add_(_powers(tensor, lockstep.twin(tensor, 0)).cpu())
+                    output.add_(signal_and_noise(tensor, lockstep.twin(tensor, 0)).cpu())
             yield progress
 
     yield from borrow_stepwise(model.module, steps())
@@ -52,16 +54,11 @@ def _clipped(lane: Lane, layer: Layer, reference: Tensor) -> Tensor:
     if qparams is None:
         return torch.zeros(2)
     scaled = reference if factor is None else reference * factor
-    half = 0.5 * 2.0 ** int(qparams.exponent)
+    half = 0.5 * qparams.tensor_scale
     beyond = (scaled > qparams.high + half).sum() + (scaled < qparams.low - half).sum()
     return torch.stack([beyond, beyond.new_tensor(reference.numel())])
 
 
-def _powers(reference: Tensor, test: Tensor) -> Tensor:
-    """[signal, error] power, in double precision."""
-    return torch.stack([reference.square().sum(), (test - reference).square().sum()]).double()
-
-
 def _decibels(powers: Tensor) -> float:
-    signal, error = powers.tolist()
-    return 10 * math.log10(signal / error) if signal and error else math.inf
+    signal, noise = powers.tolist()
+    return sqnr_db(signal, noise) if signal else math.inf  # a tensor of zeros has nothing to lose

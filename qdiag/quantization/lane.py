@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_map_only
 from qdiag.contents import contents_of
 from qdiag.errors import ModelError
 from qdiag.numerics.bias import quantize_bias
+from qdiag.numerics.channels import by_channel, shift_factor
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
-from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.merge import NormState, input_first, merge, output_first
 from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.planning.layer import Layer
@@ -24,6 +24,7 @@ from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
+from qdiag.tracing.tensors import named_tensor
 
 Stamp = tuple[int, int, str]
 
@@ -85,7 +86,7 @@ class Lane:
     def factor(self, layer: Layer, like: Tensor) -> Tensor | None:
         """What the target multiplies each channel of a stored tensor by, to broadcast against it; None for nothing."""
         shift = self.calibration.shifts.get(layer.site)
-        return None if shift is None else torch.exp2(shift.to(like)).reshape(-1, *[1] * (like.ndim - 2))
+        return None if shift is None else by_channel(shift_factor(shift, like), like, 1)
 
     def inputs(self, inputs: Inputs) -> Inputs:
         """The network's inputs as the target stores them; the user's own tensors stay as they are."""
@@ -202,13 +203,12 @@ class Lane:
         factor = self.weight_factor(layer, merged)
         scaled = merged * factor
         if layer.weight is not None:
-            axis = layer.weight.granularity.axis if isinstance(layer.weight.granularity, PerChannel) else None
-            qparams = weight_qparams(layer.weight, scaled, axis, self.weight_top(layer))
+            qparams = weight_qparams(layer.weight, scaled, self.weight_top(layer))
             quantized = fake_quantize(scaled, qparams) / factor
             if bias is not None and layer.sources and layer.sources[0] in self.qparams:
                 step = self.qparams[layer.sources[0]].scale(bias) * qparams.scale(bias)
                 shift = self.calibration.shifts.get(layer.site)
-                own = torch.ones_like(bias) if shift is None else torch.exp2(shift.to(bias))
+                own = torch.ones_like(bias) if shift is None else shift_factor(shift, bias)
                 bias, saturated = quantize_bias(bias * own, step, layer.accumulator_bits)
                 bias = bias / own
         rows, errors = scaled.flatten(1), (quantized - merged).mul_(factor).flatten(1)
@@ -236,24 +236,24 @@ class Lane:
         for layer in self.plan.layers:
             facts = self.facts(layer)
             if facts is not None and facts.qparams is not None:
-                tops[layer.site] = torch.as_tensor(facts.qparams.exponent + (facts.qparams.qtype.bits - 1))
+                tops[layer.site] = torch.as_tensor(facts.qparams.clip_exponent)
         return tops
 
     def weight_top(self, layer: Layer) -> Tensor | None:
         """The end of a weight's format that calibration keeps, if it is for one scale or many as the layer's is."""
         top = self.calibration.tops.get(layer.site)
-        by_channel = layer.weight is not None and isinstance(layer.weight.granularity, PerChannel)
-        return top if top is not None and bool(top.ndim) == by_channel else None
+        has_channels = layer.weight is not None and layer.weight.axis is not None
+        return top if top is not None and bool(top.ndim) == has_channels else None
 
     def weight_factor(self, layer: Layer, weight: Tensor) -> Tensor:
         """What the target multiplies a weight [C, C_in/groups, ...] by, for the shifts of its inputs and outputs."""
         shifts, factor = self.calibration.shifts, torch.ones_like(weight[:1, :1])
         before = shifts.get(layer.sources[0]) if layer.sources else None
         if layer.site in shifts:
-            factor = factor * torch.exp2(shifts[layer.site].to(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+            factor = factor * by_channel(shift_factor(shifts[layer.site], weight), weight, 0)
         if before is not None:
             by_group = before.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1).flatten(0, 1)
-            factor = factor / torch.exp2(by_group.to(weight)).reshape(*by_group.shape, *[1] * (weight.ndim - 2))
+            factor = factor / by_channel(shift_factor(by_group, weight), weight, 1)
         return factor
 
     def weights(self, layer: Layer) -> LayerWeights | None:
@@ -262,7 +262,7 @@ class Lane:
         found = [call.tensor("weight"), call.tensor("bias")]
         if any(value is not None and value.kind != "parameter" for value in found):
             return None
-        weight, bias = (None if value is None else _tensor(self.model, value.name) for value in found)
+        weight, bias = (_detached(self.model, "" if value is None else value.name) for value in found)
         if weight is None:
             return None
         norm = self._norm_tensors(layer.norm) if layer.norm is not None else []
@@ -271,16 +271,12 @@ class Lane:
         return LayerWeights(merged, bias, tuple(contents for _, _, contents in stamp))
 
     def _norm_tensors(self, norm: MergedNorm) -> list[Tensor | None]:
-        return [_tensor(self.model, name) for name in (norm.mean, norm.variance, norm.weight, norm.bias)]
+        return [_detached(self.model, name) for name in (norm.mean, norm.variance, norm.weight, norm.bias)]
 
 
-def _tensor(model: nn.Module, name: str) -> Tensor | None:
-    """A parameter or buffer by its dotted name; None for ""."""
-    if not name:
-        return None
-    path, _, last = name.rpartition(".")
-    tensor: Tensor = getattr(model.get_submodule(path), last)
-    return tensor.detach()
+def _detached(model: nn.Module, name: str) -> Tensor | None:
+    tensor = named_tensor(model, name)
+    return None if tensor is None else tensor.detach()
 
 
 def stamp_of(tensor: Tensor) -> Stamp:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qdiag.numerics.merge import NormState, input_first, merge, output_first
+from qdiag.numerics.channels import by_channel
+from qdiag.numerics.merge import input_first, merge, output_first
 from qdiag.numerics.qparams import QParams, activation_qparams, weight_qparams
 from qdiag.numerics.qscheme import QScheme
 from qdiag.numerics.ranges.range import Range
@@ -109,14 +110,14 @@ class QatLane(Lane):
     def _prepare(self, layer: Layer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         own = output_first(weight, layer.is_transposed, layer.groups)
         factor = self.weight_factor(layer, own.detach())
-        norm, by_batch = None if layer.norm is None else _state_of(self.model, layer.norm), self._by_batch(layer.norm)
+        norm, by_batch = None if layer.norm is None else layer.norm.state(self.model), self._by_batch(layer.norm)
         if norm is not None and by_batch:
-            factor = factor * norm.factor().detach().reshape(-1, *[1] * (own.ndim - 1))
+            factor = factor * by_channel(norm.factor().detach(), own, 0)
         elif norm is not None:
             own, bias = merge(own, bias, norm)
         learned = None if self.thresholds is None else self.thresholds.weight(layer.site)
         if layer.weight is not None and learned is not None:
-            qparams = weight_qparams(layer.weight, own, None, self.weight_top(layer))
+            qparams = weight_qparams(layer.weight, own, self.weight_top(layer))
             own = learned_through(own * factor, learned, qparams) / factor
         elif layer.weight is not None:
             own = weight_through(own, layer.weight, factor, self.weight_top(layer), keeps_lost=by_batch)
@@ -124,13 +125,3 @@ class QatLane(Lane):
         if self.channels_last and prepared.ndim == 4:
             prepared = prepared.contiguous(memory_format=torch.channels_last)
         return prepared, bias
-
-
-def _state_of(model: nn.Module, norm: MergedNorm) -> NormState:
-    """The norm's tensors as they are now, with gradients."""
-
-    def tensor(name: str) -> Any:
-        path, _, last = name.rpartition(".")
-        return getattr(model.get_submodule(path), last) if name else None
-
-    return NormState(tensor(norm.mean), tensor(norm.variance), tensor(norm.weight), tensor(norm.bias), norm.eps)

@@ -4,8 +4,8 @@ import itertools
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from qdiag.numerics.moments import signal_and_noise
 from qdiag.planning.cost import operations
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import QuantPlan
@@ -42,7 +42,7 @@ def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) ->
             for _, tensor in named_leaves(result):
                 if tensor.is_floating_point():
                     for lane, site in enumerate(part):
-                        powers[site] += _powers(tensor, lockstep.twin(tensor, lane)).cpu()
+                        powers[site] += signal_and_noise(tensor, lockstep.twin(tensor, lane)).cpu()
             yield Progress("trying layers", number, len(parts) * len(batches))
 
     yield from borrow_stepwise(model.module, steps())
@@ -61,8 +61,3 @@ def raised_steps(model: QuantizedModel, data: Any, budget: MacBudget) -> Steps[Q
             chosen.append(site)
             left -= costs[site]
     return plan.with_bits(chosen, budget.raised, str(budget))
-
-
-def _powers(reference: Tensor, test: Tensor) -> Tensor:
-    """[signal, error] power, in double precision."""
-    return torch.stack([reference.square().sum(), (test - reference).square().sum()]).double()

@@ -29,7 +29,7 @@ class Thresholds(nn.Module):
         self.signed = {site: qparams.qtype.signed for site, qparams in outputs.items()}
         self.output_rows = {site: row for row, site in enumerate(outputs)}
         self.weight_rows = {site: row for row, site in enumerate(weights)}
-        ends = [int(q.exponent) + q.qtype.bits - q.qtype.signed for q in outputs.values()]
+        ends = [int(qparams.clip_exponent) for qparams in outputs.values()]
         self.outputs = nn.Parameter(torch.tensor(ends, dtype=torch.float32, device=device) - MIDDLE)
         self.weights = nn.Parameter(torch.tensor(list(weights.values()), dtype=torch.float32, device=device) - MIDDLE)
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from qdiag.numerics.channels import shift_factor
 from qdiag.numerics.fake_quantize import integer_bounds
-from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.merge import input_first
 from qdiag.numerics.qparams import weight_qparams
 from qdiag.numerics.rounding import Rounding
@@ -59,14 +59,13 @@ class TrainingLane(Lane):
     def _trained(self, layer: Layer, own: LayerWeights) -> TrainedLayer:
         assert layer.weight is not None
         factor = self.weight_factor(layer, own.weight)
-        axis = layer.weight.granularity.axis if isinstance(layer.weight.granularity, PerChannel) else None
-        qparams = weight_qparams(layer.weight, own.weight * factor, axis)
+        qparams = weight_qparams(layer.weight, own.weight * factor)
         step = torch.as_tensor(qparams.scale(own.weight), device=own.weight.device) / factor
         output = self.qparams.get(layer.site)
         bias_step = torch.tensor([float(own.weight.abs().max()) if output is None else output.scale(own.weight)])
         shift = self.calibration.shifts.get(layer.site)
         if shift is not None:
-            bias_step = bias_step / torch.exp2(shift.float())
+            bias_step = bias_step / shift_factor(shift, bias_step)
         ends = (qparams.qtype.qmin, qparams.qtype.qmax)
         return TrainedLayer(own, step, bias_step.to(own.weight), ends, qparams.rounding)
 

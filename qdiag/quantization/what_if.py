@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Literal
 
 from qdiag.errors import OptionError
-from qdiag.numerics.granularity import PerChannel
-from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
 from qdiag.planning.widths import LayerBits, Widths
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -39,15 +37,13 @@ def what_if(
         formats = {
             site: (
                 _bits(layer) if bits == "same" else bits,
-                _is_by_channel(layer) if per_channel is None else per_channel,
+                _has_channel_scales(layer) if per_channel is None else per_channel,
             )
             for site, layer in chosen.items()
         }
         plan = plan.with_formats(formats)
         known = replace(known, tops={site: top for site, top in known.tops.items() if site not in chosen})
-    factor = 2.0**octaves
-    ranges = {site: known.ranges[site] for site in chosen if site in known.ranges}
-    wider = {site: Range(found.low * factor, found.high * factor) for site, found in ranges.items()}
+    wider = {site: known.ranges[site].wider(octaves) for site in chosen if site in known.ranges}
     return quantized.change(plan=plan, calibration=known.change(ranges=wider))
 
 
@@ -59,5 +55,5 @@ def _bits(layer: Layer) -> LayerBits:
     return Widths(activations if layer.weight is None else layer.weight.bits, activations)
 
 
-def _is_by_channel(layer: Layer) -> bool:
-    return layer.weight is not None and isinstance(layer.weight.granularity, PerChannel)
+def _has_channel_scales(layer: Layer) -> bool:
+    return layer.weight is not None and layer.weight.axis is not None

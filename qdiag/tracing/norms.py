@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor, nn
+
+from qdiag.numerics.merge import NormState
 from qdiag.tracing.operations import Kind
 from qdiag.tracing.site import Site
+from qdiag.tracing.tensors import named_tensor
 from qdiag.tracing.trace import Call, Trace
 
 
@@ -20,6 +24,17 @@ class MergedNorm:
     weight: str
     bias: str
     eps: float
+
+    def tensors(self, model: nn.Module) -> list[Tensor | None]:
+        """Mean, variance, weight and bias as the model holds them now, with gradients; None for what it has not."""
+        return [named_tensor(model, name) for name in (self.mean, self.variance, self.weight, self.bias)]
+
+    def state(self, model: nn.Module) -> NormState:
+        """The same, ready to be merged."""
+        mean, variance, weight, bias = self.tensors(model)
+        assert mean is not None, "a merged norm has running statistics"
+        assert variance is not None, "a merged norm has running statistics"
+        return NormState(mean, variance, weight, bias, self.eps)
 
 
 def norm_after(trace: Trace, call: Call) -> MergedNorm | None:

@@ -18,6 +18,15 @@ class Sqnr(Metric):
 
     @staticmethod
     def compute(moments: Moments, facts: FormatFacts | None) -> float | None:
-        if moments.err2 == 0:
-            return math.inf
-        return 10 * math.log10(moments.ref2 / moments.err2) if moments.ref2 else -math.inf
+        return sqnr_db(moments.ref2, moments.err2)
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """The ratio of two sums of squares in dB; inf without noise, -inf where there is noise alone.
+
+    >>> sqnr_db(100.0, 1.0), sqnr_db(0.0, 0.0), sqnr_db(0.0, 1.0)
+    (20.0, inf, -inf)
+    """
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf

@@ -1,8 +1,10 @@
 """The range of each channel."""
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
+from qdiag.numerics.channels import shift_factor
 from qdiag.numerics.ranges.range import Range
 
 
@@ -19,9 +21,9 @@ class ChannelMinMax:
             seen = torch.stack([low, -high])
             self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
 
-    def scaled(self, factors: Tensor) -> Range:
-        """The range of the whole tensor with each channel multiplied by its factor [C]."""
+    def shifted(self, shift: Shaped[Tensor, " c"]) -> Range:
+        """The range of the whole tensor with each channel multiplied by 2^shift."""
         if self.extremes is None:
             return Range(0.0, 0.0)
-        low, high = (self.extremes * factors.to(self.extremes)).amin(1).tolist()
+        low, high = (self.extremes * shift_factor(shift, self.extremes)).amin(1).tolist()
         return Range(low, -high + 0.0)

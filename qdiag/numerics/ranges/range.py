@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from qdiag.numerics.power_of_two import ceil_log2
+
 
 @dataclass(frozen=True)
 class Range:
@@ -17,6 +19,23 @@ class Range:
     @property
     def magnitude(self) -> float:
         return max(abs(self.low), abs(self.high))
+
+    @property
+    def clip(self) -> float:
+        """The least power of two that holds it: where its format ends.
+
+        >>> Range(-1.0, 3.0).clip
+        4.0
+        """
+        return 2.0 ** ceil_log2(self.magnitude)
+
+    def wider(self, octaves: int) -> "Range":
+        """2^octaves times as wide.
+
+        >>> Range(-1.0, 3.0).wider(-1)
+        Range(low=-0.5, high=1.5)
+        """
+        return Range(self.low * 2.0**octaves, self.high * 2.0**octaves)
 
     @property
     def is_finite(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qdiag.numerics.channels import by_channel
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import LayerWeights
@@ -71,7 +72,7 @@ class CorrectingLane(Lane):
         self.batches[site] = self.batches.get(site, 0) + 1
         before = self.moved.get(site, torch.zeros_like(lost))
         self.moved[site] = before + (lost - before) / self.batches[site]
-        return result.add_(self.moved[site] if _is_last(layer) else _by_channel(self.moved[site], result))
+        return result.add_(self.moved[site] if _is_last(layer) else by_channel(self.moved[site], result, 1))
 
     def corrected(self) -> dict[Site, LayerWeights]:
         """The layers' weights with their biases moved."""
@@ -86,10 +87,6 @@ class CorrectingLane(Lane):
 def _is_last(layer: Layer) -> bool:
     """True where channels lie along the last axis, as a linear layer's do."""
     return layer.site.op == "linear"
-
-
-def _by_channel(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.ndim - 2))
 
 
 def _channel_means(layer: Layer, x: Tensor) -> Tensor:

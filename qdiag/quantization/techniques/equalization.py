@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qdiag.numerics.qparams import ceil_log2
 from qdiag.numerics.ranges.channel_minmax import ChannelMinMax
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.channels import ChannelGroup, channel_groups
@@ -71,15 +70,15 @@ class _ClippingLane(Lane):
     def __init__(self, model: QuantizedModel, ceilings: Mapping[Site, float]):
         super().__init__(model.module, model.plan.in_float(), channels_last=model.channels_last)
         ranges = model.calibration.ranges
-        self.tops = {site: min(2.0 ** ceil_log2(ranges[site].magnitude), ceiling) for site, ceiling in ceilings.items()}
+        self.tops = {site: min(ranges[site].clip, ceiling) for site, ceiling in ceilings.items()}
         self.power: dict[Site, Tensor] = {}
         self.lost: dict[Site, Tensor] = {}
         self.extremes = {site: ChannelMinMax() for site in ceilings}
 
     def range(self, site: Site, shift: Tensor) -> Range:
         """Of a tensor whose channels are multiplied, and cut off at its top."""
-        scaled, top = self.extremes[site].scaled(torch.exp2(shift.float())), self.tops[site]
-        return Range(max(scaled.low, -top), min(scaled.high, top))
+        shifted, top = self.extremes[site].shifted(shift), self.tops[site]
+        return Range(max(shifted.low, -top), min(shifted.high, top))
 
     def store(self, layer: Layer, result: Tensor) -> Tensor:
         site = layer.site

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from qdiag.numerics.gptq import Compensation, output_error
-from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.patches import convolution_padding, each, patches
 from qdiag.numerics.qparams import weight_qparams
 from qdiag.planning.layer import Layer
@@ -128,13 +127,12 @@ class _RoundingLane(CorrectingLane):
         solved = weight + torch.linalg.solve(gram, moments.cross - weight @ moments.gram, left=False)
         compensation = Compensation(gram)
         factor = self.weight_factor(layer, own)
-        axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
         best, least = solved, torch.tensor(math.inf)
-        for candidate in candidates(weight_qparams(scheme, solved.reshape(own.shape).to(own) * factor, axis)):
+        for candidate in candidates(weight_qparams(scheme, solved.reshape(own.shape).to(own) * factor)):
             step = _grouped((candidate.scale(own) / factor).expand_as(own), layer.groups)
             rounded = compensation.round(solved, step, (candidate.qtype.qmin, candidate.qtype.qmax))
             error = output_error(solved - rounded, gram)
-            error = error.sum() if axis is None else error[..., None]
+            error = error.sum() if scheme.axis is None else error[..., None]
             if not bool((error < least).any()):
                 break
             best, least = torch.where(error < least, rounded, best), torch.minimum(error, least)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
-from qdiag.numerics.granularity import PerChannel
 from qdiag.numerics.merge import input_first
 from qdiag.numerics.qparams import QParams, weight_qparams
 from qdiag.numerics.ranges.range import Range
@@ -77,8 +76,7 @@ class _ErrorLane(Lane):
             return None
         factor = self.weight_factor(layer, own.weight)
         scaled = own.weight * factor
-        axis = scheme.granularity.axis if isinstance(scheme.granularity, PerChannel) else None
-        formats = candidates(weight_qparams(scheme, scaled, axis))
+        formats = candidates(weight_qparams(scheme, scaled))
         deviations = []
         for qparams in formats:
             deviation = input_first(
@@ -109,9 +107,8 @@ class _ErrorLane(Lane):
         finer, old = int(self.errors[site].argmin()), self.calibration.ranges[site]
         if finer == 0:
             return old
-        qparams = candidates(self.quantized.qparams[site])[finer]
-        top = 2.0 ** (int(qparams.exponent) + qparams.qtype.bits - qparams.qtype.signed)
-        return Range(max(old.low, -top), min(old.high, top))
+        clip = self.quantized.qparams[site].finer(finer).clip
+        return Range(max(old.low, -clip), min(old.high, clip))
 
     def clipped(self, layer: Layer) -> LayerWeights | None:
         """The layer's weight, clipped where that errs less; None where it does not."""
@@ -143,4 +140,4 @@ class _WeightsTried:
 
 def candidates(qparams: QParams) -> list[QParams]:
     """The format, and those of up to 3 bits less range."""
-    return [dataclasses.replace(qparams, exponent=qparams.exponent - finer) for finer in range(FINER + 1)]
+    return [qparams.finer(bits) for bits in range(FINER + 1)]
