@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qdiag.blocks import AddBlock
 from qdiag.demo.digits import Split, digits, digits_loader
-from qdiag.demo.load import Kind, healthy_net, load_demo, wild_net
+from qdiag.demo.load import DemoKind, healthy_net, load_demo, wild_net
 from qdiag.demo.networks import WildNet
 from qdiag.demo.recipes import healthy_optimizer, wild_optimizer
 from qdiag.demo.stretch import WILD_CHANNELS, WILD_FACTOR, stretch_wild
@@ -134,14 +134,16 @@ def test_a_loader_serves_its_split_in_order() -> None:
     assert torch.equal(torch.cat([labels for _, labels in batches]), digits("test")[1])
 
 
-@pytest.mark.parametrize("call", [lambda: digits(cast("Split", "validation")), lambda: load_demo(cast("Kind", "tame"))])
+@pytest.mark.parametrize(
+    "call", [lambda: digits(cast("Split", "validation")), lambda: load_demo(cast("DemoKind", "tame"))]
+)
 def test_what_is_not_on_offer_is_refused_with_what_is(call: Callable[[], object]) -> None:
     with pytest.raises(OptionError, match=r"^No (split 'validation'|demo 'tame')\. Use .*'"):
         call()
 
 
 @pytest.mark.parametrize("kind", ["wild", "healthy"])
-def test_a_demo_is_ready_to_run(kind: Kind) -> None:
+def test_a_demo_is_ready_to_run(kind: DemoKind) -> None:
     demo = load_demo(kind)
     images, labels = next(iter(demo.loader))
     assert not demo.model.training

@@ -14,11 +14,11 @@ from qdiag.demo.networks import HealthyNet, WildNet
 from qdiag.demo.recipes import healthy_optimizer, wild_optimizer
 from qdiag.errors import OptionError
 
-Kind = Literal["wild", "healthy"]
+DemoKind = Literal["wild", "healthy"]
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def load_demo(kind: Kind = "wild") -> "Demo":
+def load_demo(kind: DemoKind = "wild") -> "Demo":
     """One of the two demo networks with all that a diagnosis asks for.
 
     Raises OptionError for another kind.

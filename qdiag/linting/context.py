@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from qdiag.linting.layer_weight import LayerWeight, measure, merged_weight
 from qdiag.numerics.merge import NormState
 from qdiag.tracing.norms import MergedNorm, norm_after, only_consumer
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.status import Status, statuses
 from qdiag.tracing.trace import Call, Trace, Value
@@ -56,7 +56,7 @@ class LintContext:
     @cached_property
     def norms(self) -> dict[Site, MergedNorm]:
         """The BatchNorm merged into each convolution or linear layer that has one."""
-        weighted = (call for call in self.features if call.kind is Kind.WEIGHTED)
+        weighted = (call for call in self.features if call.kind is OperationKind.WEIGHTED)
         found = ((call.site, norm_after(self.trace, call)) for call in weighted)
         return {site: norm for site, norm in found if norm is not None}
 
@@ -89,7 +89,7 @@ class LintContext:
         found: dict[str, LayerWeight | None] = {}
         for call in self.features:
             value = call.tensor("weight")
-            if call.kind is Kind.WEIGHTED and value is not None and value.name not in found:
+            if call.kind is OperationKind.WEIGHTED and value is not None and value.name not in found:
                 weight = self.weight(call)
                 found[value.name] = None if weight is None else measure(call, value.name, weight)
         return tuple(layer for layer in found.values() if layer is not None)
@@ -106,9 +106,11 @@ class LintContext:
         """The values that convolutions and linear layers depend on; one pass from the end to the front."""
         fed: set[int] = set()
         for call in reversed(self.trace.calls):
-            is_layer = call.kind is Kind.WEIGHTED and self.is_feature(call.outputs[0])
+            is_layer = call.kind is OperationKind.WEIGHTED and self.is_feature(call.outputs[0])
             if is_layer or any(value.number in fed for value in call.outputs):
-                taken = call.inputs[:1] if call.kind is Kind.RESIZE else call.inputs  # the others are boxes or a grid
+                taken = (
+                    call.inputs[:1] if call.kind is OperationKind.RESIZE else call.inputs
+                )  # the others are boxes or a grid
                 fed.update(value.number for value in taken if value.is_floating)
         return frozenset(fed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan, clip_bounds
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Call, Value
 
@@ -50,7 +50,7 @@ def channel_groups(plan: QuantPlan) -> list[ChannelGroup]:
 def _follow(call: Call, plan: QuantPlan, spaces: "_Spaces") -> None:
     """Write down what an operation does to the channels of its tensors."""
     layer = plan.by_site.get(call.site)
-    if call.kind is Kind.WEIGHTED and layer is not None and layer.site == call.site:
+    if call.kind is OperationKind.WEIGHTED and layer is not None and layer.site == call.site:
         source, result, weight = call.inputs[0], call.outputs[0], call.tensor("weight")
         if weight is None or weight.kind != "parameter" or (call.op == "linear" and len(source.shape) != 2):
             spaces.freeze(source, result)
@@ -61,7 +61,7 @@ def _follow(call: Call, plan: QuantPlan, spaces: "_Spaces") -> None:
         spaces.join(call.activations[0], call.outputs[0])
     elif _keeps_channels(call):
         spaces.join(*call.activations, *call.outputs[:1])
-        if call.kind is Kind.CLIP:
+        if call.kind is OperationKind.CLIP:
             low, high = clip_bounds(call) or (0.0, 0.0)
             spaces.ceilings[call.outputs[0].number] = min(high, -low if low < 0 else math.inf)
     else:
@@ -75,7 +75,7 @@ def _keeps_channels(call: Call) -> bool:
     result, inputs = call.outputs[0], call.activations
     if any(len(value.shape) < 2 or value.shape[1] != result.shape[1] for value in inputs):
         return False
-    if call.kind is Kind.CLIP:
+    if call.kind is OperationKind.CLIP:
         bounds = clip_bounds(call)
         return bounds is not None and bounds[0] <= 0 < bounds[1]
     if call.op in ("add", "sub"):

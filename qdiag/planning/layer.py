@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from qdiag.numerics.qscheme import QScheme
 from qdiag.tracing.norms import MergedNorm
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 
 
@@ -20,7 +20,7 @@ class Layer:
     """
 
     sites: tuple[Site, ...]
-    kind: Kind | None
+    kind: OperationKind | None
     sources: tuple[Site, ...] = ()
     output: QScheme | None = None
     weight: QScheme | None = None
@@ -41,7 +41,7 @@ class Layer:
 
     @property
     def is_weighted(self) -> bool:
-        return self.kind is Kind.WEIGHTED
+        return self.kind is OperationKind.WEIGHTED
 
     @property
     def is_transposed(self) -> bool:

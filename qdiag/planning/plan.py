@@ -15,7 +15,7 @@ from qdiag.planning.layer import Layer
 from qdiag.planning.targets.target import TARGETS, Target
 from qdiag.planning.widths import Bits, LayerBits, Widths
 from qdiag.tracing.norms import norm_after, only_consumer
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.status import Status, statuses
 from qdiag.tracing.trace import Call, Trace, Value
@@ -269,19 +269,19 @@ class _Builder:
 
     def _add_layer(self, call: Call) -> None:
         chain, norm, bounds = [call], None, None
-        if call.kind is Kind.WEIGHTED:
+        if call.kind is OperationKind.WEIGHTED:
             norm = norm_after(self.trace, call)
             if norm is not None:
                 chain += [self.trace[site] for site in norm.sites]
         after = only_consumer(self.trace, chain[-1])
-        if after is not None and after.kind is Kind.CLIP and clip_bounds(after) is not None:
+        if after is not None and after.kind is OperationKind.CLIP and clip_bounds(after) is not None:
             chain.append(after)
-        if chain[-1].kind is Kind.CLIP:
+        if chain[-1].kind is OperationKind.CLIP:
             bounds = clip_bounds(chain[-1])
         sites = tuple(member.site for member in chain)
         self.absorbed.update(sites)
         sources = tuple(dict.fromkeys(self.stored[v.number] for v in call.activations if v.number in self.stored))
-        groups = call.arguments.get("groups", 1) if call.kind is Kind.WEIGHTED else 1
+        groups = call.arguments.get("groups", 1) if call.kind is OperationKind.WEIGHTED else 1
         layer = Layer(
             sites, call.kind, sources, norm=norm, bounds=bounds, is_depthwise=call.is_depthwise, groups=groups
         )
@@ -297,7 +297,7 @@ class _Builder:
         return self.status[value.number] is Status.STATIC and value.is_floating and math.prod(value.shape) > 1
 
     def _reason(self, call: Call) -> str:
-        if call.kind is Kind.OTHER:
+        if call.kind is OperationKind.OTHER:
             return f"{call.op} is not a layer of the target"
         if any(value.kind == "unseen" for value in call.inputs):
             return f"takes a tensor that {_UNSEEN}"
@@ -316,7 +316,7 @@ _MULTIPLIES = (
 def moves_values(call: Call) -> bool:
     """True where every output value is one of the input's: reshaping, selecting, nearest-neighbour resizing."""
     nearest = call.op == "interpolate" and "nearest" in call.arguments.get("mode", "nearest")
-    return call.kind is Kind.SAME_RANGE or nearest
+    return call.kind is OperationKind.SAME_RANGE or nearest
 
 
 def clip_bounds(call: Call) -> tuple[float, float] | None:

@@ -22,7 +22,7 @@ from qdiag.quantization.way import Way
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.norms import MergedNorm
-from qdiag.tracing.operations import Kind, bind, kind_of, replace_arguments
+from qdiag.tracing.operations import OperationKind, bind, kind_of, replace_arguments
 from qdiag.tracing.site import Site
 from qdiag.tracing.tensors import named_tensor
 
@@ -101,7 +101,7 @@ class Lane:
         """The result of one operation in this lane's numbers. Raises ModelError where the forward leaves the plan."""
         layer = self.layers.get(site)
         if layer is None:
-            if site not in self.plan.traced and kind_of(site.op) not in (Kind.OTHER, Kind.SAME_RANGE):
+            if site not in self.plan.traced and kind_of(site.op) not in (OperationKind.OTHER, OperationKind.SAME_RANGE):
                 self.unplanned.add(site)
             result = function(*args, **kwargs)
             self._keep_to_way(site, (args, kwargs), result)

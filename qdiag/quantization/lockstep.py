@@ -12,7 +12,7 @@ from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
-from qdiag.tracing.operations import RANDOM, Kind, kind_of
+from qdiag.tracing.operations import RANDOM, OperationKind, kind_of
 from qdiag.tracing.random_state import RandomState
 from qdiag.tracing.site import Site
 
@@ -174,4 +174,4 @@ def _overwritten(site: Site, function: Function, args: tuple[Any, ...], kwargs: 
     return None
 
 
-_WITH_INPLACE = (Kind.CLIP, Kind.ACTIVATION)
+_WITH_INPLACE = (OperationKind.CLIP, OperationKind.ACTIVATION)

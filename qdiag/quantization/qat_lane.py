@@ -20,11 +20,17 @@ from qdiag.quantization.running_ranges import RunningRanges
 from qdiag.quantization.thresholds import Thresholds
 from qdiag.tracing.intercept import Function
 from qdiag.tracing.norms import MergedNorm
-from qdiag.tracing.operations import Kind, replace_arguments
+from qdiag.tracing.operations import OperationKind, replace_arguments
 from qdiag.tracing.site import Site
 
 # Their gradient does not need their result, which may therefore be overwritten.
-_FORGETTING = (Kind.WEIGHTED, Kind.NORM, Kind.ELEMENTWISE, Kind.CONCAT, Kind.POOL)
+_FORGETTING = (
+    OperationKind.WEIGHTED,
+    OperationKind.NORM,
+    OperationKind.ELEMENTWISE,
+    OperationKind.CONCAT,
+    OperationKind.POOL,
+)
 
 
 class QatLane(Lane):

@@ -22,7 +22,7 @@ from qdiag.quantization.thresholds import Thresholds
 from qdiag.tracing.guest import eagerly
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.intercept import Function
-from qdiag.tracing.operations import Kind, kind_of
+from qdiag.tracing.operations import OperationKind, kind_of
 from qdiag.tracing.site import Site
 
 SETTLED = 1000
@@ -214,7 +214,7 @@ class _FirstRunner(LaneRunner):
                 QdiagWarning,
                 stacklevel=3,
             )
-        extra = sorted(str(site) for site in self.lane.unplanned if kind_of(site.op) is Kind.WEIGHTED)
+        extra = sorted(str(site) for site in self.lane.unplanned if kind_of(site.op) is OperationKind.WEIGHTED)
         if extra:
             warnings.warn(
                 f"{len(extra)} layer(s) with weights run in train mode alone, and are trained in float: "

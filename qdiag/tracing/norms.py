@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from qdiag.numerics.merge import NormState
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.tensors import named_tensor
 from qdiag.tracing.trace import Call, Trace
@@ -42,7 +42,7 @@ def norm_after(trace: Trace, call: Call) -> MergedNorm | None:
     norm = only_consumer(trace, call)
     if norm is None:
         return None
-    if norm.kind is Kind.NORM:
+    if norm.kind is OperationKind.NORM:
         return _batch_norm(norm)
     if norm.op == "mul" and norm.module_type.__name__ == "FrozenBatchNorm2d":
         shift = only_consumer(trace, norm)

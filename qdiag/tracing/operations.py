@@ -4,7 +4,7 @@ import enum
 from typing import Any
 
 
-class Kind(enum.Enum):
+class OperationKind(enum.Enum):
     """How an operation matters to fixed point."""
 
     WEIGHTED = "multiplies by weights and accumulates"
@@ -22,19 +22,19 @@ class Kind(enum.Enum):
 
 
 _KINDS = {
-    Kind.WEIGHTED: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
-    Kind.NORM: "batch_norm",
-    Kind.CLIP: "relu hardtanh relu6 clamp clip clamp_min clamp_max leaky_relu prelu",
-    Kind.ACTIVATION: "sigmoid silu hardswish hardsigmoid gelu elu selu celu tanh softplus mish softsign logsigmoid "
+    OperationKind.WEIGHTED: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
+    OperationKind.NORM: "batch_norm",
+    OperationKind.CLIP: "relu hardtanh relu6 clamp clip clamp_min clamp_max leaky_relu prelu",
+    OperationKind.ACTIVATION: "sigmoid silu hardswish hardsigmoid gelu elu selu celu tanh softplus mish softsign logsigmoid "
     "rrelu hardshrink softshrink tanhshrink threshold glu softmax log_softmax swish",
-    Kind.ELEMENTWISE: "add sub mul div true_divide maximum minimum neg addcmul lerp",
-    Kind.CONCAT: "cat concat concatenate stack",
-    Kind.POOL: "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean "
+    OperationKind.ELEMENTWISE: "add sub mul div true_divide maximum minimum neg addcmul lerp",
+    OperationKind.CONCAT: "cat concat concatenate stack",
+    OperationKind.POOL: "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean "
     "lp_pool1d lp_pool2d",
-    Kind.RESIZE: "interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d",
-    Kind.NORMALIZE: "layer_norm group_norm instance_norm local_response_norm normalize rms_norm",
-    Kind.PRODUCT: "matmul bmm mm einsum baddbmm addmm scaled_dot_product_attention multi_head_attention_forward",
-    Kind.SAME_RANGE: "view reshape flatten unflatten permute transpose movedim swapaxes contiguous clone detach "
+    OperationKind.RESIZE: "interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d",
+    OperationKind.NORMALIZE: "layer_norm group_norm instance_norm local_response_norm normalize rms_norm",
+    OperationKind.PRODUCT: "matmul bmm mm einsum baddbmm addmm scaled_dot_product_attention multi_head_attention_forward",
+    OperationKind.SAME_RANGE: "view reshape flatten unflatten permute transpose movedim swapaxes contiguous clone detach "
     "getitem chunk split tensor_split unbind squeeze unsqueeze expand expand_as repeat tile narrow "
     "select dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout max_pool1d max_pool2d max_pool3d "
     "max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d pixel_shuffle "
@@ -85,9 +85,9 @@ RANDOM = {
 }
 
 
-def kind_of(op: str) -> Kind:
+def kind_of(op: str) -> OperationKind:
     """The kind of an operation by its canonical name; OTHER for one that the table does not hold."""
-    return _KIND_OF.get(op, Kind.OTHER)
+    return _KIND_OF.get(op, OperationKind.OTHER)
 
 
 def canonical(name: str) -> str:

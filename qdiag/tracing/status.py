@@ -2,7 +2,7 @@
 
 import enum
 
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call, Trace, Value
 
 
@@ -45,10 +45,10 @@ def _of_result(call: Call, given: list[Status]) -> Status:
     if all(status is Status.STATIC for status in floats):
         return Status.STATIC
     first = floats[0]
-    if call.kind is Kind.SAME_RANGE:
+    if call.kind is OperationKind.SAME_RANGE:
         return first
-    if call.kind is Kind.OTHER:
+    if call.kind is OperationKind.OTHER:
         return Status.OUTSIDE
-    if call.kind is Kind.WEIGHTED or (call.kind is Kind.RESIZE and first is Status.FEATURE):
+    if call.kind is OperationKind.WEIGHTED or (call.kind is OperationKind.RESIZE and first is Status.FEATURE):
         return Status.FEATURE  # what a layer with weights computes is a feature, whatever prepared its input
     return Status.OUTSIDE if Status.OUTSIDE in floats else Status.FEATURE

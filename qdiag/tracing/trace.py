@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from qdiag.errors import SiteNotFound
-from qdiag.tracing.operations import Kind, kind_of
+from qdiag.tracing.operations import OperationKind, kind_of
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source
 
@@ -60,7 +60,7 @@ class Call:
         return self.site.op
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> OperationKind:
         return kind_of(self.op)
 
     @property
@@ -82,7 +82,7 @@ class Call:
     def is_depthwise(self) -> bool:
         """A convolution with one input channel in each group, and more than one group."""
         weight = self.tensor("weight")
-        if self.kind is not Kind.WEIGHTED or weight is None or len(weight.shape) < 3:
+        if self.kind is not OperationKind.WEIGHTED or weight is None or len(weight.shape) < 3:
             return False
         groups = self.arguments.get("groups", 1)
         per_group = weight.shape[0] // groups if "transpose" in self.op else weight.shape[1]

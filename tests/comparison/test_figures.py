@@ -18,7 +18,7 @@ from qdiag.numerics.qtype import QType
 from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from tests.models import IMAGE, Small, calibrate, settle
 
@@ -189,7 +189,7 @@ def test_added_figures_are_of_the_first_images_only(model: Small, batches: list[
 
 
 def layer_of(op: str) -> Layer:
-    return Layer((Site("x", op, named_by_module=True),), Kind.WEIGHTED)
+    return Layer((Site("x", op, named_by_module=True),), OperationKind.WEIGHTED)
 
 
 def test_noise_is_the_mean_over_channels_and_a_channel_is_lost_at_most_once() -> None:

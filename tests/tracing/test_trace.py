@@ -13,7 +13,7 @@ from torchvision.models import mobilenet_v2, resnet18
 
 from qdiag.errors import ModelError
 from qdiag.tracing.inputs import Inputs
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call, Trace, Value
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, ZOO, Branching, HiddenModules, InplaceSum, ManyOutputs, PlainAttribute, TwoInputs
@@ -122,7 +122,7 @@ def test_arguments_are_known_by_name_however_they_were_given() -> None:
 
 def test_depthwise_convolutions_are_those_with_one_input_channel_for_each_group() -> None:
     traced = trace(mobilenet_v2(), torch.zeros(1, 3, 32, 32))
-    convolutions = [call for call in traced.calls if call.kind is Kind.WEIGHTED]
+    convolutions = [call for call in traced.calls if call.kind is OperationKind.WEIGHTED]
     assert sum(call.is_depthwise for call in convolutions) == 17
     model = nn.Sequential(nn.ConvTranspose2d(4, 4, 2, groups=4), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 1))
     calls = trace(model, torch.zeros(1, 4, 4, 4)).calls

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qdiag.cli.output import Json, bar, check_writable
-from qdiag.demo.load import Kind, load_demo
+from qdiag.demo.load import DemoKind, load_demo
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.pipeline import diagnose
 
@@ -37,7 +37,7 @@ def demo(
     console.print(Text("Your own: qdiag diagnose my_model.py:build --images photos/   Notebooks: qdiag lab"))
 
 
-def _diagnosed(kind: Kind) -> Diagnosis:
+def _diagnosed(kind: DemoKind) -> Diagnosis:
     subject = load_demo(kind)
     return diagnose(
         subject.model,

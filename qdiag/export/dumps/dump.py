@@ -9,14 +9,14 @@ import numpy as np
 from qdiag.numerics.qtype import QType
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["missing", "unmatched", "mis-sized", "wrong type", "another scale", "twice", "unreadable"]
+ProblemKind = Literal["missing", "unmatched", "mis-sized", "wrong type", "another scale", "twice", "unreadable"]
 
 
 @dataclass(frozen=True)
 class DumpProblem:
     """Why a tensor was not compared. name: a file, or the address of a stored tensor."""
 
-    kind: Kind
+    kind: ProblemKind
     name: str
     text: str
 
@@ -24,9 +24,9 @@ class DumpProblem:
 class UnfitTensor(Exception):
     """A dumped tensor that is not what the simulation stores; becomes a `DumpProblem`."""
 
-    def __init__(self, kind: Kind, text: str):
+    def __init__(self, kind: ProblemKind, text: str):
         super().__init__(text)
-        self.kind: Kind = kind
+        self.kind: ProblemKind = kind
         self.text = text
 
 

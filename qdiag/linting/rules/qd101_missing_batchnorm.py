@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding, Severity
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call
 
 
@@ -83,7 +83,7 @@ class MissingBatchNorm(Rule):
 
 def is_convolution(call: Call) -> bool:
     """A convolution or transposed convolution of any dimension."""
-    return call.kind is Kind.WEIGHTED and call.op != "linear"
+    return call.kind is OperationKind.WEIGHTED and call.op != "linear"
 
 
 def _why(context: LintContext, call: Call) -> str:
@@ -97,7 +97,7 @@ def _followers(context: LintContext, call: Call) -> str:
         return f"is followed by `{normalizer.op}`, which takes its statistics from each input and cannot be merged"
     consumers = context.trace.consumers(call.outputs[0])
     ops = ", ".join(dict.fromkeys(f"`{consumer.op}`" for consumer in consumers))
-    if any(consumer.kind is Kind.NORM for consumer in consumers):
+    if any(consumer.kind is OperationKind.NORM for consumer in consumers):
         return f"is followed by a BatchNorm, but not alone ({ops} read it), so that it cannot be merged"
     return f"is followed by {ops}, not by a BatchNorm" if ops else "is not followed by a BatchNorm"
 
@@ -105,9 +105,9 @@ def _followers(context: LintContext, call: Call) -> str:
 def _normalizer(context: LintContext, call: Call) -> Call | None:
     """A LayerNorm or the like after the convolution, with nothing but changes of shape between."""
     after = context.only_consumer(call)
-    while after is not None and after.kind is Kind.SAME_RANGE:
+    while after is not None and after.kind is OperationKind.SAME_RANGE:
         after = context.only_consumer(after)
-    return after if after is not None and after.kind is Kind.NORMALIZE else None
+    return after if after is not None and after.kind is OperationKind.NORMALIZE else None
 
 
 def _channels(call: Call) -> int:

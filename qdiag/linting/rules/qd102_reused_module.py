@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call, ModuleUse
 
 
@@ -38,7 +38,7 @@ class ReusedModule(Rule):
     def check(self, context: LintContext) -> Iterator[Finding]:
         calls = _calls_within(context)
         for path, uses in _reused(context.trace.uses).items():
-            if any(call.kind is not Kind.SAME_RANGE for call in calls[path]):
+            if any(call.kind is not OperationKind.SAME_RANGE for call in calls[path]):
                 yield self._changing(context, path, uses)
             else:
                 why = f"A {uses[0].type.__name__} that runs {len(uses)} times; harmless, as it keeps the range."

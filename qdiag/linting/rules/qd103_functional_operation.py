@@ -11,7 +11,7 @@ from qdiag.blocks import AddBlock
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Call
 
@@ -42,17 +42,17 @@ class FunctionalOperation(Rule):
         for call in context.features:
             if not call.is_functional or call.site in owned or _is_torchs(context, call):
                 continue
-            if call.kind is Kind.SAME_RANGE or call.op in ("interpolate", "upsample"):
+            if call.kind is OperationKind.SAME_RANGE or call.op in ("interpolate", "upsample"):
                 if call.op in _MODULES:
                     why = "These operations keep the range, so that it does not matter how they are written."
                     yield self.finding(call, why, _fix(call), severity="note", cause="same range")
-            elif call.kind is Kind.ELEMENTWISE and len(call.inputs) == 1:
+            elif call.kind is OperationKind.ELEMENTWISE and len(call.inputs) == 1:
                 why = "Arithmetic with a plain number, which only scales or shifts the range."
                 yield self.finding(call, why, _FOLD, severity="note", cause="numbers")
             elif not context.feeds_weights(call):
                 why = "Behind the last layer with weights, where post-processing is mostly done in float."
                 yield self.finding(call, why, _fix(call), severity="note", cause="behind the last layer")
-            elif call.kind is not Kind.RESIZE:
+            elif call.kind is not OperationKind.RESIZE:
                 file = call.source.file if call.source else ""
                 yield self.finding(call, _why(call), _fix(call), cause=f"{call.op} in {file}")
 
@@ -178,7 +178,7 @@ _FIRST_OPTION = {
 def _operations_alone_in_a_module(context: LintContext) -> frozenset[Site]:
     """Operations that make up a whole module: a class with one sum in its forward owns that sum's range."""
     runs = Counter(use.path for use in context.trace.uses)
-    changing = [call for call in context.features if call.kind is not Kind.SAME_RANGE]
+    changing = [call for call in context.features if call.kind is not OperationKind.SAME_RANGE]
     counts = Counter(call.site.path for call in changing)
     return frozenset(
         call.site

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call
 
 
@@ -32,11 +32,15 @@ class UnmergeableBatchNorm(Rule):
     severity = "warning"
 
     def inapplicable(self, context: LintContext) -> str:
-        return "" if any(call.kind is Kind.NORM for call in context.features) else "the model has no BatchNorm"
+        return "" if any(call.kind is OperationKind.NORM for call in context.features) else "the model has no BatchNorm"
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         for call in context.features:
-            if call.kind is Kind.NORM and call.site not in context.merged_sites and not uses_batch_statistics(call):
+            if (
+                call.kind is OperationKind.NORM
+                and call.site not in context.merged_sites
+                and not uses_batch_statistics(call)
+            ):
                 channels = call.inputs[0].shape[1]
                 why = f"This BatchNorm of {channels} channels {_position(context, call)}, and stays a layer of its own."
                 yield self.finding(call, why, _FIX)
@@ -87,7 +91,7 @@ def _position(context: LintContext, call: Call) -> str:
     before = context.trace.producer(call.inputs[0])
     if before is None:
         return "is applied to the network's input"
-    if before.kind is Kind.WEIGHTED:
+    if before.kind is OperationKind.WEIGHTED:
         others = [f"`{other.op}`" for other in context.trace.consumers(call.inputs[0]) if other.site != call.site]
         return f"shares the result of `{before.op}` with {', '.join(others) or 'the output of the model'}"
     return f"follows `{before.op}`"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 
 
 class FloatOperation(Rule):
@@ -35,14 +35,14 @@ class FloatOperation(Rule):
                 why = "This is a ScriptModule: operations inside of it cannot be seen."
                 yield self.finding(path, why, _UNSCRIPT, severity="error", cause="script")
         for call in context.trace.calls:
-            if call.op in _MAKERS or not (context.feeds_weights(call) or call.kind is Kind.WEIGHTED):
+            if call.op in _MAKERS or not (context.feeds_weights(call) or call.kind is OperationKind.WEIGHTED):
                 continue
             unseen = next((value for value in call.inputs if value.is_floating and value.kind == "unseen"), None)
             leaves = context.is_outside(call.outputs[0]) and any(map(context.is_feature, call.inputs))
             if unseen is not None:
                 why = f"`{call.op}` takes a tensor of shape {list(unseen.shape)} that is neither parameter nor buffer."
                 yield self.finding(call, why, _BUFFER, cause="unseen")
-            elif leaves and call.kind is Kind.OTHER:
+            elif leaves and call.kind is OperationKind.OTHER:
                 yield self.finding(call, f"`{call.op}` is not a layer of fixed-point engines.", _REPLACE, cause=call.op)
             elif leaves:
                 why = f"`{call.op}` takes a tensor that the forward makes, so that it is computed in float."

@@ -11,7 +11,7 @@ from torch.optim import SGD
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 
 RECOMMENDED = 1e-4
 
@@ -77,11 +77,11 @@ def _kinds(context: LintContext) -> dict[str, str]:
     kinds = {name: "weights" if p.ndim > 1 else "other parameters" for name, p in context.parameters.items()}
     for call in context.trace.calls:
         weight, bias = call.tensor("weight"), call.tensor("bias")
-        if call.kind is Kind.NORM:
+        if call.kind is OperationKind.NORM:
             found = {weight: "BatchNorm scales (γ)", bias: "BatchNorm shifts (β)"}
-        elif call.kind is Kind.WEIGHTED:
+        elif call.kind is OperationKind.WEIGHTED:
             found = {weight: "depthwise weights" if call.is_depthwise else "weights", bias: "biases"}
-        elif call.kind is Kind.NORMALIZE:
+        elif call.kind is OperationKind.NORMALIZE:
             found = dict.fromkeys(call.inputs, "normalization parameters")
         else:
             continue

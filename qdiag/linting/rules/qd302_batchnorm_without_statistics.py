@@ -9,7 +9,7 @@ from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
 from qdiag.linting.rules.qd104_unmergeable_batchnorm import uses_batch_statistics
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 
 
 class BatchNormWithoutStatistics(Rule):
@@ -32,7 +32,7 @@ class BatchNormWithoutStatistics(Rule):
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         for call in context.features:
-            if call.kind is Kind.NORM and uses_batch_statistics(call):
+            if call.kind is OperationKind.NORM and uses_batch_statistics(call):
                 channels = call.inputs[0].shape[1]
                 why = f"This BatchNorm of {channels} channels takes its statistics from the batch, in eval mode too."
                 yield self.finding(call, why, f"nn.BatchNorm2d({channels})  # with track_running_stats=True")

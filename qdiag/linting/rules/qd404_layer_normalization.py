@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
-from qdiag.tracing.operations import Kind
+from qdiag.tracing.operations import OperationKind
 
 
 class LayerNormalization(Rule):
@@ -33,7 +33,7 @@ class LayerNormalization(Rule):
     def check(self, context: LintContext) -> Iterator[Finding]:
         for call in context.features:
             is_output_scaling = call.op == "normalize" and not context.feeds_weights(call)
-            if call.kind is Kind.NORMALIZE and not is_output_scaling:
+            if call.kind is OperationKind.NORMALIZE and not is_output_scaling:
                 why = f"`{call.op}` computes its statistics from each image, and cannot be merged into a convolution."
                 yield self.finding(call, why, _FIX, cause=call.op)
 
