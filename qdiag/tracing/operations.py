@@ -25,21 +25,29 @@ _KINDS = {
     OperationKind.WEIGHTED: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
     OperationKind.NORM: "batch_norm",
     OperationKind.CLIP: "relu hardtanh relu6 clamp clip clamp_min clamp_max leaky_relu prelu",
-    OperationKind.ACTIVATION: "sigmoid silu hardswish hardsigmoid gelu elu selu celu tanh softplus mish softsign logsigmoid "
-    "rrelu hardshrink softshrink tanhshrink threshold glu softmax log_softmax swish",
+    OperationKind.ACTIVATION: (
+        "sigmoid silu hardswish hardsigmoid gelu elu selu celu tanh softplus mish softsign logsigmoid rrelu "
+        "hardshrink softshrink tanhshrink threshold glu softmax log_softmax swish"
+    ),
     OperationKind.ELEMENTWISE: "add sub mul div true_divide maximum minimum neg addcmul lerp",
     OperationKind.CONCAT: "cat concat concatenate stack",
-    OperationKind.POOL: "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean "
-    "lp_pool1d lp_pool2d",
-    OperationKind.RESIZE: "interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d",
+    OperationKind.POOL: (
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean "
+        "lp_pool1d lp_pool2d"
+    ),
+    OperationKind.RESIZE: ("interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d"),
     OperationKind.NORMALIZE: "layer_norm group_norm instance_norm local_response_norm normalize rms_norm",
-    OperationKind.PRODUCT: "matmul bmm mm einsum baddbmm addmm scaled_dot_product_attention multi_head_attention_forward",
-    OperationKind.SAME_RANGE: "view reshape flatten unflatten permute transpose movedim swapaxes contiguous clone detach "
-    "getitem chunk split tensor_split unbind squeeze unsqueeze expand expand_as repeat tile narrow "
-    "select dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout max_pool1d max_pool2d max_pool3d "
-    "max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d pixel_shuffle "
-    "pixel_unshuffle channel_shuffle pad roll flip to float t data rearrange unfold fold max_unpool2d roi_pool "
-    "view_as reshape_as type_as cpu cuda positive constant_pad_nd index_select",
+    OperationKind.PRODUCT: (
+        "matmul bmm mm einsum baddbmm addmm scaled_dot_product_attention multi_head_attention_forward"
+    ),
+    OperationKind.SAME_RANGE: (
+        "view reshape flatten unflatten permute transpose movedim swapaxes contiguous clone detach getitem chunk "
+        "split tensor_split unbind squeeze unsqueeze expand expand_as repeat tile narrow select dropout dropout1d "
+        "dropout2d dropout3d alpha_dropout feature_dropout max_pool1d max_pool2d max_pool3d "
+        "max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d pixel_shuffle "
+        "pixel_unshuffle channel_shuffle pad roll flip to float t data rearrange unfold fold max_unpool2d "
+        "roi_pool view_as reshape_as type_as cpu cuda positive constant_pad_nd index_select"
+    ),
 }
 _KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
 
