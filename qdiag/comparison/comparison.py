@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdiag.comparison.comparison_parts import (
+    error_chart,
+    floating_section,
+    layer_data,
+    layer_table,
+    output_facts,
+    worst_chart,
+)
 from qdiag.comparison.layer_error import LayerComparison
 from qdiag.comparison.outputs import OutputError
-from qdiag.comparison.page import page
 from qdiag.errors import SiteNotFound
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Report
+from qdiag.report.elements import Block, Report
 from qdiag.tracing.site import Site
 
 
@@ -36,4 +43,24 @@ class Comparison(Displayable):
         raise SiteNotFound(f"no layer at {str(name)!r} in this comparison. List them with comparison.to_pandas().")
 
     def report(self) -> Report:
-        return page(self)
+        """Figures at the output, error along the network, every layer, and what stays in float."""
+        blocks: list[Block] = [
+            output_facts(self.outputs, self.float_top1_percent, self.images),
+            error_chart(self.layers, self.lanes),
+            worst_chart(self.layers, self.lanes[-1]),
+            layer_table(self.layers, self.lanes),
+        ]
+        if self.floating:
+            blocks.append(floating_section(self.floating))
+        title = f"{self.model_name}: float against {' and '.join(self.lanes)}, {self.images} images"
+        return Report(title, tuple(blocks), "comparison", self._data())
+
+    def _data(self) -> dict[str, object]:
+        return {
+            "model": self.model_name,
+            "images": self.images,
+            "float_top1_percent": self.float_top1_percent,
+            "outputs": {lane: vars(self.outputs[lane]) for lane in self.lanes},
+            "layers": [layer_data(layer) for layer in self.layers],
+            "floating": [{"site": site, "reason": reason} for site, reason in self.floating],
+        }

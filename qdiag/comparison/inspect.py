@@ -61,8 +61,8 @@ def _detail(
     value, site = tensors["float"], layer.site
     formats = {name: qparams for name, lane in lanes.items() if (qparams := lane.qparams.get(site))}
     facts = reference.weight_facts.get(site)
-    steps = {name: qparams.tensor_scale for name, qparams in formats.items()}
-    edges, counts = _histograms(tensors, list(steps.values())[-1] if steps else 0.0)
+    scales = {name: qparams.tensor_scale for name, qparams in formats.items()}
+    edges, counts = _histograms(tensors, list(scales.values())[-1] if scales else 0.0)
     weight_edges, weight_counts = _histograms(*_weights(layer, reference, lanes))
     lows: tuple[float, ...] = ()
     highs: tuple[float, ...] = ()
@@ -74,8 +74,8 @@ def _detail(
         images=images,
         edges=edges,
         counts=counts,
-        ends={name: (qparams.low, qparams.high) for name, qparams in formats.items()},
-        steps=steps,
+        limits={name: (qparams.low, qparams.high) for name, qparams in formats.items()},
+        scales=scales,
         channel_low=lows,
         channel_high=highs,
         weight_magnitudes=() if facts is None else tuple(facts.channel_max.tolist()),
@@ -96,7 +96,7 @@ def _maps(value: Tensor, version: Tensor) -> tuple[FeatureMap, ...]:
 
 
 def _weights(layer: Layer, reference: Lane, lanes: Mapping[str, Lane]) -> tuple[dict[str, Tensor], float]:
-    """In float, and as the last lane multiplies with it; and the step of its format, 0 where there is not one.
+    """In float, and as the last lane multiplies with it; and the scale of its format, 0 where there is not one.
 
     Nothing where there is no weight, or the forward computes it.
     """
@@ -107,14 +107,14 @@ def _weights(layer: Layer, reference: Lane, lanes: Mapping[str, Lane]) -> tuple[
     found = {"float": reference.rounded_weight(layer), name: lane.rounded_weight(own)}
     facts = lane.facts(own)
     qparams = None if facts is None else facts.qparams
-    step = 0.0 if qparams is None or qparams.axis is not None else qparams.tensor_scale
-    return {name: weight for name, weight in found.items() if weight is not None}, step
+    scale = 0.0 if qparams is None or qparams.axis is not None else qparams.tensor_scale
+    return {name: weight for name, weight in found.items() if weight is not None}, scale
 
 
-def _histograms(tensors: Mapping[str, Tensor], step: float) -> tuple[tuple[float, ...], dict[str, tuple[int, ...]]]:
+def _histograms(tensors: Mapping[str, Tensor], scale: float) -> tuple[tuple[float, ...], dict[str, tuple[int, ...]]]:
     """Shared borders, and values in each bin by name; nothing of nothing.
 
-    step: of a format. A bin holds whole steps of it, or some would hold more of its values than their neighbours.
+    scale: of a format. A bin is a whole number of it wide, or some would hold more of its values than their neighbours.
     """
     if not tensors:
         return (), {}
@@ -123,11 +123,11 @@ def _histograms(tensors: Mapping[str, Tensor], step: float) -> tuple[tuple[float
     if not high > low:
         low, high = low - 0.5, high + 0.5
     bins = BINS
-    if step > 0:
-        first, last = math.floor(low / step + 0.5), math.floor(high / step + 0.5)
-        steps = -(-(last - first + 1) // BINS)  # in a bin
-        bins = -(-(last - first + 1) // steps)
-        low, high = (first - 0.5) * step, (first - 0.5 + bins * steps) * step
+    if scale > 0:
+        first, last = math.floor(low / scale + 0.5), math.floor(high / scale + 0.5)
+        width = -(-(last - first + 1) // BINS)  # of a bin, in scale units
+        bins = -(-(last - first + 1) // width)
+        low, high = (first - 0.5) * scale, (first - 0.5 + bins * width) * scale
     counts = {name: _counts(tensor, bins, low, high) for name, tensor in tensors.items()}
     return tuple(np.linspace(low, high, bins + 1).tolist()), counts
 

@@ -15,7 +15,8 @@ class Series:
     """Values under one name, as "8-bit"; None where there is none.
 
     unit, format: for hover and text, as in `Column`. higher_is_better: says which of many layers is the worst, where
-    there is room for one only.
+    there is room for one only. meaning: what it shows, and so its colour (see colours.py), by default its name: a lane,
+    or "weights", "output", "inherited".
     """
 
     name: str
@@ -23,14 +24,21 @@ class Series:
     unit: str = ""
     format: str = ""
     higher_is_better: bool = False
+    meaning: str = ""
+
+    @property
+    def shows(self) -> str:
+        """What gives it its colour."""
+        return self.meaning or self.name
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line in a histogram, as a clip limit."""
+    """A vertical line in a histogram, as a clip limit. meaning: of which of the chart's series, by default of none."""
 
     value: float
     label: str
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,9 @@ class Chart:
     right), "histogram" (counts of each series between shared `edges`, one more than counts).
     names: layer names, each once, where values[i] belongs to names[i]; not for histograms.
     x_title: what names or edges are. y_title: what values are, with the unit; whichever way they are drawn.
-    log_y: values on a log scale. caption: what to look at.
+    log_y: values on a log scale. caption: what to look at. key: what tells it from the other charts of a report.
+    stacked: bars of one name stand end to end, none of them negative, on no log scale.
+    x_grid: distance of the values that a number format has, drawn under a histogram where they can be told apart.
 
     Raises OptionError where the parts do not fit together.
     """
@@ -56,6 +66,9 @@ class Chart:
     y_title: str = ""
     log_y: bool = False
     caption: str = ""
+    key: str = ""
+    stacked: bool = False
+    x_grid: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.series:
@@ -66,6 +79,8 @@ class Chart:
                 self._refuse(f"series {series.name!r} has {len(series.values)} values for {size} {what}")
         if len(set(self.names)) < len(self.names):
             self._refuse("a name is there twice")
+        if self.stacked and (self.kind != "bar" or self.log_y):
+            self._refuse("only bars on a linear scale can be stacked")
 
     @property
     def is_empty(self) -> bool:

@@ -4,20 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qdiag.report.chart import Chart, Series
+from qdiag.report.chart import Chart, Mark, Series
+from qdiag.report.colours import INK, colours
 from qdiag.report.numbers import format_number, with_unit
 
-# Okabe and Ito's palette, told apart by the colour-blind and legible on light and on dark.
-BLUE, VERMILLION, GREEN, _PURPLE, _ORANGE, _SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-_GREY = "#858585"
-# A lane keeps its colour through a whole report, whichever lanes a chart shows.
-LANE_COLOURS = {"float": _GREY, "16-bit": BLUE, "8-bit": VERMILLION}
-_OTHER_COLOURS = (GREEN, _PURPLE, _ORANGE, _SKY)
 _MOST_LABELLED_BARS = 45
+_MOST_GRID_LINES = 64
 _DASHES = ("solid", "dash", "dot", "dashdot")
-
-INK = "#808080"  # text and axes: legible on white (4.0 to 1) and on JupyterLab's dark (4.8 to 1)
-GRID = "rgba(128, 128, 128, 0.25)"
 
 
 @dataclass(frozen=True)
@@ -32,20 +25,20 @@ def series_styles(chart: Chart) -> tuple[SeriesStyle, ...]:
     """A style for each series of the chart."""
     # A histogram's steps are vertical half the time, where dashes cannot be seen; its first series is filled instead.
     dashes = ("solid", *_DASHES) if chart.kind == "histogram" else _DASHES
-    others = 0
-    styles = []
-    for index, series in enumerate(chart.series):
-        colour = LANE_COLOURS.get(series.name)
-        if colour is None:
-            colour = _OTHER_COLOURS[others % len(_OTHER_COLOURS)]
-            others += 1
-        styles.append(SeriesStyle(colour, dashes[index % len(dashes)]))
-    return tuple(styles)
+    found = colours(series.shows for series in chart.series)
+    return tuple(
+        SeriesStyle(found[series.shows], dashes[index % len(dashes)]) for index, series in enumerate(chart.series)
+    )
+
+
+def mark_colour(mark: Mark, chart: Chart) -> str:
+    """That of the series with the same meaning; ink where there is none."""
+    return colours(series.shows for series in chart.series).get(mark.meaning, INK)
 
 
 def value_range(chart: Chart) -> tuple[float, float]:
     """From where to where the value axis goes. Bars and counts start at 0; a log axis starts under the least value."""
-    values = finite(value for series in chart.series for value in series.values)
+    values = finite(value for column in _columns(chart) for value in column)
     if chart.log_y:
         positive = [value for value in values if value > 0]
         return (min(positive) / 2, max(positive) * 2) if positive else (0.1, 1.0)
@@ -56,6 +49,22 @@ def value_range(chart: Chart) -> tuple[float, float]:
         low, high = min(0.0, low), max(0.0, high)
     margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
     return low - margin if low else 0.0, high + margin
+
+
+def _columns(chart: Chart) -> Iterable[Sequence[float | None]]:
+    """The values that need room: of each series, or where bars are stacked the sums of all series."""
+    if not chart.stacked:
+        return (series.values for series in chart.series)
+    return ([sum(finite(column)) for column in zip(*(series.values for series in chart.series), strict=True)],)
+
+
+def stack_starts(chart: Chart) -> list[list[float]]:
+    """Where each series' bars begin: at 0, or where bars are stacked at the end of the series before."""
+    starts = [[0.0] * len(chart.names)]
+    for series in chart.series[:-1]:
+        ends = zip(starts[-1], lengths(series, chart), strict=True)
+        starts.append([start + length for start, length in ends] if chart.stacked else starts[-1])
+    return starts
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
@@ -84,7 +93,7 @@ def value_texts(series: Series) -> list[str]:
 
 def labels_fit(chart: Chart) -> bool:
     """Whether there is room for a number at the end of every bar."""
-    return len(chart.names) * len(chart.series) <= _MOST_LABELLED_BARS
+    return not chart.stacked and len(chart.names) * len(chart.series) <= _MOST_LABELLED_BARS
 
 
 def worst_at(series: Series, indices: Iterable[int]) -> int | None:
@@ -94,6 +103,11 @@ def worst_at(series: Series, indices: Iterable[int]) -> int | None:
         return None
     pick = min if series.higher_is_better else max
     return pick(found, key=lambda index: series.values[index] or 0.0)
+
+
+def draws_grid(chart: Chart) -> bool:
+    """Whether the values of the histogram's format can be told apart."""
+    return bool(chart.edges) and 0 < chart.edges[-1] - chart.edges[0] <= _MOST_GRID_LINES * chart.x_grid
 
 
 def shorten(name: str, limit: int) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from qdiag.errors import OptionError
 from qdiag.files import written_whole
-from qdiag.report.chart import Chart
-from qdiag.report.elements import Report, walk
+from qdiag.report.elements import Report, charts_in
 
 # Renderers are imported where they are used: results are made often and drawn seldom, and plotly, matplotlib and pandas
 # take a second to load.
@@ -81,7 +80,7 @@ class Displayable:
         """
         from qdiag.report.to_matplotlib import png
 
-        charts = [block for block in walk(self.report().blocks) if isinstance(block, Chart)]
+        charts = charts_in(self.report())
         names = [f"{number}-{_words(chart.title)}.png" for number, chart in enumerate(charts, start=1)]
         with contextlib.suppress(OSError):  # what comes of it is said of the first file
             Path(folder).mkdir(parents=True, exist_ok=True)

@@ -87,3 +87,8 @@ def walk(blocks: Sequence[Block]) -> Iterator[Block]:
         yield block
         if isinstance(block, Section):
             yield from walk(block.blocks)
+
+
+def charts_in(report: Report) -> list[Chart]:
+    """Every chart in reading order, those inside sections included."""
+    return [block for block in walk(report.blocks) if isinstance(block, Chart)]

@@ -8,7 +8,7 @@ Level = Literal["error", "warning", "note", "ok"]
 
 @dataclass(frozen=True)
 class LevelStyle:
-    """symbol: one cell wide in a terminal. terminal: a rich style. The HTML colours are in report.css."""
+    """symbol: one cell wide in a terminal. terminal: a rich style. The colours of a page are in colours.py."""
 
     symbol: str
     terminal: str

@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qdiag.report.cells import Badge, Cell, cell_text
 from qdiag.report.chart import Chart, chart_table
-from qdiag.report.elements import Block, Report, Section, walk
+from qdiag.report.colours import COLOURS
+from qdiag.report.elements import Block, Report, Section, charts_in, walk
 from qdiag.report.inline import paragraphs
 from qdiag.report.levels import LEVELS
 from qdiag.report.numbers import format_number
@@ -22,7 +23,6 @@ _MOST_ROWS_IN_NOTEBOOK = 60
 
 def render_page(report: Report) -> str:
     """A whole document: nothing is fetched, neither from a network nor from a file beside it."""
-    has_charts = any(isinstance(block, Chart) for block in walk(report.blocks))
     ids = section_ids(report.blocks)
     return (
         _environment()
@@ -32,7 +32,7 @@ def render_page(report: Report) -> str:
             live=True,
             ids=ids,
             anchors=anchor_ids(report.blocks, ids),
-            plotly=_plotly() if has_charts else None,
+            plotly=_plotly() if charts_in(report) else None,
         )
     )
 
@@ -103,7 +103,9 @@ def _environment() -> Environment:
         figure=_figure,
         picture=_picture,
     )
-    environment.globals.update(contents=_contents, levels=LEVELS, most_rows_in_notebook=_MOST_ROWS_IN_NOTEBOOK)
+    environment.globals.update(
+        contents=_contents, levels=LEVELS, colours=COLOURS, most_rows_in_notebook=_MOST_ROWS_IN_NOTEBOOK
+    )
     return environment
 
 

@@ -7,19 +7,23 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from qdiag.report.chart import Chart, ChartKind
 from qdiag.report.chart_scale import (
-    INK,
+    draws_grid,
     labels_fit,
     lengths,
+    mark_colour,
     points,
     series_styles,
     shorten,
+    stack_starts,
     tick_positions,
     value_range,
     value_texts,
 )
+from qdiag.report.colours import INK
 
 _ONE_AT_A_TIME = threading.Lock()  # fonts and text layouts are shared by all figures
 _WIDTH_INCHES = 8.0
@@ -60,16 +64,19 @@ def encoded(figure: Figure, dpi: int = _DPI) -> bytes:
 
 def _height(chart: Chart) -> float:
     if chart.kind == "bar":
-        return 1.2 + len(chart.names) * (0.1 + 0.16 * len(chart.series))
+        return 1.2 + len(chart.names) * (0.1 + 0.16 * (1 if chart.stacked else len(chart.series)))
     return 3.4
 
 
 def _draw_bars(axes: Axes, chart: Chart) -> None:
-    thickness = 0.75 / len(chart.series)
+    side_by_side = 1 if chart.stacked else len(chart.series)
+    thickness = 0.75 / side_by_side
     low, high = value_range(chart)
-    for index, (series, style) in enumerate(zip(chart.series, series_styles(chart), strict=True)):
-        places = [row + (index + 0.5) * thickness - 0.375 for row in range(len(chart.names))]
-        bars = axes.barh(places, lengths(series, chart), thickness, color=style.colour, label=series.name)
+    drawn = zip(chart.series, series_styles(chart), stack_starts(chart), strict=True)
+    for index, (series, style, starts) in enumerate(drawn):
+        places = [row + (index % side_by_side + 0.5) * thickness - 0.375 for row in range(len(chart.names))]
+        ends = lengths(series, chart)
+        bars = axes.barh(places, ends, thickness, left=starts, color=style.colour, label=series.name)
         if labels_fit(chart):
             axes.bar_label(bars, value_texts(series), padding=3, color=INK, fontsize=8)
     axes.set_xscale("log" if chart.log_y else "linear")
@@ -99,8 +106,12 @@ def _draw_histogram(axes: Axes, chart: Chart) -> None:
         axes.stairs(counts, chart.edges, baseline=low, color=style.colour, linestyle=dash, label=series.name)
     axes.set_ylim(low, high)
     for mark in chart.marks:
-        axes.axvline(mark.value, color=INK, linestyle="--", linewidth=1)
+        axes.axvline(mark.value, color=mark_colour(mark, chart), linestyle="--", linewidth=1)
         axes.text(mark.value, high, f" {mark.label}", color=INK, fontsize=8, verticalalignment="top")
+    if draws_grid(chart):
+        axes.xaxis.set_minor_locator(MultipleLocator(chart.x_grid))
+        axes.xaxis.remove_overlapping_locs = False
+        axes.grid(which="minor", axis="x", color=INK, alpha=0.25, linestyle=":")
     _value_axis(axes, chart)
     axes.set_xlabel(chart.x_title)
 

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 
 from qdiag.report.chart import Chart, ChartKind, Series
 from qdiag.report.chart_scale import (
-    GRID,
-    INK,
+    draws_grid,
     labels_fit,
     lengths,
+    mark_colour,
     points,
     series_styles,
     shorten,
@@ -19,9 +19,9 @@ from qdiag.report.chart_scale import (
     value_range,
     value_texts,
 )
+from qdiag.report.colours import CLEAR, GRID, INK
 from qdiag.report.numbers import format_number
 
-_CLEAR = "rgba(0, 0, 0, 0)"
 _LONG = 0.75  # of the value axis
 _LONGEST_BAR_NAME, _LONGEST_TICK_NAME = 36, 28
 _AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
@@ -55,20 +55,20 @@ def _layout(chart: Chart) -> dict[str, Any]:
     return {
         "template": go.layout.Template(),  # plotly's own would add 7 KB to every figure
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
-        "paper_bgcolor": _CLEAR,
-        "plot_bgcolor": _CLEAR,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
         "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
         "showlegend": len(chart.series) > 1,
         "hoverlabel": {"align": "left", "namelength": -1, **_HOVER_COLOURS},
-        "modebar": {"bgcolor": _CLEAR, "color": INK, "activecolor": INK},
+        "modebar": {"bgcolor": CLEAR, "color": INK, "activecolor": INK},
         "height": _height(chart),
     }
 
 
 def _height(chart: Chart) -> int:
     if chart.kind == "bar":
-        return 130 + len(chart.names) * (10 + 17 * len(chart.series))
+        return 130 + len(chart.names) * (10 + 17 * (1 if chart.stacked else len(chart.series)))
     return 420
 
 
@@ -92,7 +92,7 @@ def _draw_bars(made: go.Figure, chart: Chart) -> None:
             hovertemplate=_hover_template(chart, series, _LONGEST_BAR_NAME),
             customdata=chart.names,
         )
-    made.update_layout(hovermode="y unified", barmode="group", bargap=0.3)
+    made.update_layout(hovermode="y unified", barmode="stack" if chart.stacked else "group", bargap=0.3)
     made.update_xaxes(**_AXIS, **_value_axis(chart))
     made.update_yaxes(
         **_AXIS,
@@ -139,11 +139,14 @@ def _draw_histogram(made: go.Figure, chart: Chart) -> None:
             hovertemplate="%{hovertext}",
         )
     for mark in chart.marks:
-        made.add_vline(
-            mark.value, line={"color": INK, "dash": "dash", "width": 1.5}, annotation_text=_escape(mark.label)
-        )
+        line = {"color": mark_colour(mark, chart), "dash": "dash", "width": 1.5}
+        made.add_vline(mark.value, line=line, annotation_text=_escape(mark.label))
     made.update_layout(hovermode="x unified")
     made.update_xaxes(**_AXIS, title=_axis_title(chart.x_title))
+    if draws_grid(chart):
+        made.update_xaxes(
+            minor={"dtick": chart.x_grid, "tick0": 0, "showgrid": True, "gridcolor": GRID, "griddash": "dot"}
+        )
     made.update_yaxes(**_AXIS, **_value_axis(chart))
 
 

@@ -14,7 +14,7 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
-from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.diagnosis import ANSWER, Diagnosis
 from qdiag.export.compare_dump import compare_dump
 from qdiag.export.dump_comparison import DumpComparison
 from qdiag.export.export_target import export_target
@@ -34,12 +34,12 @@ from qdiag.quantization.identity import data_digest, digest, model_digest
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Report
+from qdiag.report.elements import Block, Report, Section, Text, charts_in
 from qdiag.tracing.inputs import example, first_batch, first_images
 from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe
-from qdiag.workbench.page import page
 from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.session_parts import close_look, code_section, history_table, version_data
 from qdiag.workbench.training_folder import TrainingFolder
 from qdiag.workbench.version import Version
 
@@ -48,6 +48,8 @@ FIRST = "simple"
 FOLDER = "qdiag-runs"
 SHOWN = 2
 """Layers that the name of a version holds, at most."""
+CLOSE = 3
+"""Layers that a report shows close up, at most."""
 
 
 class Session(Displayable):
@@ -124,7 +126,21 @@ class Session(Displayable):
         return self._version(name).script
 
     def report(self) -> Report:
-        return page(self)
+        """The applied version's diagnosis, with its worst layers close up, and every version with its code."""
+        title, versions = f"Session of {type(self.model).__name__}", self.history.values()
+        if self.current is None:
+            hint = "Nothing was run yet: `session.diagnose()` says whether it is quantization, where and why."
+            return Report(title, (Text(hint),), "session", {"versions": [], "applied": None})
+        table = history_table(versions, self.current, self.verifications, self.float_score)
+        blocks: list[Block] = [Section("Versions", (table, *map(code_section, versions)))]
+        data: dict[str, object] = {"applied": self.current.name, "versions": [version_data(v) for v in versions]}
+        if self.diagnosis is not None:
+            found = self.diagnosis.report()
+            sites = [str(culprit.layer.site) for culprit in self.diagnosis.culprits[:CLOSE]]
+            looks = [close_look(site, charts_in(self.inspect(site).report())) for site in sites]
+            blocks = [*found.blocks[:ANSWER], *blocks, *looks, *found.blocks[ANSWER:]]
+            data["diagnosis"] = dict(found.data)
+        return Report(title, tuple(blocks), "session", data)
 
     # Commands -----------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from qdiag.workbench.panels.runs import RunsPanel
 from qdiag.workbench.panels.versions import VersionsPanel
 from qdiag.workbench.panels.what_if import WhatIfPanel
 from qdiag.workbench.session import Session
-from qdiag.workbench.still import Still
+from qdiag.workbench.snapshot import Snapshot
 
 
 class Workbench(widgets.VBox):
@@ -39,7 +39,7 @@ class Workbench(widgets.VBox):
         self.job = Job(self._progress, self._stopped, self._failed)
         self.lock = threading.RLock()  # which thread a callback runs in is not fixed
         self._begun = 0.0, ""
-        self.still = Still()
+        self.snapshot = Snapshot()
         self._make_head()
         self.earlier = EarlierPanel(self)
         self.answer, self.layers, self.what_if = AnswerPanel(self), LayersPanel(self), WhatIfPanel(self)
@@ -50,10 +50,10 @@ class Workbench(widgets.VBox):
         self.refresh()
 
     def _ipython_display_(self) -> None:
-        """The page, and a still of it for the notebook where there is no kernel."""
+        """The page, and a snapshot of it for the notebook where there is no kernel."""
         page = {**self._repr_mimebundle_(), "text/plain": f"Workbench of {type(self.session.model).__name__}"}
         display(page, raw=True)
-        self.still.show(self.session.report())
+        self.snapshot.show(self.session.report())
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -99,7 +99,7 @@ class Workbench(widgets.VBox):
         with self.lock:
             for panel in self.panels:
                 panel.show()
-        self.still.update(self.session.report())
+        self.snapshot.update(self.session.report())
 
     # What panels ask for ----------------------------------------------------------------------------------
 

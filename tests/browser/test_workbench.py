@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
 
 TIMED = """() => {
-  const [all, one] = document.querySelectorAll('.qd-workbench .js-plotly-plot');
+  const [all, one] = ['.qd-all', '.qd-output'].map(css => document.querySelector(css + ' .js-plotly-plot'));
   all.on('plotly_click', () => { window.clickedAt = performance.now(); });
   one.on('plotly_afterplot', () => { window.drawnAt = performance.now(); }); }"""
 
@@ -27,7 +27,7 @@ STOPPED = """() => {
 FOCUSED = "e => e === document.activeElement"
 RESTART = """async () => { const context = window.jupyterapp.shell.currentWidget.sessionContext;
   await context.restartKernel(); await context.session.kernel.info; }"""
-# The still comes a moment after the page says that it is done.
+# The snapshot comes a moment after the page says that it is done.
 FILLED = """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[0].toJSON())
   .includes('It is quantization')"""
 
@@ -65,7 +65,7 @@ def notebook(path: Path, *cells: str) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("jupyter")
     notebook(home / "demo.ipynb", DEMO, "broken.append(True)")
-    for name in ("keyboard", "still"):
+    for name in ("keyboard", "snapshot"):
         notebook(home / f"{name}.ipynb", DEMO.replace('folder="runs"', f'folder="{name}"'))
     for sites in (150, 500):
         notebook(home / f"deep{sites}.ipynb", DEEP.format(sites=sites))
@@ -125,7 +125,7 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.reload()
     page.locator(".qd-status", has_text=re.compile("epoch")).wait_for()  # the page comes back, the run still goes
-    assert page.locator(".js-plotly-plot").count() <= 2
+    assert page.locator(".js-plotly-plot").count() <= 5
     page.evaluate(STOPPED)
     page.locator(".qd-stop").click()
     until(page, ".qd-status", "^Stopped")
@@ -194,15 +194,15 @@ def test_it_works_by_keyboard(lab: Lab, page: Any, problems: list[str]) -> None:
 
 
 def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any, problems: list[str]) -> None:
-    lab.open(page, "still.ipynb")
+    lab.open(page, "snapshot.ipynb")
     run_cell(page, 0)
     page.locator(".qd-run").click()
     until(page, ".qd-status", "^Done")
     page.wait_for_function(FILLED)
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     shown = page.locator(".jp-OutputArea-output")
-    assert "What to do next" not in " ".join(shown.all_inner_texts())  # here the page itself is seen, and no still
-    saved = nbformat.read(lab.home / "still.ipynb", 4)
+    assert "What to do next" not in " ".join(shown.all_inner_texts())  # here the page itself is seen, and no snapshot
+    saved = nbformat.read(lab.home / "snapshot.ipynb", 4)
     html, _ = HTMLExporter().from_notebook_node(saved)
     assert "It is quantization" in html
     assert "What to do next" in html
@@ -219,13 +219,13 @@ def test_a_deep_network_is_shown_and_walked(
     page.locator(".qd-run").click()
     until(page, ".qd-status", "^Done")
     about = page.locator(".qd-about")
-    page.locator(".qd-workbench .js-plotly-plot").nth(1).wait_for()
+    page.locator(".qd-output .js-plotly-plot").wait_for()
     before = about.inner_text()
     page.locator(".qd-next").click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
-    strip = page.locator(".qd-workbench .js-plotly-plot").first.locator(".heatmaplayer image, .heatmaplayer .hm").first
-    strip.scroll_into_view_if_needed()
-    box = strip.bounding_box()
+    lines = page.locator(".qd-all .nsewdrag").first
+    lines.scroll_into_view_if_needed()
+    box = lines.bounding_box()
     page.mouse.move(box["x"] + 3, box["y"] + 5)
     page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
     before = about.inner_text()

@@ -10,7 +10,7 @@ from torch import Tensor
 from qdiag.comparison.inspect import IMAGES, inspect
 from qdiag.comparison.site_detail import BINS, SiteDetail
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.report.chart import Chart
+from qdiag.report.elements import charts_in
 from tests.models import IMAGE, Small, calibrate, settle
 
 
@@ -38,7 +38,7 @@ def test_histograms_count_every_value(model: Small, images: Tensor, lanes: dict[
     detail = only(model, images, lanes, ":input")
     assert detail.images == IMAGES
     assert set(detail.counts) == {"float", "8-bit", "4-bit"}
-    assert np.diff(detail.edges) == pytest.approx(detail.steps["4-bit"])  # one of its values in a bin
+    assert np.diff(detail.edges) == pytest.approx(detail.scales["4-bit"])  # one of its values in a bin
     values = images[:IMAGES].numpy()
     assert {sum(counts) for counts in detail.counts.values()} == {values.size}
     expected, _ = np.histogram(values, bins=detail.edges)
@@ -48,10 +48,10 @@ def test_histograms_count_every_value(model: Small, images: Tensor, lanes: dict[
 
 def test_every_bin_holds_as_many_values_of_the_format(model: Small, images: Tensor) -> None:
     (detail,) = inspect(model, images, {"8-bit": calibrate(model, images)}, [":input"])
-    steps = np.diff(detail.edges) / detail.steps["8-bit"]
+    steps = np.diff(detail.edges) / detail.scales["8-bit"]
     assert len(steps) <= BINS
     assert steps == pytest.approx(round(steps[0]))
-    assert (detail.edges[0] / detail.steps["8-bit"]) % 1 == pytest.approx(0.5)  # borders lie between values
+    assert (detail.edges[0] / detail.scales["8-bit"]) % 1 == pytest.approx(0.5)  # borders lie between values
 
 
 def test_histograms_of_weights_count_every_weight(
@@ -85,7 +85,7 @@ def test_ends_are_those_of_the_formats(model: Small, images: Tensor, lanes: dict
     for name, quantized in lanes.items():
         qparams = quantized.format("head")
         assert qparams is not None
-        assert detail.ends[name] == (qparams.low, qparams.high)
+        assert detail.limits[name] == (qparams.low, qparams.high)
 
 
 def test_details_come_in_the_order_asked_for(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
@@ -112,9 +112,11 @@ def test_maps_are_of_the_channels_that_differ_most(
 
 def test_a_close_look_has_every_face(model: Small, images: Tensor, lanes: dict[str, QuantizedModel]) -> None:
     detail = only(model, images, lanes, "conv1")
-    charts = [block for block in detail.report().blocks if isinstance(block, Chart)]
+    charts = charts_in(detail.report())
     assert [chart.kind for chart in charts] == ["histogram", "histogram", "line"]
-    assert [mark.value for mark in charts[0].marks] == list(detail.ends["4-bit"])
+    assert [chart.key for chart in charts] == ["output", "weights", "channels"]
+    assert [mark.value for mark in charts[0].marks] == list(detail.limits["4-bit"])
+    assert charts[0].x_grid == detail.scales["4-bit"]
     channels = detail.to_pandas()
     assert list(channels["high"]) == list(detail.channel_high)
     assert list(channels["weight"]) == list(detail.weight_magnitudes)

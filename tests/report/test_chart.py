@@ -1,11 +1,23 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from qdiag.errors import OptionError
 from qdiag.report.cells import Code
-from qdiag.report.chart import Chart, Series, chart_table
-from qdiag.report.chart_scale import lengths, series_styles, shorten, tick_positions, value_range, worst_at
+from qdiag.report.chart import Chart, Mark, Series, chart_table
+from qdiag.report.chart_scale import (
+    draws_grid,
+    lengths,
+    mark_colour,
+    series_styles,
+    shorten,
+    stack_starts,
+    tick_positions,
+    value_range,
+    worst_at,
+)
+from qdiag.report.colours import COLOURS, FURTHER, INK
 from tests.report.samples import BARS
 
 
@@ -20,6 +32,7 @@ def bars(*values: float | None, log_y: bool = False) -> Chart:
         ({"kind": "histogram", "series": (Series("a", (1, 2)),), "edges": (0, 1)}, "has 2 values for 1 bins"),
         ({"kind": "line", "series": (Series("a", (1, 2)),), "names": ("x", "x")}, "a name is there twice"),
         ({"kind": "bar", "series": ()}, "no series"),
+        ({"kind": "line", "series": (Series("a", ()),), "stacked": True}, "only bars on a linear scale can be stacked"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(parts: dict, why: str) -> None:
@@ -70,9 +83,37 @@ def test_the_worst_is_low_where_higher_is_better() -> None:
 def test_a_lane_keeps_its_colour_in_every_chart() -> None:
     both = Chart("bar", "t", (Series("16-bit", ()), Series("8-bit", ())))
     one = Chart("bar", "t", (Series("advanced", ()), Series("8-bit", ())))
-    assert series_styles(both)[1].colour == series_styles(one)[1].colour
+    assert series_styles(both)[1].colour == series_styles(one)[1].colour == COLOURS["8-bit"]
     styles = series_styles(Chart("line", "t", tuple(Series(name, ()) for name in ("a", "b", "8-bit", "float"))))
     assert len({style.colour for style in styles}) == len({style.dash for style in styles}) == 4
+
+
+def test_what_means_the_same_has_the_same_colour_and_another_dash() -> None:
+    both = Series("8-bit", ()), Series("8-bit, added", (), meaning="8-bit")
+    network, layer = series_styles(Chart("line", "t", both))
+    assert network.colour == layer.colour == COLOURS["8-bit"]
+    assert network.dash != layer.dash
+
+
+def test_a_mark_has_the_colour_of_its_lane() -> None:
+    chart = Chart("histogram", "t", (Series("float", (1,)), Series("mine", (1,))), edges=(0, 1))
+    assert mark_colour(Mark(1, "end of mine", "mine"), chart) == series_styles(chart)[1].colour == FURTHER[0]
+    assert mark_colour(Mark(1, "clip"), chart) == INK
+
+
+def test_stacked_bars_stand_end_to_end() -> None:
+    parts = Series("weights", (1.0, None)), Series("output", (2.0, 5.0)), Series("inherited", (3.0, 1.0))
+    stacked = Chart("bar", "t", parts, ("a", "b"), stacked=True)
+    assert stack_starts(stacked) == [[0.0, 0.0], [1.0, 0.0], [3.0, 5.0]]
+    assert value_range(stacked) == pytest.approx((0.0, 6.48))
+    side_by_side = replace(stacked, stacked=False)
+    assert stack_starts(side_by_side) == [[0.0, 0.0]] * 3
+    assert value_range(side_by_side) == pytest.approx((0.0, 5.4))
+
+
+def test_a_formats_values_are_drawn_where_they_can_be_told_apart() -> None:
+    chart = Chart("histogram", "t", (Series("float", (1, 1)),), edges=(-1.0, 0.0, 1.0))
+    assert [draws_grid(replace(chart, x_grid=step)) for step in (0.0, 1 / 64, 1 / 32)] == [False, False, True]
 
 
 def test_a_short_name_stays_and_a_long_one_keeps_both_ends() -> None:

@@ -1,5 +1,6 @@
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_histograms_have_their_counts_edges_and_marks() -> None:
     assert list(values) == [2.0, 30.0, 400.0, 90.0]
     assert list(edges) == [-2.0, -1.0, 0.0, 1.0, 2.0]
     assert [float(np.asarray(line.get_xdata())[0]) for line in axes.lines] == [-1.0, 0.992]
+
+
+def test_stacked_bars_and_a_formats_grid() -> None:
+    parts = Series("weights", (1.0,)), Series("output", (2.0,))
+    weights, output = draw(Chart("bar", "t", parts, ("a",), stacked=True)).axes[0].containers
+    assert (weights[0].get_x(), output[0].get_x(), output[0].get_width()) == (0.0, 1.0, 2.0)
+    assert weights[0].get_y() == output[0].get_y()
+    assert len(draw(replace(HISTOGRAM, x_grid=0.5)).axes[0].xaxis.get_minorticklocs()) >= 4
 
 
 @pytest.mark.parametrize("chart", [BARS, LINES, HISTOGRAM], ids=lambda chart: chart.kind)

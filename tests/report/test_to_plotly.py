@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_plotly import CONFIG, figure
@@ -28,6 +29,14 @@ def test_histograms_are_steps_over_their_edges_with_their_marks() -> None:
     assert list(made.data[0].y) == [2.0, 30.0, 400.0, 90.0, 90.0]
     assert made.data[0].hovertext[1] == "-1.00 to 0: 30"
     assert [shape.x0 for shape in made.layout.shapes] == [-1.0, 0.992]
+
+
+def test_stacked_bars_and_a_formats_grid() -> None:
+    parts = Series("weights", (1.0,)), Series("output", (2.0,))
+    assert figure(Chart("bar", "t", parts, ("a",), stacked=True)).layout.barmode == "stack"
+    grid = figure(replace(HISTOGRAM, x_grid=0.5)).layout.xaxis.minor
+    assert (grid.dtick, grid.showgrid) == (0.5, True)
+    assert figure(HISTOGRAM).layout.xaxis.minor.dtick is None
 
 
 def test_long_names_are_cut_on_the_axis_and_whole_under_the_pointer() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from qdiag.explanation.culprit import covering
-from qdiag.explanation.page import blame
+from qdiag.explanation.diagnosis_parts import blame
 from qdiag.explanation.verdict import LIMIT_POINTS
 from qdiag.workbench.controls import button, escaped, marked, row
 from qdiag.workbench.panels.panel import Desk, Panel
@@ -102,7 +102,7 @@ def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
     if diagnosis.culprits and diagnosis.verdict.kind != "healthy":
         worst = diagnosis.culprits[0]
         why = f" In `{worst.layer.site}`, {worst.evidence[0].text}." if worst.evidence else ""
-        blamed = f"<br>{marked(blame(diagnosis).text + why)}"
+        blamed = f"<br>{marked(blame(diagnosis.culprits, diagnosis.trials).text + why)}"
     headline, text = escaped(diagnosis.verdict.headline), escaped(diagnosis.verdict.text)
     return (
         f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}{blamed}<br>'

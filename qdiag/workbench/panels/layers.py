@@ -1,29 +1,32 @@
 """All layers on the left, one of them on the right."""
 
-from typing import TYPE_CHECKING
-
 import ipywidgets as widgets
-import plotly.graph_objects as go
 
+from qdiag.comparison.comparison_parts import error_chart
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.report.elements import charts_in
 from qdiag.workbench.controls import button, escaped, row
-from qdiag.workbench.figures import drill_down, feature_maps, on_page, overview, redraw, worst_layers
+from qdiag.workbench.figures import feature_maps, part_chart, worst_layers
 from qdiag.workbench.panels.panel import Desk, Panel
+from qdiag.workbench.picture import Picture
 
-if TYPE_CHECKING:
-    from qdiag.explanation.diagnosis import Diagnosis
-
-HINT = "<b>Worst layers</b>, culprits first: click a bar, or the strip of all layers under them"
+HINT = "Culprits first. Click a bar, or a layer in the lines through all of them."
 
 
 class LayersPanel(Panel):
-    """Bars of the worst, a strip of all, and a close look at the chosen one."""
+    """Bars of the worst, lines through all, and a close look at the chosen one."""
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.names: list[str] = []
         self.shown: Diagnosis | None = None
-        self.all: go.FigureWidget | None = None
-        self.one: go.FigureWidget | None = None
+        self.worst = Picture("qd-worst", 540, self.select)
+        self.all = Picture("qd-all", 280, self.select, names=False)
+        self.close = {
+            "output": Picture("qd-output", 300),
+            "weights": Picture("qd-weights", 250),
+            "channels": Picture("qd-channels", 250, names=False),
+        }
         self.choice = widgets.Combobox(placeholder="layer", ensure_option=True, layout={"width": "300px"})
         self.choice.add_class("qd-layer")
         self.choice.observe(desk.guarded(self._chosen), "value")
@@ -31,12 +34,11 @@ class LayersPanel(Panel):
         forth = button("Next", "qd-next", desk.guarded(lambda: self.step(1)))
         self.about = widgets.HTML().add_class("qd-about")
         self.hint = widgets.HTML(HINT)
-        self.left = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
         self.maps = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"}).add_class("qd-maps")
         self.facts = widgets.Box([self.about], layout={"max_height": "420px", "overflow": "auto"})
-        self.right = widgets.VBox(layout={"width": "600px", "max_width": "100%"})
-        self.walk = row(back, forth, self.choice)
-        self.widget = widgets.Box([self.left, self.right], layout={"display": "none", "flex_flow": "row wrap"})
+        left = _column(self.hint, self.worst, self.all, self.facts)
+        right = _column(row(back, forth, self.choice), *self.close.values(), self.maps)
+        self.widget = widgets.Box([left, right], layout={"display": "none", "flex_flow": "row wrap"})
 
     def step(self, by: int) -> None:
         """Select the layer before or after, in the order of the forward."""
@@ -51,28 +53,19 @@ class LayersPanel(Panel):
         # versions of an earlier session have figures, and no diagnosis yet
         self.widget.layout.display = "none" if diagnosis is None else "flex"
 
-    def _draw(self, diagnosis: "Diagnosis") -> None:
-        chosen, self.shown = self.choice.value, diagnosis
-        self.names = [str(layer.site) for layer in diagnosis.comparison.layers]
-        self.choice.options = self.names
-        worst = worst_layers(diagnosis)
-        old = self.all, self.one
-        self.all = on_page(overview(diagnosis, worst))
-        bars, strip = self.all.data[:-1], self.all.data[-1]
-        for trace in bars:
-            trace.on_click(lambda _, points, __: self._clicked([worst[i] for i in points.point_inds]))
-        strip.on_click(lambda _, points, __: self._clicked([self.names[i[1]] for i in points.point_inds]))
-        self.one = None
-        self.choice.value = ""
-        self.choice.value = chosen if chosen in self.names else worst[0]
-        self.left.children = [self.hint, self.all, self.facts]
-        self.right.children = [self.walk, *([self.one] if self.one is not None else []), self.maps]
-        for figure in filter(None, old):
-            figure.close()
+    def select(self, name: str) -> None:
+        """Look at a layer."""
+        self.choice.value = name
 
-    def _clicked(self, names: list[str]) -> None:
-        if names:
-            self.choice.value = names[0]
+    def _draw(self, diagnosis: Diagnosis) -> None:
+        chosen, comparison, self.shown = self.choice.value, diagnosis.comparison, diagnosis
+        self.names = [str(layer.site) for layer in comparison.layers]
+        self.choice.options = self.names
+        worst = worst_layers(diagnosis.culprits, comparison.layers, comparison.lanes[-1])
+        self.worst.show(part_chart(worst, comparison.lanes[-1]))
+        self.all.show(error_chart(comparison.layers, comparison.lanes))
+        self.choice.value = ""
+        self.choice.value = chosen if chosen in self.names else str(worst[0].site)
 
     def _chosen(self) -> None:
         name, diagnosis = self.choice.value, self.shown
@@ -80,17 +73,19 @@ class LayersPanel(Panel):
             return
         with self.desk.lock:
             detail = self.desk.session.inspect(name)
-            figure = drill_down(detail)
-            if self.one is None:
-                self.one = on_page(figure)
-            else:
-                redraw(self.one, figure)
+            charts = {chart.key: chart for chart in charts_in(detail.report())}
+            for key, picture in self.close.items():
+                picture.show(charts.get(key))
             self.about.value = about_html(diagnosis, name)
-            self.maps.value = feature_maps(detail, diagnosis.comparison.lanes[-1])
+            self.maps.value = feature_maps(detail.maps, diagnosis.comparison.lanes[-1])
             self.maps.layout.display = "" if detail.maps else "none"
 
 
-def about_html(diagnosis: "Diagnosis", name: str) -> str:
+def _column(*children: widgets.Widget) -> widgets.VBox:
+    return widgets.VBox(children, layout={"width": "600px", "max_width": "100%"})
+
+
+def about_html(diagnosis: Diagnosis, name: str) -> str:
     """What is known of one layer: figures, causes, lint findings, the line of code."""
     layer = diagnosis.comparison.layer(name)
     lane = diagnosis.comparison.lanes[-1]

@@ -5,8 +5,8 @@ import ipywidgets as widgets
 from qdiag.report.displayable import Displayable
 from qdiag.report.to_html import render_fragment
 from qdiag.workbench.controls import button, escaped, row, shown
-from qdiag.workbench.page import history_table
 from qdiag.workbench.panels.panel import Desk, Panel
+from qdiag.workbench.session_parts import history_table
 
 EXPORT_FOLDER, DUMP_FOLDER = "for_target", "traces"
 BY_LAYER = "this version and the applied one beside float, at every layer"
@@ -71,7 +71,8 @@ class VersionsPanel(Panel):
         session = self.desk.session
         if not session.history:
             return
-        self.table.value = shown("History", history_table(session))
+        table = history_table(session.history.values(), session.current, session.verifications, session.float_score)
+        self.table.value = shown("History", table)
         self.choice.options = list(session.history)
         self.choice.value = list(session.history)[-1]
         self.widget.layout.display = ""

@@ -1,19 +1,17 @@
-"""A diagnosis, shown: the answer first, then what convicts, then everything."""
+"""The parts of a diagnosis's report: the answer, what to do next, who is to blame, and what was tried."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from qdiag.comparison.comparison_parts import place
 from qdiag.comparison.outputs import OutputError
-from qdiag.comparison.page import as_data as comparison_data
-from qdiag.comparison.page import error_chart, floating_section, layer_table, output_facts, place, worst_chart
 from qdiag.explanation.culprit import Culprit, covering
-from qdiag.explanation.verdict import VerdictKind
+from qdiag.explanation.step import Step
+from qdiag.explanation.trials import Trial
+from qdiag.explanation.verdict import Verdict, VerdictKind
 from qdiag.report.cells import Cell, Code
-from qdiag.report.elements import Block, Callout, Listing, Report, Section, Text
+from qdiag.report.elements import Block, Callout, Listing, Section, Text
 from qdiag.report.levels import Level
 from qdiag.report.table import Column, Table
-
-if TYPE_CHECKING:
-    from qdiag.explanation.diagnosis import Diagnosis
 
 _LEVELS: dict[VerdictKind, Level] = {
     "healthy": "ok",
@@ -23,42 +21,25 @@ _LEVELS: dict[VerdictKind, Level] = {
 }
 
 
-def page(diagnosis: "Diagnosis") -> Report:
-    """Verdict, figures, next steps, culprits, trials, lint, and every layer."""
-    comparison, verdict = diagnosis.comparison, diagnosis.verdict
-    blocks: list[Block] = [
-        Callout(_LEVELS[verdict.kind], verdict.headline, verdict.text),
-        output_facts(comparison),
-        Section("What to do next", _steps(diagnosis)),
-    ]
-    if diagnosis.culprits and verdict.kind != "healthy":
-        blocks.append(Section("Who is to blame", (blame(diagnosis), culprit_table(diagnosis))))
-    if any(trial.kind != "alone" for trial in diagnosis.trials):
-        blocks.append(Section("What was tried", (trial_table(diagnosis),)))
-    if diagnosis.lint is not None:
-        lint = diagnosis.lint.report()
-        blocks.append(Section(lint.title, lint.blocks))
-    blocks.append(Section("Where the error enters", (error_chart(comparison), worst_chart(comparison))))
-    blocks.append(Section("Every layer", (layer_table(comparison),), collapsed=True))
-    if comparison.floating:
-        blocks.append(floating_section(comparison))
-    blocks += [culprit_section(culprit) for culprit in diagnosis.culprits]
-    return Report(f"Diagnosis of {comparison.model_name}", tuple(blocks), "diagnosis", as_data(diagnosis))
+def verdict_callout(verdict: Verdict) -> Callout:
+    """The answer to the first question."""
+    return Callout(_LEVELS[verdict.kind], verdict.headline, verdict.text)
 
 
-def _steps(diagnosis: "Diagnosis") -> tuple[Block, ...]:
+def steps_section(steps: Sequence[Step]) -> Section:
+    """What to do next, numbered, each with its code."""
     blocks: list[Block] = []
-    for number, step in enumerate(diagnosis.steps, start=1):
+    for number, step in enumerate(steps, start=1):
         blocks.append(Text(f"**{number}. {step.title}.** {step.text}"))
         if step.code:
             blocks.append(Listing(step.code))
-    return tuple(blocks)
+    return Section("What to do next", tuple(blocks))
 
 
-def blame(diagnosis: "Diagnosis") -> Text:
+def blame(culprits: Sequence[Culprit], trials: Sequence[Trial]) -> Text:
     """One paragraph: weights or activations, and the few layers that make most of it."""
     sentences = []
-    parts = {trial.title: trial.output.sqnr_db for trial in diagnosis.trials if trial.kind == "part"}
+    parts = {trial.title: trial.output.sqnr_db for trial in trials if trial.kind == "part"}
     if parts:
         weights, activations = parts["weights only"], parts["activations only"]
         blame = "**The weights are to blame**" if weights < activations else "**The activations are to blame**"
@@ -68,30 +49,30 @@ def blame(diagnosis: "Diagnosis") -> Text:
             f"{blame}: with only the weights in 8 bit the output is at {weights:.1f} dB, with only the activations at "
             f"{activations:.1f} dB."
         )
-    worst = covering(diagnosis.culprits, 0.5)
+    worst = covering(culprits, 0.5)
     names = ", ".join(f"`{culprit.layer.site}`" for culprit in worst)
     verb = "causes" if len(worst) == 1 else "cause"
     sentences.append(f"{names} {verb} {sum(culprit.share for culprit in worst):.0%} of the damage.")
-    depthwise = sum(culprit.share for culprit in diagnosis.culprits if culprit.layer.is_depthwise)
+    depthwise = sum(culprit.share for culprit in culprits if culprit.layer.is_depthwise)
     if depthwise >= 0.3:
         sentences.append(f"Depthwise convolutions stand for {depthwise:.0%}.")
     return Text(" ".join(sentences))
 
 
-def culprit_table(diagnosis: "Diagnosis") -> Table:
+def culprit_table(culprits: Sequence[Culprit]) -> Table:
     """Who, how much, why, and what mends it."""
-    tried = any(culprit.trial is not None for culprit in diagnosis.culprits)
+    tried = any(culprit.trial is not None for culprit in culprits)
     columns = (
         Column("site", "layer"),
         Column("kind", "kind"),
         Column("share_percent", "share", "%", ".0f", "right", "of the damage that the layers listed here do"),
         Column("alone_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in 8 bit"),
-        Column("added_sqnr_db", "layer alone", "dB", ".1f", "right", "its own tensor, from exact inputs"),
+        Column("added_sqnr_db", "added", "dB", ".1f", "right", "its own tensor, from exact inputs"),
         Column("why", "why"),
         Column("fix", "what mends it"),
         Column("place", "called at"),
     )
-    rows = tuple(_culprit_row(culprit) for culprit in diagnosis.culprits)
+    rows = tuple(_culprit_row(culprit) for culprit in culprits)
     caption = "The share is measured: each layer was quantized with all others in float, and the output compared."
     if not tried:
         caption = "The share is of the noise that the layers add; how much of it reaches the output was not measured."
@@ -112,9 +93,8 @@ def _culprit_row(culprit: Culprit) -> tuple[Cell, ...]:
     )
 
 
-def trial_table(diagnosis: "Diagnosis") -> Table:
-    """The numbers after doing it."""
-    comparison = diagnosis.comparison
+def trial_table(outputs: Mapping[str, OutputError], images: int, trials: Sequence[Trial]) -> Table:
+    """The numbers after doing it, under those of each lane as it is, on so many images."""
     columns = (
         Column("change", "what was changed"),
         Column("top1_percent", "top-1", "%", ".1f", "right"),
@@ -123,8 +103,8 @@ def trial_table(diagnosis: "Diagnosis") -> Table:
         Column("sqnr_db", "output SQNR", "dB", ".1f", "right"),
         Column("images", "images", align="right"),
     )
-    rows = [_trial_row(f"{lane}, as it is", comparison.outputs[lane], comparison.images) for lane in comparison.lanes]
-    rows += [_trial_row(t.title, t.output, t.images) for t in diagnosis.trials if t.kind != "alone"]
+    rows = [_trial_row(f"{lane}, as it is", output, images) for lane, output in outputs.items()]
+    rows += [_trial_row(trial.title, trial.output, trial.images) for trial in trials]
     return Table(columns, tuple(rows), key="trials")
 
 
@@ -143,29 +123,16 @@ def culprit_section(culprit: Culprit) -> Section:
     return Section(title, tuple(blocks), anchor=str(culprit.layer.site), collapsed=True)
 
 
-def as_data(diagnosis: "Diagnosis") -> dict[str, object]:
-    """Every figure and sentence, for machines."""
-    verdict = diagnosis.verdict
+def culprit_data(culprit: Culprit) -> dict[str, object]:
+    """A culprit's figures and sentences, for machines."""
     return {
-        "verdict": {
-            "kind": verdict.kind,
-            "headline": verdict.headline,
-            "text": verdict.text,
-            "first_departure": str(verdict.first_departure) if verdict.first_departure else None,
-        },
-        "steps": [vars(step) for step in diagnosis.steps],
-        "culprits": [
-            {
-                "site": str(culprit.layer.site),
-                "share": culprit.share,
-                "evidence": [vars(evidence) for evidence in culprit.evidence],
-                "findings": [finding.code for finding in culprit.findings],
-            }
-            for culprit in diagnosis.culprits
-        ],
-        "trials": [
-            {"kind": t.kind, "title": t.title, "images": t.images, "output": vars(t.output)} for t in diagnosis.trials
-        ],
-        "comparison": comparison_data(diagnosis.comparison),
-        "lint": None if diagnosis.lint is None else dict(diagnosis.lint.report().data),
+        "site": str(culprit.layer.site),
+        "share": culprit.share,
+        "evidence": [vars(evidence) for evidence in culprit.evidence],
+        "findings": [finding.code for finding in culprit.findings],
     }
+
+
+def trial_data(trial: Trial) -> dict[str, object]:
+    """A trial's figures, for machines."""
+    return {"kind": trial.kind, "title": trial.title, "images": trial.images, "output": vars(trial.output)}

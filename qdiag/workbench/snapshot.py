@@ -11,7 +11,7 @@ from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text
 
 
-class Still:
+class Snapshot:
     """A report beside the page, for whoever cannot show widgets; JupyterLab shows a widget of nothing in its place.
 
     Its pictures take a second to draw, in a thread of their own: nothing waits for them.
@@ -19,7 +19,7 @@ class Still:
 
     def __init__(self) -> None:
         self._nothing = widgets.HTML(layout={"display": "none"})
-        self._artist = ThreadPoolExecutor(1, thread_name_prefix="qdiag-still")
+        self._artist = ThreadPoolExecutor(1, thread_name_prefix="qdiag-snapshot")
         self._handle: DisplayHandle | None = None
 
     def show(self, report: Report) -> None:
