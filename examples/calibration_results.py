@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Subset
 
 from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.outputs import OutputError
-from qdiag.images import ImageFolder
+from qdiag.image_folder import ImageFolder
 from qdiag.planning.channels import channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.planning.mac_budget import MacBudget

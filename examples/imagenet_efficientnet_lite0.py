@@ -16,7 +16,7 @@ from torch import nn
 
 from qdiag import QdiagError, diagnose
 from qdiag.errors import InputError
-from qdiag.images import ImageFolder, Preprocessing
+from qdiag.image_folder import ImageFolder, Preprocessing
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PREPROCESSING = Preprocessing(256, 224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic")

@@ -24,7 +24,7 @@ from torchvision import datasets, transforms
 from qdiag import QuantTrainModule, Recipe, TrainingResult, calibrate, train
 from qdiag.demo.digits import digits_loader
 from qdiag.demo.networks import HealthyNet
-from qdiag.images import IMAGENET_MEAN, IMAGENET_STD
+from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,7 +28,7 @@ from torchvision.transforms import functional as images
 
 from qdiag import QuantTrainModule, Recipe, Widths, calibrate, train
 from qdiag.comparison.outputs import OutputSums
-from qdiag.images import ImageFolder
+from qdiag.image_folder import ImageFolder
 from qdiag.planning.widths import Bits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "training_results.md"

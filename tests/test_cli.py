@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from qdiag.cli.app import app
 from qdiag.errors import InputError, OptionError
-from qdiag.images import ImageFolder, Preprocessing
+from qdiag.image_folder import ImageFolder, Preprocessing
 from tests.export.test_faces import DIFFERING
 
 MODEL = """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qdiag.errors import OptionError
-from qdiag.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import PerChannelOption
 from qdiag.quantization.calibrate import DEFAULT_METHOD

@@ -12,7 +12,7 @@ from qdiag.cli.output import tell
 from qdiag.cli.specs import call
 from qdiag.comparison.compare import CALIBRATION_IMAGES
 from qdiag.errors import InputError, OptionError
-from qdiag.images import ImageFolder
+from qdiag.image_folder import ImageFolder
 from qdiag.weights import load_weights
 
 

@@ -15,7 +15,7 @@ from qdiag.planning.plan import PerChannelOption, QuantPlan, plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibration import Applied, Calibration
-from qdiag.quantization.checkpoint import Checkpoint
+from qdiag.quantization.calibration_checkpoint import CalibrationCheckpoint
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
@@ -110,7 +110,7 @@ class _Fitting:
         saved, known = None, None
         if checkpoint is not None:
             names = [technique.name for technique in self.techniques]
-            saved = Checkpoint(checkpoint, self.model, plan, names, self.images)
+            saved = CalibrationCheckpoint(checkpoint, self.model, plan, names, self.images)
             known = saved.load()
         if known is None:
             if self.observed is None:
@@ -137,7 +137,7 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
 
 
 def _improved(
-    model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any, checkpoint: Checkpoint | None
+    model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any, checkpoint: CalibrationCheckpoint | None
 ) -> Steps[QuantizedModel]:
     """Each technique applied to what those before it left, and kept where it takes the outputs nearer to float."""
     history = model.calibration.history

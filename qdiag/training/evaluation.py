@@ -14,7 +14,7 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import Batch, batches, forward
-from qdiag.training.images import Images, Share
+from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective, floating_outputs, labels_for
 
 CALIBRATION_IMAGES = 128
@@ -23,7 +23,7 @@ Makers = dict[str, Metric | MetricCollection]
 
 
 def evaluation_steps(
-    model: nn.Module, images: Images, share: Share, objective: Objective, label: str
+    model: nn.Module, images: OrderedImages, share: Share, objective: Objective, label: str
 ) -> Steps[dict[str, float]]:
     """Metrics by name, over the images of all processes together.
 
@@ -34,7 +34,7 @@ def evaluation_steps(
 
 
 def _evaluation(
-    model: nn.Module, images: Images, share: Share, objective: Objective, label: str
+    model: nn.Module, images: OrderedImages, share: Share, objective: Objective, label: str
 ) -> Steps[dict[str, float]]:
     metrics: MetricCollection | None = None
     for progress, batch in Progress.over(batches(images.in_order(share), float_model(model)), label):
@@ -83,8 +83,8 @@ def _accuracies(classes: int, ignore_index: int) -> Iterator[tuple[str, Metric]]
 
 def versions_steps(
     model: nn.Module,
-    images: Images,
-    validation: Images,
+    images: OrderedImages,
+    validation: OrderedImages,
     share: Share,
     objective: Objective,
     formats: Sequence[Bits],

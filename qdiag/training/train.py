@@ -23,12 +23,12 @@ from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Batch, first_batch, forward
 from qdiag.tracing.random_state import kept_random_state
-from qdiag.training.checkpoint import TrainingCheckpoint
 from qdiag.training.evaluation import evaluation_steps, float_model, versions_steps
-from qdiag.training.images import Images, Share
+from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
 from qdiag.training.recipe import Recipe
 from qdiag.training.result import Metrics, TrainingResult
+from qdiag.training.training_checkpoint import TrainingCheckpoint
 from qdiag.training.training_run import TrainingRun
 
 CHECKPOINT_SECONDS = 60.0
@@ -158,7 +158,7 @@ def train_steps(
         return result
 
 
-def _epochs(training: TrainingRun, validation: Images | None, saving: "_Saving") -> Steps[None]:
+def _epochs(training: TrainingRun, validation: OrderedImages | None, saving: "_Saving") -> Steps[None]:
     while training.epoch < training.recipe.epochs:
         for progress in training.epoch_steps():
             yield progress
@@ -219,12 +219,12 @@ def _check(model: nn.Module, output: Any, *, resume: bool, tensorboard: bool) ->
         raise OptionError("TensorBoard is not installed. Install qdiag[tensorboard].")
 
 
-def _images(loaders: Any, recipe: Recipe) -> tuple[Images, Images | None]:
+def _images(loaders: Any, recipe: Recipe) -> tuple[OrderedImages, OrderedImages | None]:
     if not isinstance(loaders, tuple):
-        return Images(loaders, recipe), None
+        return OrderedImages(loaders, recipe), None
     if len(loaders) != 2:
         raise OptionError(f"loaders are {len(loaders)}: give (images to train with, images to validate with).")
-    return Images(loaders[0], recipe), None if loaders[1] is None else Images(loaders[1], recipe)
+    return OrderedImages(loaders[0], recipe), None if loaders[1] is None else OrderedImages(loaders[1], recipe)
 
 
 def _accelerator(output: str | os.PathLike[str] | None, *, tensorboard: bool) -> Accelerator:
@@ -260,7 +260,7 @@ def _try(network: nn.Module, objective: Objective, batch: Batch) -> None:
         objective(forward(network, batch.inputs), batch)
 
 
-def _identity(model: nn.Module, images: Images, share: Share, recipe: Recipe) -> dict[str, Any]:
+def _identity(model: nn.Module, images: OrderedImages, share: Share, recipe: Recipe) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     names = " of ".join(dict.fromkeys(type(one).__name__ for one in (model, float_model(model))))
     return recipe.facts() | {

@@ -14,14 +14,14 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import Batch, batches, forward
 from qdiag.training.curve import Curve, Sums
+from qdiag.training.deferred_interrupt import interrupt_deferred
 from qdiag.training.evaluation import float_model
-from qdiag.training.images import Images, Share
-from qdiag.training.interrupts import interrupts_held
+from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
 from qdiag.training.result import Epoch, Metrics, TrainingResult
 from qdiag.training.seeding import seed_all
 
-_STEP = 2  # what a seed is for; `images` has 0 and 1
+_STEP = 2  # what a seed is for; `image_order` has 0 and 1
 
 
 class TrainingRun:
@@ -34,7 +34,9 @@ class TrainingRun:
     Raises ModelError where no parameter is to be trained.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective, images: Images, share: Share, accelerator: Accelerator):
+    def __init__(
+        self, model: nn.Module, objective: Objective, images: OrderedImages, share: Share, accelerator: Accelerator
+    ):
         learned = model.thresholds if isinstance(model, QuantTrainModule) else None
         thresholds = [] if learned is None else list(learned.parameters())
         apart = {id(threshold) for threshold in thresholds}
@@ -59,7 +61,7 @@ class TrainingRun:
             return
         loader = self.images.loader(self.epoch, self.share, self.step)
         for batch in batches(loader, float_model(self.model)):
-            with interrupts_held():
+            with interrupt_deferred():
                 self.is_whole = False
                 self._learn(batch)
                 self.step += 1
@@ -71,7 +73,7 @@ class TrainingRun:
         ended = Epoch(
             self.epoch + 1, self.optimizer.param_groups[0]["lr"], sums.mean_loss, sums.right_percent, validation
         )
-        with interrupts_held():
+        with interrupt_deferred():
             self.history.append(ended)
             self.epoch, self.step, self.curve = self.epoch + 1, 0, Curve()
         self.accelerator.log(ended.values(), ended.number)

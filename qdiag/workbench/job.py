@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qdiag.progress import Progress, Steps, Stopped, listening
-from qdiag.workbench.interruption import Interruption
+from qdiag.workbench.forced_stop import ForcedStop
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Job:
     ):
         self.on_progress, self.on_stopped, self.on_error = on_progress, on_stopped, on_error
         self._cancel, self._over = threading.Event(), threading.Event()
-        self._interruption = Interruption()
+        self._forced_stop = ForcedStop()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -42,7 +42,7 @@ class Job:
                 return False
             self._cancel.clear()
             self._over.clear()
-            self._interruption = Interruption()
+            self._forced_stop = ForcedStop()
             self._thread = threading.Thread(target=self._work, args=(steps, on_done), name="qdiag-job", daemon=True)
             self._thread.start()
             return True
@@ -50,7 +50,7 @@ class Job:
     def stop(self) -> None:
         """End the work where it tells its progress, or else in the middle of a step, soon after."""
         self._cancel.set()
-        self._interruption.ask()
+        self._forced_stop.ask()
 
     def wait(self, seconds: float | None = None) -> None:
         """Until the work has ended."""
@@ -73,7 +73,7 @@ class Job:
             self.on_error(error)
 
     def _run(self, steps: Steps[T]) -> T:
-        with listening(self._heard), self._interruption:
+        with listening(self._heard), self._forced_stop:
             while True:
                 try:
                     self._heard(next(steps))

@@ -16,8 +16,8 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import example
-from qdiag.training.checkpoint import MODEL
 from qdiag.training.recipe import Recipe
+from qdiag.training.training_checkpoint import MODEL
 from qdiag.workbench.version import Version
 
 RUN, START = "run.json", "start.pt"

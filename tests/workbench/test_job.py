@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qdiag.progress import Progress, Steps, Stopped, report
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.workbench.interruption import Interruption
+from qdiag.workbench.forced_stop import ForcedStop
 from qdiag.workbench.job import Job
 
 
@@ -110,10 +110,10 @@ def test_a_training_step_that_is_stopped_leaves_the_model_usable() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     images = torch.randn(2, 3, 8, 8)
     module = QuantTrainModule(model, images).train()
-    interruption = Interruption()
-    interruption.ask()
+    forced_stop = ForcedStop()
+    forced_stop.ask()
     time.sleep(0.3)
-    with pytest.raises(Stopped), interruption:
+    with pytest.raises(Stopped), forced_stop:
         module(images)
     assert torch.overrides._get_current_function_mode() is None
     module(images).sum().backward()
@@ -122,7 +122,7 @@ def test_a_training_step_that_is_stopped_leaves_the_model_usable() -> None:
 def test_what_the_user_compiles_runs_inside() -> None:
     compiled = torch.compile(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), backend="eager")
     images = torch.randn(2, 4)
-    with torch.no_grad(), Interruption():
+    with torch.no_grad(), ForcedStop():
         found = compiled(images)
     with torch.no_grad():
         assert torch.equal(found, compiled(images))

@@ -11,10 +11,10 @@ from qdiag.cli.output import PANEL, OutputOptions, bar, tell
 from qdiag.cli.quantized import quantized
 from qdiag.cli.subject import gather
 from qdiag.errors import OptionError
-from qdiag.images import ImageFolder
+from qdiag.image_folder import ImageFolder
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import example
-from qdiag.training.checkpoint import MODEL, TrainingCheckpoint
+from qdiag.training.training_checkpoint import MODEL, TrainingCheckpoint
 
 INTERRUPTED = 130  # as a shell has it for a program that Ctrl-C ended
 

@@ -15,7 +15,7 @@ PATIENCE = 0.15
 """Seconds in which work may still end by itself, where it tells its progress and leaves things whole."""
 
 
-class Interruption(TorchFunctionMode):
+class ForcedStop(TorchFunctionMode):
     """Once `ask()` was called, raises `Stopped` at an operation of torch in the thread that entered, as `with` does.
 
     Operations of the forward are seen by torch's override mode, those of the backward by hooks on their nodes: a step

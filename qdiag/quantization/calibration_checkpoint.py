@@ -16,7 +16,7 @@ from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.identity import data_digest, digest, model_digest
 
 
-class Checkpoint:
+class CalibrationCheckpoint:
     """Written after every technique, all or nothing: a kill at any moment leaves the last one whole.
 
     path: the file. It goes with one model, formats, techniques and first batch of data; another run's file is refused.

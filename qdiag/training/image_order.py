@@ -38,7 +38,7 @@ class Share:
         return rows[self.process :: self.processes]
 
 
-class Images:
+class OrderedImages:
     """A data set, read as the user's DataLoader reads it (workers, collate_fn), but in an order by seed and epoch.
 
     data: a DataLoader over a Dataset, or the Dataset; a tensor [N, ...], or a list of batches of tensors.

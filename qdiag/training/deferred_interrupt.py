@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def interrupt_deferred() -> Iterator[None]:
     """A Ctrl-C inside takes effect at the end; a second one at once, as the step may hang.
 
     Python tells the main thread alone of a Ctrl-C: in any other one this does nothing.
