@@ -97,3 +97,9 @@ def test_another_package_adds_a_member_by_an_entry_point(animals: Registry[Any],
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: farm\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[qdiag.animals]\ncow = farm:Cow\n")
     assert [animal.__name__ for animal in animals] == ["Dog", "Cat", "Cow"]
+
+
+def test_no_module_imports_one_that_imports_it_back() -> None:
+    graph = grimp.build_graph("qdiag", exclude_type_checking_imports=False, cache_dir=None)
+    imports = ((one, other) for one in graph.modules for other in graph.find_modules_directly_imported_by(one))
+    assert [way for one, other in imports if (way := graph.find_shortest_chain(other, one))] == []

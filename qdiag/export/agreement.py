@@ -1,6 +1,7 @@
 """How two sides' integers of one stored tensor agree."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,11 @@ AGREEMENT_COLUMNS = (
     Column("off_by_more", "off by more", align="right"),
     Column("largest_steps", "largest", "steps", align="right"),
 )
+
+
+def first_differing(sites: Iterable[SiteAgreement]) -> SiteAgreement | None:
+    """The first site in the forward's order where a value differs."""
+    return next((site for site in sites if site.equal < site.values), None)
 
 
 def distances(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> Counter[int]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from qdiag.errors import InputError
 from qdiag.export.agreement import SiteAgreement, distances
-from qdiag.export.dump_comparison import DEVICE, DumpComparison, DumpedSite
+from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.dumped_site import DEVICE, DumpedSite
 from qdiag.export.dumps.dump import Array, DumpedTensor, DumpProblem, UnfitTensor
 from qdiag.export.dumps.read_dump import read_dump
 from qdiag.export.export_onnx import check_installed

@@ -1,7 +1,7 @@
 """An ONNX file in ONNX Runtime on the CPU, optimized to its integer kernels."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ class IntegerRuntime:
 def is_integer_kernel(op_type: str) -> bool:
     """True for an operator that computes in integers, False for one that computes in float or moves values."""
     return op_type.startswith(INTEGER_KERNELS)
+
+
+def count_integer_kernels(kernels: Mapping[str, int]) -> int:
+    """Operators that compute in integers. kernels: how often each operator runs."""
+    return sum(count for kernel, count in kernels.items() if is_integer_kernel(kernel))
 
 
 def _hold_unsigned(model: Any) -> list[str]:

@@ -7,11 +7,17 @@ from pathlib import Path
 from qdiag.errors import SiteNotFound
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
-from qdiag.export.range_file import TargetLayer, ends
-from qdiag.report.cells import Code
+from qdiag.export.range_file import TargetLayer
+from qdiag.export.target_export_parts import (
+    file_table,
+    layer_table,
+    name_table,
+    setting_table,
+    target_callouts,
+    target_facts,
+)
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Block, Callout, Fact, Facts, Report, Text
-from qdiag.report.table import Column, Table
+from qdiag.report.elements import Block, Report, Text
 from qdiag.tracing.site import Site
 
 
@@ -56,72 +62,15 @@ class TargetExport(Displayable):
     def report(self) -> Report:
         """What to do with the folder, every setting with its reason, and every layer by both of its names."""
         title = f"{self.model_name} for {self.target} {self.version}, {self.runtime}"
-        facts = Facts(
-            (
-                Fact("style", self.exported.style),
-                Fact("layers", len(self.layers) or len(self.exported.names)),
-                Fact("listed for 16 bits", len(self.wide)),
-            )
+        blocks: tuple[Block, ...] = (
+            *target_callouts(self.target, self.simulated, tuple(self.floating), self.unlisted),
+            target_facts(self.exported.style, len(self.layers) or len(self.exported.names), len(self.wide)),
+            file_table(self.files),
+            setting_table(self.settings),
+            layer_table(self.layers) if self.layers else name_table(self.exported.names, self.exported.formats),
+            Text(f"**Not verified.** {self.unverified}"),
         )
-        blocks: tuple[Block, ...] = (*self._callouts(), facts, self._files(), self._settings(), self._layers())
-        return Report(title, (*blocks, Text(f"**Not verified.** {self.unverified}")), "target", self._data())
-
-    def _callouts(self) -> list[Callout]:
-        callouts = []
-        if self.simulated != self.target:
-            callouts.append(
-                Callout(
-                    "warning",
-                    f"The simulation rounds as {self.simulated} does.",
-                    f"Calibrate with target={self.target!r} to see what this engine computes.",
-                )
-            )
-        if self.floating:
-            callouts.append(
-                Callout(
-                    "warning",
-                    f"Operations that stay in float: {len(self.floating)}.",
-                    "The engine leaves them to the host processor, and may part the network there; a range file holds "
-                    f"for a network in one part alone. The first: `{next(iter(self.floating))}`.",
-                )
-            )
-        if self.unlisted:
-            callouts.append(
-                Callout(
-                    "warning",
-                    f"Tensors that a range file cannot tell of: {len(self.unlisted)}.",
-                    "The simulation computes them on the way to another, or the engine's word for their operator is not"
-                    f" known; the engine may calibrate by itself then. The first: `{self.unlisted[0]}`.",
-                )
-            )
-        return callouts
-
-    def _files(self) -> Table:
-        columns = (Column("file", "file"), Column("purpose", "what it is for"))
-        return Table(columns, tuple((Code(name), text) for name, text in self.files.items()), "Files", key="files")
-
-    def _settings(self) -> Table:
-        columns = (Column("key", "setting"), Column("value", "value"), Column("why", "why"))
-        rows = tuple((Code(s.key), Code(str(s.value)), s.why) for s in self.settings)
-        return Table(columns, rows, "Settings", key="settings")
-
-    def _layers(self) -> Table:
-        columns = (
-            Column("tensor", "in the file"),
-            Column("site", "stored tensor"),
-            Column("format", "format"),
-        )
-        if not self.layers:
-            names, formats = self.exported.names, self.exported.formats
-            rows = tuple((Code(name), Code(site), formats[site]) for site, name in names.items())
-            return Table(columns, rows, "Layers", key="layers")
-        more = (
-            Column("kind", "layer"),
-            Column("min", "min", format=".6g", align="right"),
-            Column("max", "max", format=".6g", align="right"),
-            Column("weight", "weight"),
-        )
-        return Table((*columns, *more), tuple(map(_row, self.layers)), "Layers", key="layers")
+        return Report(title, blocks, "target", self._data())
 
     def _data(self) -> dict[str, object]:
         return {
@@ -135,9 +84,3 @@ class TargetExport(Displayable):
             "wide": self.wide,
             "unlisted": self.unlisted,
         }
-
-
-def _row(layer: TargetLayer) -> tuple[Code | str | float | None, ...]:
-    low, high = ends(layer.output)
-    weight = None if layer.weight is None else str(layer.weight)
-    return Code(layer.name), Code(layer.site), str(layer.output), layer.kind or None, low, high, weight

@@ -23,11 +23,12 @@ from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Batch, first_batch, forward
 from qdiag.tracing.random_state import kept_random_state
+from qdiag.training.epoch import Metrics
 from qdiag.training.evaluation import evaluation_steps, float_model, versions_steps
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
 from qdiag.training.recipe import Recipe
-from qdiag.training.result import Metrics, TrainingResult
+from qdiag.training.result import TrainingResult
 from qdiag.training.training_checkpoint import TrainingCheckpoint
 from qdiag.training.training_run import TrainingRun
 

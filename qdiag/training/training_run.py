@@ -15,10 +15,11 @@ from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.inputs import Batch, batches, forward
 from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
+from qdiag.training.epoch import Epoch, Metrics
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
-from qdiag.training.result import Epoch, Metrics, TrainingResult
+from qdiag.training.result import TrainingResult
 from qdiag.training.seeding import seed_all
 
 _STEP = 2  # what a seed is for; `image_order` has 0 and 1

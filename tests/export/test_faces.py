@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from qdiag.export.agreement import SiteAgreement
-from qdiag.export.dump_comparison import DumpComparison, DumpedSite
+from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.dumped_site import DumpedSite
 from qdiag.export.dumps.dump import DumpProblem
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
