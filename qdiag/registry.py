@@ -1,7 +1,7 @@
-"""Open sets: rules, metrics, ranges, calibration methods, causes, targets.
+"""Open sets: rules, metrics, calibration methods, techniques, causes, targets, engines.
 
-A set is a folder with one file for each member, plus what other installed packages add through
-the entry-point group ``qdiag.<set>``. To add a member: one file, one class, no list to edit.
+A set is a folder with one file for each member, and what other installed packages add through the entry-point group
+`qdiag.<set>`. To add a member: one file, one class, no list to edit.
 """
 
 import importlib

@@ -17,6 +17,7 @@ from qdiag.export.exported_model import ExportedModel
 from qdiag.export.naming import drop_remarks, name_batch, name_tensors
 from qdiag.export.network import Network
 from qdiag.export.styles import STYLES
+from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
@@ -225,11 +226,8 @@ def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
         raise ModelError(
             f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts."
         )
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        written.save(draft)
-        draft.replace(path)
+        with written_whole(path) as draft:
+            written.save(draft)
     except OSError as error:
         raise OptionError(f"cannot write {path}: {error.strerror}.") from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ _KINDS = {
         "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean "
         "lp_pool1d lp_pool2d"
     ),
-    OperationKind.RESIZE: ("interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d"),
+    OperationKind.RESIZE: "interpolate upsample upsample_bilinear grid_sample roi_align ps_roi_align deform_conv2d",
     OperationKind.NORMALIZE: "layer_norm group_norm instance_norm local_response_norm normalize rms_norm",
     OperationKind.PRODUCT: (
         "matmul bmm mm einsum baddbmm addmm scaled_dot_product_attention multi_head_attention_forward"

@@ -160,14 +160,3 @@ class Trace:
 
     def is_output(self, value: Value) -> bool:
         return any(value.number == output.number for _, output in self.outputs)
-
-    def downstream(self, call: Call) -> tuple[Call, ...]:
-        """Every call that depends on this one's outputs, in order."""
-        reached = {value.number for value in call.outputs}
-        found = []
-        position = self.calls.index(call)
-        for later in self.calls[position + 1 :]:
-            if any(value.number in reached for value in later.inputs):
-                reached.update(value.number for value in later.outputs)
-                found.append(later)
-        return tuple(found)

@@ -16,7 +16,7 @@ from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.trace import Call, Trace, Value
 from qdiag.tracing.tracer import trace
-from tests.models import IMAGE, ZOO, Branching, HiddenModules, InplaceSum, ManyOutputs, PlainAttribute, TwoInputs
+from tests.models import IMAGE, ZOO, Branching, HiddenModules, InplaceSum, ManyOutputs, PlainAttribute
 
 
 def line_of(text: str) -> int:
@@ -40,12 +40,6 @@ def test_consumers_and_producers_follow_the_data() -> None:
     assert [traced.producer(value) for value in addition.inputs] == [traced["bn2"], relu]
     assert traced.producer(traced.inputs[0]) is None
     assert names(traced.consumers(traced.inputs[0])) == ["conv1"]
-
-
-def test_downstream_is_everything_that_depends_on_a_call() -> None:
-    traced = trace(TwoInputs(), ZOO["two inputs"].inputs())
-    assert names(traced.downstream(traced["depth"])) == [":interpolate", ":sub", ":relu"]
-    assert names(traced.downstream(traced[":relu"])) == []
 
 
 def test_in_place_operations_make_a_new_value() -> None:

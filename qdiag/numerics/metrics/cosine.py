@@ -14,7 +14,6 @@ class Cosine(Metric):
     unit = ""
     help = "direction of the tensor, 1 = same; blind to a wrong scale"
     format = ".5f"
-    higher_is_better = True
 
     @staticmethod
     def compute(moments: Moments, facts: FormatFacts | None) -> float | None:

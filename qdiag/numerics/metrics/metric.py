@@ -19,7 +19,7 @@ class FormatFacts:
 class Metric:
     """One figure of a comparison.
 
-    key: column name, with its unit. title: as shown. help: what it says, in a sentence. higher_is_better.
+    key: column name, with its unit. title: as shown. help: what it says, in a sentence. format: how it is written.
     """
 
     key: ClassVar[str]
@@ -27,7 +27,6 @@ class Metric:
     unit: ClassVar[str] = ""
     help: ClassVar[str]
     format: ClassVar[str] = ".3g"
-    higher_is_better: ClassVar[bool] = False
 
     @staticmethod
     def compute(moments: Moments, facts: FormatFacts | None) -> float | None:

@@ -14,7 +14,6 @@ class Sqnr(Metric):
     unit = "dB"
     help = "signal power over error power; 6 dB are one bit"
     format = ".1f"
-    higher_is_better = True
 
     @staticmethod
     def compute(moments: Moments, facts: FormatFacts | None) -> float | None:

@@ -15,8 +15,6 @@ class MinMax:
     Range(low=-1.0, high=3.0)
     """
 
-    name = "minmax"
-
     def __init__(self) -> None:
         self.extremes: Tensor | None = None  # [low, -high] on the tensor's device, so that no step waits for it
 
