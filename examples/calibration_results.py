@@ -30,7 +30,7 @@ from qdiag.image_folder import ImageFolder
 from qdiag.planning.channels import channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import run
 from qdiag.quantization.calibrate import calibrate

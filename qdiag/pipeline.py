@@ -13,7 +13,7 @@ from qdiag.explanation.trials import Trial, raised_steps, trial_steps
 from qdiag.explanation.verdict import judge
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
-from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps

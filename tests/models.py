@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torchvision.ops import FrozenBatchNorm2d
 
-from qdiag.planning.plan import PerChannelOption, plan_quantization
+from qdiag.planning.formats import PerChannelOption
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibrate import calibrate as calibrate_model
 from qdiag.quantization.quantized_model import QuantizedModel

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
 from qdiag.linting.lint import lint_model
-from qdiag.planning.plan import moves_values, plan_quantization
+from qdiag.planning.grouping import moves_values
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.tracing.status import Status, statuses
 from qdiag.tracing.tracer import trace
 

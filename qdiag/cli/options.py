@@ -9,8 +9,8 @@ import typer
 
 from qdiag.errors import OptionError
 from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import PerChannelOption
 from qdiag.quantization.calibrate import DEFAULT_METHOD
 from qdiag.training.recipe import OptimizerName, Recipe
 

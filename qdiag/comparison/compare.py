@@ -10,8 +10,9 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_sums import LayerSums
 from qdiag.comparison.outputs import OutputError, OutputSums
 from qdiag.errors import OptionError
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan import PerChannelOption, plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps

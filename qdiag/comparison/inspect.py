@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qdiag.comparison.site_detail import BINS, MAP_SIZE, FeatureMap, SiteDetail
 from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress, report
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep

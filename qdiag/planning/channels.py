@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from qdiag.planning.clip_bounds import clip_bounds
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan import QuantPlan, clip_bounds
+from qdiag.planning.plan import QuantPlan
 from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Call, Value

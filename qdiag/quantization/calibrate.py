@@ -10,8 +10,10 @@ from torch import nn
 
 from qdiag.errors import OptionError
 from qdiag.numerics.ranges.minmax import MinMax
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import PerChannelOption, QuantPlan, plan_quantization
+from qdiag.planning.plan import QuantPlan
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, run
 from qdiag.quantization.calibration import Applied, Calibration

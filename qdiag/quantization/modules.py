@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from qdiag.errors import InputError, OptionError
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import PerChannelOption, plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate, first_bits
 from qdiag.quantization.calibration import Calibration

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from qdiag.errors import QdiagWarning
-from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.quantization.absorb import absorb
 from qdiag.quantization.calibration import Calibration

@@ -24,8 +24,8 @@ from qdiag.export.verify import verification_steps
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.pipeline import explanation_steps
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibration_steps

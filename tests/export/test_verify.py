@@ -16,7 +16,8 @@ from qdiag.export.export_onnx import export_onnx
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.verify import verify
 from qdiag.numerics.ranges.range import Range
-from qdiag.planning.plan import Bits, PerChannelOption
+from qdiag.planning.formats import PerChannelOption
+from qdiag.planning.widths import Bits
 from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.quantized_model import QuantizedModel
 from tests.export.checks import check_integers

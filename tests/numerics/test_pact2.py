@@ -8,7 +8,7 @@ from torch import nn
 
 from qdiag.errors import InputError, OptionError
 from qdiag.numerics.pact2 import MOST_SEEN, PACT2, batch_extremes, follow
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.tracing.tracer import trace
 
 

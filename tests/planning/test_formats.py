@@ -10,7 +10,8 @@ import torch
 from qdiag.errors import OptionError, SiteNotFound
 from qdiag.numerics.granularity import PerChannel, PerTensor
 from qdiag.numerics.rounding import Rounding
-from qdiag.planning.plan import QuantPlan, plan_quantization
+from qdiag.planning.plan import QuantPlan
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Widths
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qdiag.planning.plan import QuantPlan, clip_bounds, plan_quantization
+from qdiag.planning.clip_bounds import clip_bounds
+from qdiag.planning.plan import QuantPlan
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, ZOO, InplaceSum, Shuffle, Small, TwoInputs, layers_of
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from qdiag.errors import QdiagWarning
 from qdiag.numerics.ranges.range import Range
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.observe import prefers_channels_last

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan import PerChannelOption
 from qdiag.quantization.lane import Lane, LaneRunner
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow

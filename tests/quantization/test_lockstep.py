@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from qdiag.comparison.compare import compare
 from qdiag.errors import ModelError, QdiagWarning
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.tracing.guest import borrow

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from qdiag.errors import ModelError, OptionError
 from qdiag.planning.cost import operations, share_percent
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import QuantPlan, plan_quantization
+from qdiag.planning.plan import QuantPlan
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import run
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report

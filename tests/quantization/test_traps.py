@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
-from qdiag.planning.plan import plan_quantization
+from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.formats import PerChannelOption
 from qdiag.registry import Registry
 
 

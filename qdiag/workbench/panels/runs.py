@@ -4,7 +4,7 @@ import time
 
 import ipywidgets as widgets
 
-from qdiag.planning.plan import PerChannelOption
+from qdiag.planning.formats import PerChannelOption
 from qdiag.progress import Progress
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_matplotlib import png
