@@ -46,7 +46,7 @@ class Picture(widgets.Box):
     def _drawn(self, chart: Chart) -> go.Figure:
         drawn = figure(chart)
         # A FigureWidget takes 700 pixels whatever its cell has, unless it is told.
-        drawn.update_layout(width=WIDTH, height=self.height)
+        drawn.update_layout(width=WIDTH, height=self.height, hoverdistance=-1)  # a click counts for the nearest name
         if not self.names:
             drawn.update_xaxes(showticklabels=False)
         return drawn

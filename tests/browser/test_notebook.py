@@ -25,7 +25,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def click(page: Any, box: dict[str, float], x: float = 0.5, y: float = 0.5) -> None:
     """A click that plotly takes: hovering first, since its drag layer lies over the marks."""
     page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
-    page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
+    page.locator(".js-plotly-plot .hoverlayer > g").first.wait_for()
     page.mouse.down()
     page.mouse.up()
 

@@ -227,7 +227,7 @@ def test_a_deep_network_is_shown_and_walked(
     lines.scroll_into_view_if_needed()
     box = lines.bounding_box()
     page.mouse.move(box["x"] + 3, box["y"] + 5)
-    page.locator(".js-plotly-plot .hoverlayer > *").first.wait_for()
+    page.locator(".js-plotly-plot .hoverlayer > g").first.wait_for()
     before = about.inner_text()
     page.evaluate(TIMED)
     page.mouse.down()
