@@ -29,7 +29,7 @@ def every_kind_of(kind: type[Displayable]) -> Iterator[type[Displayable]]:
         yield from every_kind_of(result)
 
 
-@pytest.mark.parametrize("result", sorted(results(), key=lambda result: result.__name__))
+@pytest.mark.parametrize("result", sorted(results(), key=str))
 def test_a_result_lists_its_parts_and_draws_none(result: type[Displayable]) -> None:
     assert (vars(result)["report"].__doc__ or "").strip(), "report() says in which order the parts come"
     methods = {name: value for name, value in vars(result).items() if inspect.isfunction(value)}

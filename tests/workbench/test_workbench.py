@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from qdiag.demo.load import load_demo
 from qdiag.errors import OptionError
 from qdiag.workbench.lab import copy_notebooks
+from qdiag.workbench.picture import Picture
 from qdiag.workbench.session import Session
 from qdiag.workbench.workbench import Workbench
 
@@ -29,6 +30,11 @@ def click(trace: Any, index: Any) -> None:
         callback(trace, _Points([index]), None)
 
 
+def drawn(picture: Picture) -> Any:
+    assert picture.figure is not None
+    return picture.figure
+
+
 class _Points:
     def __init__(self, point_inds: list[Any]):
         self.point_inds = point_inds
@@ -42,16 +48,16 @@ def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
 
 
 def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
-    bars = bench.layers.worst.figure.data[0]
+    bars = drawn(bench.layers.worst).data[0]
     click(bars, 2)
     assert bench.layers.choice.value == bars.customdata[2]
-    output = bench.layers.close["output"].figure
+    output = drawn(bench.layers.close["output"])
     assert [trace.name for trace in output.data] == ["float", "16-bit", "8-bit"]
     assert bench.layers.choice.value in output.layout.title.text
 
 
 def test_a_click_on_the_lines_shows_that_layer(bench: Workbench) -> None:
-    for line in bench.layers.all.figure.data:
+    for line in drawn(bench.layers.all).data:
         bench.layers.choice.value = "block3.depthwise"
         click(line, 0)
         assert bench.layers.choice.value == ":input"
