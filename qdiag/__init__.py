@@ -40,7 +40,7 @@ from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 from qdiag.training.recipe import Recipe
-from qdiag.training.result import TrainingResult
+from qdiag.training.training_result import TrainingResult
 from qdiag.weights import load_weights
 
 __version__ = version("qdiag")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class Displayable:
     """Gives a result every face from the one method `report()`.
 
+    `report()` lists the result's parts in reading order. What draws a part is a function beside the result, in
+    `<result>_parts.py`, that takes the part's values and never the result: so nothing imports its result back, and a
+    part can stand in other reports too. A part of a few lines stands in `report()` itself.
+
     In a terminal `print(result)` and in a notebook the bare name show it; `print()`, `to_pandas()`, `to_json()`,
     `to_html()` and `to_png()` do what they say. The repr stays this class's also where `@dataclass` would write its
     own.

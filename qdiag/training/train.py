@@ -28,8 +28,8 @@ from qdiag.training.evaluation import evaluation_steps, float_model, versions_st
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
 from qdiag.training.recipe import Recipe
-from qdiag.training.result import TrainingResult
 from qdiag.training.training_checkpoint import TrainingCheckpoint
+from qdiag.training.training_result import TrainingResult
 from qdiag.training.training_run import TrainingRun
 
 CHECKPOINT_SECONDS = 60.0

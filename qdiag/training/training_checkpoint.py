@@ -13,7 +13,7 @@ from torch import nn
 
 from qdiag.errors import OptionError, QdiagWarning
 from qdiag.files import remove_drafts, written_whole
-from qdiag.training.result import TrainingResult
+from qdiag.training.training_result import TrainingResult
 
 CHECKPOINT, MODEL, TEACHER, HISTORY = "checkpoint.pt", "model.pt", "teacher.pt", "history.csv"
 

@@ -19,8 +19,8 @@ from qdiag.training.epoch import Epoch, Metrics
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
-from qdiag.training.result import TrainingResult
 from qdiag.training.seeding import seed_all
+from qdiag.training.training_result import TrainingResult
 
 _STEP = 2  # what a seed is for; `image_order` has 0 and 1
 

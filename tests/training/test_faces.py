@@ -6,7 +6,7 @@ from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text
 from qdiag.training.epoch import Epoch
 from qdiag.training.recipe import Recipe
-from qdiag.training.result import TrainingResult
+from qdiag.training.training_result import TrainingResult
 from tests.report.golden import assert_golden
 from tests.report.test_to_html import stripped
 

@@ -7,7 +7,7 @@ from typing import Any
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Block, Report, Text
 from qdiag.training.epoch import Epoch, Metrics
-from qdiag.training.result_parts import accuracy_chart, epoch_table, loss_chart, training_facts, version_table
+from qdiag.training.training_result_parts import accuracy_chart, epoch_table, loss_chart, training_facts, version_table
 
 
 @dataclass(frozen=True)
