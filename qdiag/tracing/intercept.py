@@ -47,9 +47,8 @@ class Interceptor(TorchFunctionMode):
         """Carry out one operation that takes at least one tensor, and return its result."""
         raise NotImplementedError
 
-    def creation(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Carry out a call that takes no tensor, as torch.zeros."""
-        return function(*args, **kwargs)
+    def created(self, result: Any) -> None:
+        """A call that takes no tensor, as torch.zeros, gave this."""
 
     def entered(self, path: str, module: nn.Module) -> None:
         """A module's forward begins."""
@@ -78,7 +77,9 @@ class Interceptor(TorchFunctionMode):
         if name is None:
             return func(*args, **kwargs)
         if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
-            return self.creation(func, args, kwargs)
+            result = func(*args, **kwargs)
+            self.created(result)
+            return result
         return self.operation(self._address(name), func, args, kwargs)
 
     def source(self) -> Source | None:

@@ -56,11 +56,9 @@ class _Recorder(Interceptor):
         if path:
             self.uses.append(ModuleUse(path, type(module), self.source()))
 
-    def creation(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = function(*args, **kwargs)
+    def created(self, result: Any) -> None:
         for tensor in tensors_in(result):
             self._know(tensor, "constant")
-        return result
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         source = self.source()
