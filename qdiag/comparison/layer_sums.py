@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError, WeightError
+from qdiag.numerics.channels import DEAD
 from qdiag.numerics.metrics.metric import METRICS, FormatFacts
 from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import Moments, MomentSums, ReferenceSums
 from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane, WeightFacts
 from qdiag.tracing.trace import Trace
-
-DEAD_BITS = 16
-"""A channel this many bits below the widest is dead: it would be zero in 16 bits too."""
 
 
 class LayerSums:
@@ -106,7 +104,7 @@ def noise(error: Tensor, signal: Tensor) -> float:
 def weight_error(facts: WeightFacts) -> WeightError:
     """A lane's facts about a weight, as figures."""
     magnitudes = facts.channel_max.tolist()
-    alive = [(m, channel) for channel, m in enumerate(magnitudes) if m > max(magnitudes) * 2.0**-DEAD_BITS]
+    alive = [(m, channel) for channel, m in enumerate(magnitudes) if m > max(magnitudes) * DEAD]
     least, poorest = min(alive, default=(0.0, 0))
     most, widest = max(alive, default=(0.0, 0))
     noise, signal = float(facts.noise.sum()), float(facts.signal.sum())

@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from qdiag.numerics.channels import DEAD
 from qdiag.numerics.merge import NormState, merge, output_first
 from qdiag.tracing.trace import Call
 
-# A channel under this part of the layer's largest is 0 even in 16 bits, whatever float says.
-DEAD = 2.0**-16
 LARGE = 2.0**-4
 
 

@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+DEAD = 2.0**-16
+"""A channel under this part of its tensor's largest is 0 even in 16 bits, whatever float says."""
+
 
 def by_channel(values: Shaped[Tensor, "... c"], like: Tensor, axis: int) -> Shaped[Tensor, "..."]:
     """values, shaped to broadcast against `like`, whose channels lie along `axis`.

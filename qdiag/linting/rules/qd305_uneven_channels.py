@@ -10,6 +10,8 @@ from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding, Severity
 from qdiag.linting.layer_weight import LayerWeight
 from qdiag.linting.rule import Example, Rule
+from qdiag.numerics.qparams import weight_qparams
+from qdiag.numerics.qscheme import QScheme
 
 SQUEEZED = 2.0**-4  # a channel under this part of the largest keeps at most half of its 8 bits
 TOLERATED = 0.05  # a few small channels are usual, and seldom matter
@@ -90,8 +92,7 @@ def _why(layer: LayerWeight) -> str:
 
 def _bits(channel: float, largest: float) -> str:
     """How many of 8 bits a channel uses under the scale of the largest, its sign included."""
-    scale_range = 2.0 ** math.ceil(math.log2(largest))
-    return f"{max(0.0, 8 - math.log2(scale_range / channel)):.1f}"
+    return f"{weight_qparams(QScheme(8), torch.tensor(largest)).used_bits(channel):.1f}"
 
 
 def _fix(kind: str) -> str:

@@ -1,6 +1,5 @@
 """QD501."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
+from qdiag.numerics.power_of_two import is_power_of_two
 from qdiag.tracing.trace import Call
 
 
@@ -83,7 +83,7 @@ def _faults(call: Call) -> Iterator[str]:
     if mode not in ("nearest", "bilinear"):
         yield f"mode={mode!r}"
     factors = _factors(call)
-    if not all(math.log2(factor).is_integer() for factor in factors):
+    if not all(map(is_power_of_two, factors)):
         yield f"a scale of {' x '.join(f'{factor:.4g}' for factor in factors)}, which is no power of two"
     elif len(set(factors)) > 1:
         yield f"different scales for height and width ({' x '.join(f'{factor:g}' for factor in factors)})"
@@ -97,7 +97,7 @@ def _factors(call: Call) -> list[float]:
 def _fix(call: Call) -> str:
     mode = "bilinear" if "bi" in call.arguments.get("mode", "nearest") else "nearest"
     factor = _factors(call)[0]
-    scale = f"scale_factor={factor:g}, " if factor >= 1 and math.log2(factor).is_integer() else ""
+    scale = f"scale_factor={factor:g}, " if factor >= 1 and is_power_of_two(factor) else ""
     operands = "x" if scale else "x, reference"
     return (
         f'self.resize = ResizeWith({scale}mode="{mode}")  # in __init__; from qdiag import ResizeWith\n'
