@@ -4,8 +4,22 @@
 class QdiagError(Exception):
     """Base of all errors of ours.
 
+    code: short and lasting, for programs and tests to tell errors by. Tracebacks show it below the message, and
+    docs/errors.md lists all of them.
+
     An error that reaches the user as anything else is a defect of qdiag.
+
+    >>> error = OptionError("no version 'best' in the history.", code="no-version")
+    >>> str(error), error.code
+    ("no version 'best' in the history.", 'no-version')
     """
+
+    def __init__(self, message: str, *, code: str = ""):
+        # Torch makes an error that a DataLoader's worker raised anew, from its message alone.
+        super().__init__(message)
+        self.code = code
+        if code:
+            self.add_note(f"error code: {code}")
 
 
 class InputError(QdiagError):

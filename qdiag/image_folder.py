@@ -44,16 +44,20 @@ class Preprocessing:
     def __post_init__(self) -> None:
         modes = [mode.value for mode in InterpolationMode]
         if self.interpolation not in modes:
-            raise OptionError(f"interpolation {self.interpolation!r}: it is one of {', '.join(modes)}.")
+            raise OptionError(
+                f"interpolation {self.interpolation!r}: it is one of {', '.join(modes)}.", code="option-value"
+            )
         if not 0 < self.size <= self.resize:
             raise OptionError(
                 f"size {self.size} and resize {self.resize}: the square that is cut out must fit into the resized "
-                "image, or its border would be black. Give a resize of at least the size."
+                "image, or its border would be black. Give a resize of at least the size.",
+                code="image-size",
             )
         if len(self.mean) not in MODES or len(self.std) != len(self.mean) or min(self.std) <= 0:
             raise OptionError(
                 f"mean {tuple(self.mean)} and std {tuple(self.std)}: give three numbers each, or one each for grey "
-                "images, and no std of 0."
+                "images, and no std of 0.",
+                code="mean-and-std",
             )
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
@@ -86,7 +90,7 @@ class ImageFolder(Dataset[Any]):
 
     def __init__(self, folder: str | Path, preprocessing: Preprocessing, limit: int | None = None):
         if limit is not None and limit < 1:
-            raise OptionError(f"limit {limit}: at least one image is needed.")
+            raise OptionError(f"limit {limit}: at least one image is needed.", code="at-least-one")
         self.folder, self.preprocessing = Path(folder), preprocessing
         everything, self.labels = _listing(self.folder)
         self.available = len(everything)
@@ -102,7 +106,9 @@ class ImageFolder(Dataset[Any]):
             with Image.open(path) as image:
                 tensor = self.preprocessing(image)
         except OSError as error:  # also Pillow's UnidentifiedImageError
-            raise InputError(f"cannot read the image {path}: {error}. Remove it, or save it anew.") from error
+            raise InputError(
+                f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
+            ) from error
         return tensor if label is None else (tensor, label)
 
     def __str__(self) -> str:
@@ -116,7 +122,7 @@ class ImageFolder(Dataset[Any]):
 def _listing(folder: Path) -> tuple[Items, str]:
     """Every image with its label, and in words where the labels come from."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}. Give one with images in it.")
+        raise InputError(f"there is no folder {folder}. Give one with images in it.", code="no-folder")
     table = folder / "labels.csv"
     if table.is_file():
         return _listed(table), "labels from labels.csv"
@@ -127,14 +133,17 @@ def _listing(folder: Path) -> tuple[Items, str]:
     if loose and filled:
         raise InputError(
             f"{folder} holds images as well as folders with images ({', '.join(filled)[:200]}). "
-            "Name one that holds either images alone, or one folder for each class."
+            "Name one that holds either images alone, or one folder for each class.",
+            code="mixed-folder",
         )
     if len(filled) > 1:
         numbered = [(path, number) for number, one in enumerate(folders) for path in filled.get(one.name, ())]
         return [*numbered], f"labels from {len(folders)} class folders"
     images = loose or [path for paths in filled.values() for path in paths]
     if not images:
-        raise InputError(f"no image in {folder}: not one file that ends in {', '.join(sorted(SUFFIXES))}.")
+        raise InputError(
+            f"no image in {folder}: not one file that ends in {', '.join(sorted(SUFFIXES))}.", code="no-images"
+        )
     return [(path, None) for path in images], "without labels"
 
 
@@ -142,7 +151,9 @@ def _listed(table: Path) -> Items:
     with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
         rows = list(csv.DictReader(file))
     if not rows or not {"file", "class_index"} <= set(rows[0]):
-        raise InputError(f"{table} needs the columns file and class_index, and a row for each image.")
+        raise InputError(
+            f"{table} needs the columns file and class_index, and a row for each image.", code="labels-table"
+        )
     images = table.parent / "images"
     base = images if images.is_dir() else table.parent
     return [_row(row, base, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
@@ -151,12 +162,13 @@ def _listed(table: Path) -> Items:
 def _row(row: dict[str, str], base: Path, where: str) -> tuple[Path, int]:
     path = base / row["file"]
     if not path.is_file():
-        raise InputError(f"{where}: there is no file {path}.")
+        raise InputError(f"{where}: there is no file {path}.", code="labels-table")
     try:
         return path, int(row["class_index"])
     except (TypeError, ValueError):  # None where the row is too short
         raise InputError(
-            f"{where}: class_index is {row['class_index']!r}. Give a whole number: which output stands for the class."
+            f"{where}: class_index is {row['class_index']!r}. Give a whole number: which output stands for the class.",
+            code="labels-table",
         ) from None
 
 

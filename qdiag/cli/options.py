@@ -102,9 +102,14 @@ class DataOptions:
     def __post_init__(self) -> None:
         given = [f"--{name}" for name in ("images", "data", "input") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(f"{' and '.join(given)}: data comes from one of them. Leave the others out.")
+            raise OptionError(
+                f"{' and '.join(given)}: data comes from one of them. Leave the others out.",
+                code="options-exclude-each-other",
+            )
         if self.limit is not None and self.images is None:
-            raise OptionError("--limit counts the images of a folder: give it with --images.")
+            raise OptionError(
+                "--limit counts the images of a folder: give it with --images.", code="option-without-its-other"
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -236,7 +241,9 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(f"{option} {text!r}: write numbers with commas between, as 0.5,0.5,0.5.") from None
+        raise OptionError(
+            f"{option} {text!r}: write numbers with commas between, as 0.5,0.5,0.5.", code="not-numbers"
+        ) from None
 
 
 def whole_numbers(text: str, option: str, sample: str) -> tuple[int, ...]:
@@ -244,4 +251,6 @@ def whole_numbers(text: str, option: str, sample: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(f"{option} {text!r}: write whole numbers with commas between, as {sample}.") from None
+        raise OptionError(
+            f"{option} {text!r}: write whole numbers with commas between, as {sample}.", code="not-numbers"
+        ) from None

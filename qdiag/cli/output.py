@@ -52,13 +52,19 @@ def write_page(result: Displayable, path: Path) -> Path:
 def check_writable(path: Path | None) -> None:
     """Raises OptionError for a file that cannot be written: now, and not after minutes of work."""
     if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
-        raise OptionError(f"cannot write {path}: it is a folder, or its folder does not exist. Name another file.")
+        raise OptionError(
+            f"cannot write {path}: it is a folder, or its folder does not exist. Name another file.",
+            code="cannot-write",
+        )
 
 
 def check_folder(path: Path) -> None:
     """Raises OptionError for a folder that is not there and cannot be made: now, and not after minutes of work."""
     if not (path.is_dir() or (path.resolve().parent.is_dir() and not path.exists())):
-        raise OptionError(f"cannot write to the folder {path}: it is a file, or the folder around it does not exist.")
+        raise OptionError(
+            f"cannot write to the folder {path}: it is a file, or the folder around it does not exist.",
+            code="cannot-write",
+        )
 
 
 def bar() -> OnProgress:
@@ -76,8 +82,9 @@ def tell(text: str) -> None:
 
 
 def tell_error(error: QdiagError) -> None:
-    """The error's kind in red, and what it says."""
-    _standard_error().print(Text.assemble((f"{type(error).__name__}: ", "bold red"), str(error)), soft_wrap=True)
+    """The error's kind and code in red, and what it says."""
+    kind = f"{type(error).__name__} [{error.code}]: " if error.code else f"{type(error).__name__}: "
+    _standard_error().print(Text.assemble((kind, "bold red"), str(error)), soft_wrap=True)
 
 
 def _standard_error() -> Console:

@@ -48,8 +48,10 @@ def calibrated(
 def _load(wrapped: QuantTestModule, path: Path) -> None:
     state = read_checkpoint(path)
     if not isinstance(state, Mapping) or "_extra_state" not in state:
-        raise InputError(f"{path} holds no calibration. Write one: qdiag calibrate … --save {path}")
+        raise InputError(
+            f"{path} holds no calibration. Write one: qdiag calibrate … --save {path}", code="no-calibration-file"
+        )
     try:
         wrapped.load_state_dict(state)
     except RuntimeError as error:  # torch's word for names and shapes that do not fit
-        raise ModelError(f"{path} was saved from another model: {error}") from error
+        raise ModelError(f"{path} was saved from another model: {error}", code="other-model") from error

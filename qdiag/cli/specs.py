@@ -27,11 +27,13 @@ def load_object(spec: str) -> Any:
     """
     place, _, name = spec.rpartition(":")
     if not place or not name:
-        raise OptionError(f"{spec!r}: write file.py:function or package.module:function.")
+        raise OptionError(f"{spec!r}: write file.py:function or package.module:function.", code="function-syntax")
     module = _file(Path(place)) if place.endswith(".py") else _module(place)
     if not hasattr(module, name):
         near = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise OptionError(f"{place} has no {name!r}. There are: {', '.join(near)[:300] or 'no functions'}.")
+        raise OptionError(
+            f"{place} has no {name!r}. There are: {', '.join(near)[:300] or 'no functions'}.", code="no-function"
+        )
     return getattr(module, name)
 
 
@@ -45,7 +47,9 @@ def call(spec: str, arguments: Sequence[str] = ()) -> Any:
     found = load_object(spec)
     if not inspect.isroutine(found) and not inspect.isclass(found):
         if arguments:
-            raise OptionError(f"{spec!r} is a {type(found).__name__}, which takes no arguments.")
+            raise OptionError(
+                f"{spec!r} is a {type(found).__name__}, which takes no arguments.", code="no-arguments-taken"
+            )
         return found
     options = dict(map(_argument, arguments))
     _check_arguments(found, options, spec)
@@ -56,7 +60,7 @@ def call(spec: str, arguments: Sequence[str] = ()) -> Any:
 def _argument(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise OptionError(f"argument {text!r}: write name=value, as width=32.")
+        raise OptionError(f"argument {text!r}: write name=value, as width=32.", code="argument-syntax")
     if value.lower() in _WORDS:
         return name, _WORDS[value.lower()]
     try:
@@ -70,20 +74,22 @@ def _check_arguments(function: Callable[..., Any], options: dict[str, Any], spec
     try:
         signature.bind(**options)
     except TypeError as error:
-        raise OptionError(f"{spec}{signature}: {error}. Give its arguments as --arg name=value.") from None
+        raise OptionError(
+            f"{spec}{signature}: {error}. Give its arguments as --arg name=value.", code="wrong-arguments"
+        ) from None
 
 
 def _module(name: str) -> ModuleType:
     nowhere = f"there is no module {name!r} to import here. For a file, write its name with .py."
     if not all(part.isidentifier() for part in name.split(".")):
-        raise OptionError(nowhere)
+        raise OptionError(nowhere, code="no-module")
     _search_first(Path.cwd())
     with _users_own(name):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if name == error.name or name.startswith(f"{error.name}."):
-                raise OptionError(nowhere) from error
+                raise OptionError(nowhere, code="no-module") from error
             raise  # the module is there, and lacks one that it needs
 
 
@@ -91,7 +97,7 @@ def _file(path: Path) -> ModuleType:
     """The file as a module, run once even where both the model and the data come from it."""
     path = path.resolve()
     if not path.is_file():
-        raise OptionError(f"there is no file {path}.")
+        raise OptionError(f"there is no file {path}.", code="no-file")
     _search_first(path.parent)  # the file's own neighbours, as when it is run
     # Worker processes of a DataLoader look for the file's own name; a name that is taken stays its owner's.
     name = path.stem
@@ -101,7 +107,7 @@ def _file(path: Path) -> ModuleType:
         name += "_"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise OptionError(f"{path} cannot be loaded as Python.")
+        raise OptionError(f"{path} cannot be loaded as Python.", code="no-module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with _users_own(path.name):
@@ -124,10 +130,13 @@ def _users_own(what: str) -> Iterator[None]:
     except SystemExit as error:
         raise InputError(
             f"{what} ended the program{_place(error)}\nA file that is a script too keeps that part under "
-            'if __name__ == "__main__":'
+            'if __name__ == "__main__":',
+            code="script-ended",
         ) from error
     except Exception as error:  # the user's code may raise anything
-        raise ModelError(f"{what} raised {type(error).__name__}: {error}{_place(error)}") from error
+        raise ModelError(
+            f"{what} raised {type(error).__name__}: {error}{_place(error)}", code="user-code-raised"
+        ) from error
 
 
 def _place(error: BaseException) -> str:

@@ -37,7 +37,9 @@ def gather(model: ModelOptions, data: DataOptions, calibration: Path | None = No
     network, own, optimizer = _built(model)
     source = own if images is None else images
     if source is None:
-        raise InputError("no data: give --images FOLDER, --data file.py:function, or --input 1,3,224,224 for noise.")
+        raise InputError(
+            "no data: give --images FOLDER, --data file.py:function, or --input 1,3,224,224 for noise.", code="no-data"
+        )
     return Subject(network, source, optimizer, _calibration(data, calibration))
 
 
@@ -47,7 +49,8 @@ def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
         raise OptionError(
             f"{options.model} gave a {type(made).__name__}. It should return a model, (model, data) or "
-            "(model, data, optimizer)."
+            "(model, data, optimizer).",
+            code="not-a-model",
         )
     model, data, optimizer = (*parts, None, None)[:3]
     if options.weights is not None:
@@ -55,7 +58,7 @@ def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer
     try:
         model.to(options.device)
     except (AssertionError, RuntimeError) as error:  # torch asserts that it was built for the device
-        raise OptionError(f"device {options.device!r}: {error}") from error
+        raise OptionError(f"device {options.device!r}: {error}", code="device") from error
     return model, data, optimizer
 
 
@@ -78,7 +81,7 @@ def _noise(shape: str) -> list[torch.Tensor]:
     """The same noise each time."""
     sizes = whole_numbers(shape, "--input", "1,3,224,224")
     if min(sizes) < 1:
-        raise OptionError(f"--input {shape!r}: write the shape of one batch, as 1,3,224,224.")
+        raise OptionError(f"--input {shape!r}: write the shape of one batch, as 1,3,224,224.", code="not-numbers")
     return [torch.randn(sizes, generator=torch.Generator().manual_seed(0))]
 
 

@@ -1,19 +1,18 @@
 """A calibration under way, in a file: what was stopped or killed goes on from there."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from qdiag.errors import OptionError, QdiagWarning
-from qdiag.files import written_whole
+from qdiag.errors import OptionError
+from qdiag.files import warned
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.identity import data_digest, digest, model_digest
+from qdiag.tensor_files import read_tensors, write_tensors
 
 
 class CalibrationCheckpoint:
@@ -38,25 +37,18 @@ class CalibrationCheckpoint:
         """What was reached; None where there is no file yet. Raises OptionError for a file of another run."""
         if not self.path.exists():
             return None
-        try:
-            found = torch.load(self.path, weights_only=True)
-            identity, state = found["identity"], found["calibration"]
-        except Exception as error:  # torch, pickle and zip have errors of their own for a file of another kind
-            raise OptionError(
-                f"{self.path} is no checkpoint of a calibration. Give another file, or delete it."
-            ) from error
-        differing = [name for name, value in self.identity.items() if identity.get(name) != value]
+        found = read_tensors(self.path, "checkpoint of a calibration", ("identity", "calibration"))
+        differing = [name for name, value in self.identity.items() if found["identity"].get(name) != value]
         if differing:
             raise OptionError(
                 f"{self.path} is the checkpoint of another calibration: other {' and '.join(differing)}. "
-                "Give another file, or delete it to begin anew."
+                "Give another file, or delete it to begin anew.",
+                code="other-run",
             )
-        return Calibration.of_state(state, self.sites)
+        return Calibration.of_state(found["calibration"], self.sites)
 
     def save(self, calibration: Calibration) -> None:
         """Warns where it cannot be written; the run goes on, and the checkpoint before stays."""
-        try:
-            with written_whole(self.path) as draft:
-                torch.save({"identity": self.identity, "calibration": calibration.state()}, draft)
-        except (OSError, RuntimeError) as error:  # torch's writer gives a full disk as a RuntimeError
-            warnings.warn(f"no checkpoint was written to {self.path}: {error}", QdiagWarning, stacklevel=2)
+        contents = {"identity": self.identity, "calibration": calibration.state()}
+        with warned():
+            write_tensors(self.path, contents, "Make room, or give another file.")

@@ -57,7 +57,8 @@ class Curve:
                 if not math.isfinite(loss):
                     raise ModelError(
                         f"the loss became {loss} in step {self.sums.steps} of the epoch, and no checkpoint was written "
-                        "since. Begin anew with a lower learning rate, or clip gradients: Recipe(clip_norm=1.0)."
+                        "since. Begin anew with a lower learning rate, or clip gradients: Recipe(clip_norm=1.0).",
+                        code="training-diverged",
                     )
                 self.sums.loss += loss
             self.sums.right += _sum(outcome.right for outcome in unread)

@@ -56,7 +56,7 @@ class OrderedImages:
         self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
         count = len(self.dataset)  # type: ignore[arg-type]
         if not count:
-            raise InputError("the data set is empty: there is no image to train with.")
+            raise InputError("the data set is empty: there is no image to train with.", code="empty-data")
         self.drawn = max(1, int(count * recipe.epoch_size))
 
     def __len__(self) -> int:
@@ -66,7 +66,10 @@ class OrderedImages:
         """In one batch of all processes, which have equally many each."""
         size = min(self.batch_size, self.drawn)
         if size < share.processes:
-            raise OptionError(f"a batch of {size} for {share.processes} processes: each needs an image at least.")
+            raise OptionError(
+                f"a batch of {size} for {share.processes} processes: each needs an image at least.",
+                code="too-few-images",
+            )
         return size - size % share.processes
 
     def steps(self, share: Share) -> int:
@@ -88,7 +91,10 @@ class OrderedImages:
     def in_order(self, share: Share) -> DataLoader[Any]:
         """All of it once, as it lies, for evaluation."""
         if len(self) < share.processes:
-            raise OptionError(f"{len(self)} image(s) to measure with for {share.processes} processes: each needs one.")
+            raise OptionError(
+                f"{len(self)} image(s) to measure with for {share.processes} processes: each needs one.",
+                code="too-few-images",
+            )
         rows = share.of(range(len(self)))
         return DataLoader(Subset(self.dataset, rows), batch_size=self.batch_size, **self.reading)
 
@@ -107,12 +113,16 @@ class _Seeded(Dataset[Any]):
 def _dataset(data: Any) -> Dataset[Any]:
     if isinstance(data, DataLoader):
         if isinstance(data.dataset, IterableDataset):
-            raise InputError("the data is streamed. Training needs a Dataset whose images can be read in any order.")
+            raise InputError(
+                "the data is streamed. Training needs a Dataset whose images can be read in any order.",
+                code="data-order",
+            )
         if data.batch_size is None or type(data.sampler) not in (RandomSampler, SequentialSampler):
             raise InputError(
                 "the DataLoader has a sampler of its own, which training would not follow: it orders images by seed "
                 "and epoch, so that a stopped run goes on with the same ones. Make the choice in the Dataset, as with "
-                "Subset."
+                "Subset.",
+                code="data-order",
             )
         return data.dataset
     if isinstance(data, Tensor) and data.ndim:
@@ -123,12 +133,16 @@ def _dataset(data: Any) -> Dataset[Any]:
         return ConcatDataset([_samples(batch) for batch in data])
     raise InputError(
         f"the data is a {type(data).__name__}. Pass a DataLoader over a Dataset, a Dataset, a tensor [N, ...], or a "
-        "list of batches."
+        "list of batches.",
+        code="data-type",
     )
 
 
 def _samples(batch: Any) -> Dataset[Any]:
     parts = batch if isinstance(batch, (tuple, list)) else [batch]
     if not all(isinstance(part, Tensor) and part.ndim and len(part) == len(parts[0]) for part in parts):
-        raise InputError("a list of batches to train with holds tensors, or (images, labels). Pass a Dataset instead.")
+        raise InputError(
+            "a list of batches to train with holds tensors, or (images, labels). Pass a Dataset instead.",
+            code="data-type",
+        )
     return _dataset(parts[0]) if len(parts) == 1 else TensorDataset(*parts)

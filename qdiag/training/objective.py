@@ -53,7 +53,8 @@ class Objective:
         if self.teacher is None:
             raise OptionError(
                 "the data has no labels, and there is no teacher to learn from. Give data with labels, or "
-                "teacher=… (a float model)."
+                "teacher=… (a float model).",
+                code="no-labels",
             )
         return floating_outputs(forward(self.teacher, batch.inputs))
 
@@ -62,7 +63,8 @@ class Objective:
         usual = 1.0 if targets is None else 0.0
         if targets is None and self.recipe.distillation not in (None, 1.0):
             raise OptionError(
-                f"distillation={self.recipe.distillation}: without labels all of the loss is the teacher's."
+                f"distillation={self.recipe.distillation}: without labels all of the loss is the teacher's.",
+                code="no-labels",
             )
         return usual if self.recipe.distillation is None else self.recipe.distillation
 
@@ -75,7 +77,8 @@ class Objective:
             return F.mse_loss(output, targets.to(output.device))
         raise InputError(
             f"the targets are neither class indices nor numbers of the output's shape {list(output.shape)}. "
-            "Give Recipe(loss=…), a function of (outputs, targets)."
+            "Give Recipe(loss=…), a function of (outputs, targets).",
+            code="targets",
         )
 
     def _from_teacher(self, outputs: list[Tensor], taught: list[Tensor], *, has_classes: bool) -> Tensor:
@@ -100,7 +103,9 @@ def floating_outputs(result: Any) -> list[Tensor]:
     """Raises InputError where there is none to learn from."""
     outputs = floating_leaves(result)
     if not outputs:
-        raise InputError("the model gives no floating-point tensor, from which nothing can be learned.")
+        raise InputError(
+            "the model gives no floating-point tensor, from which nothing can be learned.", code="no-output-to-learn"
+        )
     return outputs
 
 
@@ -121,6 +126,7 @@ def labels_for(output: Tensor, targets: Any, ignore_index: int) -> Tensor | None
         wrong = int(counted.min()) if int(counted.min()) < 0 else int(counted.max())
         raise InputError(
             f"a label is {wrong}, but the model's output has the classes 0 to {output.shape[1] - 1}. Give it as many "
-            f"outputs as there are classes, or name the label that stands for nothing: Recipe(ignore_index={wrong})."
+            f"outputs as there are classes, or name the label that stands for nothing: Recipe(ignore_index={wrong}).",
+            code="label-out-of-range",
         )
     return labels.to(output.device, torch.int64)

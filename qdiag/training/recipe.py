@@ -80,7 +80,7 @@ class Recipe:
 
     def _check(self, name: str, is_usable: bool, usable: str) -> None:
         if not is_usable:
-            raise OptionError(f"{name}={getattr(self, name)!r}: it is {usable}.")
+            raise OptionError(f"{name}={getattr(self, name)!r}: it is {usable}.", code="option-value")
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter], thresholds: Iterable[nn.Parameter] = ()) -> Optimizer:
         """Over the parameters; thresholds, where there are any, in a group of their own."""

@@ -5,9 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch import nn
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
@@ -17,9 +15,8 @@ from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
 from qdiag.training.epoch import Epoch, Metrics
 from qdiag.training.evaluation import float_model
-from qdiag.training.image_order import OrderedImages, Share
-from qdiag.training.objective import Objective
 from qdiag.training.seeding import seed_all
+from qdiag.training.setup import Setup
 from qdiag.training.training_result import TrainingResult
 
 _STEP = 2  # what a seed is for; `image_order` has 0 and 1
@@ -35,17 +32,18 @@ class TrainingRun:
     Raises ModelError where no parameter is to be trained.
     """
 
-    def __init__(
-        self, model: nn.Module, objective: Objective, images: OrderedImages, share: Share, accelerator: Accelerator
-    ):
+    def __init__(self, setup: Setup):
+        model, accelerator = setup.model, setup.accelerator
         learned = model.thresholds if isinstance(model, QuantTrainModule) else None
         thresholds = [] if learned is None else list(learned.parameters())
         apart = {id(threshold) for threshold in thresholds}
         parameters = [one for one in model.parameters() if one.requires_grad and id(one) not in apart]
         if not parameters and not thresholds:
-            raise ModelError("no parameter of the model wants a gradient. Let them: model.requires_grad_(True).")
-        self.model, self.objective, self.recipe = model, objective, objective.recipe
-        self.images, self.share, self.accelerator = images, share, accelerator
+            raise ModelError(
+                "no parameter of the model wants a gradient. Let them: model.requires_grad_(True).", code="no-gradient"
+            )
+        self.setup, self.model, self.accelerator = setup, model, accelerator
+        self.objective, self.recipe, self.images, self.share = setup.objective, setup.recipe, setup.images, setup.share
         self.epoch = self.step = 0
         self.curve = Curve()
         self.history: list[Epoch] = []
@@ -143,7 +141,7 @@ class TrainingRun:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:  # torch's words for names, shapes and groups that do not fit
-            raise OptionError(f"the checkpoint is that of another model: {error}") from error
+            raise OptionError(f"the checkpoint is that of another model: {error}", code="other-model") from error
         buffers = dict(self.model.named_buffers())
         for name, value in state["buffers"].items():
             buffers[name].copy_(value)

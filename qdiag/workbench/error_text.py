@@ -24,7 +24,8 @@ def error_html(error: BaseException) -> str:
 
     An error of ours says by itself what to do, and needs no details.
     """
-    lines = [f"✖ <b>{type(error).__name__}</b>: {escaped(error)}"]
+    code = f" [{error.code}]" if isinstance(error, QdiagError) and error.code else ""
+    lines = [f"✖ <b>{type(error).__name__}</b>{code}: {escaped(error)}"]
     own = user_frame(error)
     if own is not None:
         place = Source(own.filename, own.lineno or 0, own.name)

@@ -17,7 +17,7 @@ def launch_lab(folder: Path) -> int:
     Raises OptionError where JupyterLab is not installed, or the folder cannot be written.
     """
     if importlib.util.find_spec("jupyterlab") is None:
-        raise OptionError("JupyterLab is not installed: pip install jupyterlab")
+        raise OptionError("JupyterLab is not installed: pip install jupyterlab", code="not-installed")
     place = copy_notebooks(folder)
     first = min(place.glob("*.ipynb"))
     print(f"Notebooks: {place.resolve()}", file=sys.stderr)  # noqa: T201
@@ -36,5 +36,7 @@ def copy_notebooks(folder: Path) -> Path:
         for notebook in sorted(source.glob("*.ipynb")):
             shutil.copy(notebook, place)
     except OSError as error:
-        raise OptionError(f"cannot write the notebooks to {place}: {error.strerror}. Name another folder.") from error
+        raise OptionError(
+            f"cannot write the notebooks to {place}: {error.strerror}. Name another folder.", code="cannot-write"
+        ) from error
     return place

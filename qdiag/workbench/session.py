@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch import nn
 from qdiag.comparison.compare import CALIBRATION_IMAGES, comparison_steps, measured_steps
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
+from qdiag.comparison.outputs import OutputError
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import ANSWER, Diagnosis
@@ -30,7 +33,7 @@ from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibration_steps
 from qdiag.quantization.equalize import equalization_steps
-from qdiag.quantization.identity import data_digest, digest, model_digest
+from qdiag.quantization.identity import data_digest, model_digest
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
 from qdiag.report.displayable import Displayable
@@ -38,16 +41,16 @@ from qdiag.report.elements import Block, Report, Section, Text, charts_in
 from qdiag.tracing.inputs import example, first_batch, first_images
 from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe
-from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.history import History
+from qdiag.workbench.session_folder import Kept, SessionFolder
 from qdiag.workbench.session_parts import close_look, code_section, history_table, version_data
 from qdiag.workbench.training_folder import TrainingFolder
 from qdiag.workbench.version import Version
+from qdiag.workbench.version_code import Change, calibrated, equalized, tried
 
 FIRST = "simple"
 """The method of the first version: what an engine does by itself."""
 FOLDER = "qdiag-runs"
-SHOWN = 2
-"""Layers that the name of a version holds, at most."""
 CLOSE = 3
 """Layers that a report shows close up, at most."""
 
@@ -91,10 +94,9 @@ class Session(Displayable):
         self.model, self.data, self.optimizer, self.evaluate = model, data, optimizer, evaluate
         self.calibration_data, self.training_data = calibration_data, training_data
         self.folder = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
-        self.history: dict[str, Version] = {}
+        self.history = History()
         self.float_score: float | None = None
         self.verifications: dict[str, Verification] = {}
-        self._applied: list[str] = []
         self._exports: dict[str, TargetExport] = {}
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
@@ -104,12 +106,12 @@ class Session(Displayable):
     @property
     def current(self) -> Version | None:
         """The version that is applied: diagnosed, changed from, trained from, exported."""
-        return self.history[self._applied[-1]] if self._applied else None
+        return self.history.current
 
     @property
     def diagnosis(self) -> Diagnosis | None:
         """Of the applied version; None where it was not diagnosed yet."""
-        return self._diagnoses.get(self._applied[-1]) if self._applied else None
+        return None if self.current is None else self._diagnoses.get(self.current.name)
 
     @property
     def unfinished(self) -> list[str]:
@@ -123,7 +125,7 @@ class Session(Displayable):
 
     def code(self, name: str) -> str:
         """The lines of Python that make a version. Raises OptionError for a name that is not in the history."""
-        return self._version(name).script
+        return self.history.find(name).script
 
     def report(self) -> Report:
         """The applied version's diagnosis, with its worst layers close up, and every version with its code."""
@@ -165,9 +167,8 @@ class Session(Displayable):
         sites = [layer.site for layer in diagnosis.comparison.layers]
         details = dict(zip(sites, inspect(quantized.module, self.data, pair, sites), strict=True))
         if name == FIRST:
-            output, code = diagnosis.comparison.outputs[lane], (f'qm = calibrate(model, images, "{FIRST}")',)
-            self.history[FIRST] = Version(FIRST, "", quantized, output, self._score(quantized), code)
-            self._applied = self._applied or [FIRST]
+            output, code = diagnosis.comparison.outputs[lane], calibrated(FIRST, 8, None).code
+            self.history.add(Version(FIRST, "", quantized, output, self._score(quantized), code))
             self._keep()
         self._diagnoses[name], self._details[name] = diagnosis, details
         return diagnosis
@@ -176,7 +177,7 @@ class Session(Displayable):
         """Histograms and channels of one layer. Raises OptionError before `diagnose()`, SiteNotFound for no layer."""
         version, diagnosis = self.current, self.diagnosis
         if version is None or diagnosis is None:
-            raise OptionError("nothing to inspect yet: run diagnose() first.")
+            raise OptionError("nothing to inspect yet: run diagnose() first.", code="nothing-diagnosed")
         return self._details[version.name][diagnosis.comparison.layer(name).site]
 
     def compare(self, *names: str, on_progress: OnProgress = None) -> Comparison:
@@ -187,10 +188,12 @@ class Session(Displayable):
         return run(self.comparison_steps(*names), on_progress)
 
     def comparison_steps(self, *names: str) -> Steps[Comparison]:
-        found = [self._version(name) for name in names] or [self._start(), list(self.history.values())[-1]]
+        found = [self.history.find(name) for name in names] or [self.history.start, self.history.latest]
         modules = {id(version.quantized.module) for version in found}
         if len(modules) > 1:
-            raise OptionError("these versions were trained apart: no float model is the reference of both.")
+            raise OptionError(
+                "these versions were trained apart: no float model is the reference of both.", code="other-model"
+            )
         quantized = {version.name: version.quantized for version in found}
         return (yield from comparison_steps(found[0].quantized.module, self.data, quantized=quantized))
 
@@ -214,12 +217,8 @@ class Session(Displayable):
         per_channel: PerChannelOption = None,
     ) -> Steps[Version]:
         self._check_score()
-        options = [] if bits == 8 else [f"bits={bits!r}"]
-        options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
         quantized = yield from self._calibrated_steps(method, bits, per_channel)
-        code = f"qm = calibrate({', '.join(['model', 'images', _quoted(method), *options])})"
-        name = " ".join([method if isinstance(method, str) else ", ".join(method), *options])
-        return (yield from self._added_steps(name, "", quantized, (code,)))
+        return (yield from self._added_steps("", calibrated(method, bits, per_channel), quantized))
 
     def what_if(
         self,
@@ -240,25 +239,20 @@ class Session(Displayable):
     def what_if_steps(
         self, layers: str | Sequence[str], *, bits: Any = "same", per_channel: bool | None = None, octaves: int = 0
     ) -> Steps[Version]:
-        start = self._start()
+        start = self.history.start
         quantized = what_if(start.quantized, layers, bits=bits, per_channel=per_channel, octaves=octaves)
-        usual = {"bits": "same", "per_channel": None, "octaves": 0}
-        asked = {"bits": bits, "per_channel": per_channel, "octaves": octaves}
-        options = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value != usual[name])
-        code = (*start.code, f"qm = what_if(qm, {_quoted(layers)}, {options})")
-        words = change_in_words(bits=bits, per_channel=per_channel, octaves=octaves)
-        return (yield from self._added_steps(f"{names_in_words(layers)}: {words}", start.name, quantized, code))
+        change = tried(layers, bits=bits, per_channel=per_channel, octaves=octaves).after(start.code)
+        return (yield from self._added_steps(start.name, change, quantized))
 
     def equalize(self, layers: str | Sequence[str], on_progress: OnProgress = None) -> Version:
         """The applied version with channels of some layers equalized, as one more version; see `qdiag.equalize`."""
         return run(self.equalization_steps(layers), on_progress)
 
     def equalization_steps(self, layers: str | Sequence[str]) -> Steps[Version]:
-        start = self._start()
+        start = self.history.start
         source, images = self._calibration_images()
         quantized = yield from equalization_steps(start.quantized, first_images(source, self.model, images), layers)
-        code = (*start.code, f"qm = equalize(qm, images, {_quoted(layers)})")
-        return (yield from self._added_steps(f"{names_in_words(layers)}: equalized", start.name, quantized, code))
+        return (yield from self._added_steps(start.name, equalized(layers).after(start.code), quantized))
 
     def train(
         self,
@@ -274,9 +268,11 @@ class Session(Displayable):
         return run(self.training_steps(recipe, learn_thresholds=learn_thresholds), on_progress)
 
     def training_steps(self, recipe: Recipe | None = None, *, learn_thresholds: bool = False) -> Steps[Version]:
-        start, _ = self._start(), self._training_images()
+        start, _ = self.history.start, self._training_images()
         if self.folder is None:
-            raise OptionError("a training run is kept in a folder, to go on with it: give folder=… to the session.")
+            raise OptionError(
+                "a training run is kept in a folder, to go on with it: give folder=… to the session.", code="no-folder"
+            )
         recipe = recipe or Recipe(epochs=3, distillation=1.0)
         place = TrainingFolder.new(self.folder.make(), start, recipe, learn_thresholds=learn_thresholds)
         return (yield from self._trained_steps(place))
@@ -288,7 +284,9 @@ class Session(Displayable):
     def resume_steps(self, name: str = "") -> Steps[Version]:
         found = name or next(iter(self.unfinished), "")
         if not found or self.folder is None:
-            raise OptionError("there is no unfinished training run in this session. Start one: train().")
+            raise OptionError(
+                "there is no unfinished training run in this session. Start one: train().", code="nothing-unfinished"
+            )
         return (yield from self._trained_steps(TrainingFolder(self.folder.make() / found)))
 
     def restore(self, name: str = "", on_progress: OnProgress = None) -> None:
@@ -301,17 +299,23 @@ class Session(Displayable):
 
     def restoration_steps(self, name: str = "") -> Steps[None]:
         if self.folder is None:
-            raise OptionError("nothing is kept of sessions with folder=None.")
+            raise OptionError("nothing is kept of sessions with folder=None.", code="no-folder")
         found = next((one for one in self.folder.earlier(self.model) if name in ("", one.name)), None)
         if found is None:
-            raise OptionError(f"no earlier session {name!r} of this model, with these weights, in {self.folder.root}.")
+            raise OptionError(
+                f"no earlier session {name!r} of this model, with these weights, in {self.folder.root}.",
+                code="no-session",
+            )
         kept = found.load(self.model, self.data)
         self._check_score()
-        history = {version.name: version for version in kept.versions}
+        history = kept.history
         if (kept.data, kept.float_score) != (self._data, self.float_score):
-            for name, version in history.items():
-                history[name] = yield from self._measured_steps(name, version.parent, version.quantized, version.code)
-        self.folder, self.history, self._applied = found, history, list(kept.applied)
+            again: list[Version] = []
+            for version in history.values():
+                output = yield from self._measured_steps(version.name, version.quantized)
+                again.append(replace(version, output=output, score=self._score(version.quantized)))
+            history = History(again, history.applied)
+        self.folder, self.history = found, history
         self._diagnoses, self._details, self._exports, self.verifications = {}, {}, {}, {}
 
     def apply(self, name: str, on_progress: OnProgress = None) -> None:
@@ -319,15 +323,14 @@ class Session(Displayable):
         run(self.application_steps(name), on_progress)
 
     def application_steps(self, name: str) -> Steps[Diagnosis]:
-        version = self._version(name)
-        before = list(self._applied)
+        version, before = self.history.find(name), list(self.history.applied)
         if version is not self.current:
-            self._applied.append(name)
+            self.history.applied.append(name)
         try:
             if self.diagnosis is None:
                 yield from self.diagnosis_steps()
         except BaseException:
-            self._applied = before
+            self.history.applied = before
             raise
         self._keep()
         assert self.diagnosis is not None, "the steps leave it"
@@ -335,9 +338,7 @@ class Session(Displayable):
 
     def undo(self) -> None:
         """Go back to the version that was applied before. Raises OptionError where there is none."""
-        if len(self._applied) < 2:
-            raise OptionError("nothing to undo: no version was applied before this one.")
-        self._applied.pop()
+        self.history.undo()
         self._keep()
 
     def export(self, folder: str | os.PathLike[str], on_progress: OnProgress = None, **options: Any) -> TargetExport:
@@ -345,7 +346,7 @@ class Session(Displayable):
         return run(self.export_steps(folder, **options), on_progress)
 
     def export_steps(self, folder: str | os.PathLike[str], **options: Any) -> Steps[TargetExport]:
-        version = self._start()
+        version = self.history.start
         yield Progress("exporting", 0, 1)
         inputs = example(self.data, self.model)
         written = self._exports[version.name] = export_target(version.quantized, folder, inputs, **options)
@@ -362,7 +363,7 @@ class Session(Displayable):
         return run(self.dump_steps(folder, images), on_progress)
 
     def dump_steps(self, folder: str | os.PathLike[str], images: Any = None) -> Steps[DumpComparison]:
-        version = self._start()
+        version = self.history.start
         yield Progress("comparing with the device", 0, 1)
         given = first_batch(self.data, self.model).split(1)[0].inputs if images is None else images
         written = self._exports.get(version.name)
@@ -374,40 +375,25 @@ class Session(Displayable):
         return run(self.verification_steps(), on_progress)
 
     def verification_steps(self) -> Steps[Verification]:
-        version = self._start()
+        version = self.history.start
         found = yield from verification_steps(version.quantized, self.data)
         self.verifications[version.name] = found
         return found
 
     # ---------------------------------------------------------------------------------------------------
 
-    def _start(self) -> Version:
-        if self.current is None:
-            raise OptionError("no version yet to start from: run diagnose() or calibrate() first.")
-        return self.current
-
-    def _version(self, name: str) -> Version:
-        if name not in self.history:
-            known = ", ".join(repr(known) for known in self.history) or "nothing yet"
-            raise OptionError(f"no version {name!r} in the history; there is {known}.")
-        return self.history[name]
-
     def _calibrated_steps(
         self, method: str | Sequence[str], bits: Bits | MacBudget, per_channel: PerChannelOption
     ) -> Steps[QuantizedModel]:
         source, images = self._calibration_images()
-        formats = [(bits, per_channel)]
-        checkpoint = None
+        checkpoint: AbstractContextManager[Path | None] = nullcontext()
         if self.folder is not None and method != FIRST:
-            facts = digest([method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)])
-            checkpoint = self.folder.make() / f"calibration-{facts}.pt"
-        found = yield from calibration_steps(
-            self.model, source, method, formats, max_images=images, checkpoint=checkpoint
-        )
-        if checkpoint is not None:
-            for done in checkpoint.parent.glob(f"{checkpoint.stem}*"):
-                done.unlink()
-        return found[0]
+            facts = [method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)]
+            checkpoint = self.folder.calibration(*facts)
+        with checkpoint as file:
+            formats = [(bits, per_channel)]
+            steps = calibration_steps(self.model, source, method, formats, max_images=images, checkpoint=file)
+            return (yield from steps)[0]
 
     def _calibration_images(self) -> tuple[Any, int | None]:
         """Where ranges come from, and how many of the first images at most."""
@@ -416,34 +402,32 @@ class Session(Displayable):
     def _trained_steps(self, place: TrainingFolder) -> Steps[Version]:
         self._check_score()
         quantized = yield from place.steps(self.model, self.data, self._training_images())
-        return (yield from self._added_steps(place.name, place.parent, quantized, place.code))
+        return (yield from self._added_steps(place.parent, place.change, quantized))
 
     def _training_images(self) -> Any:
         source = self.calibration_data if self.training_data is None else self.training_data
         if source is None:
             raise OptionError(
                 "training needs images of its own, not those that accuracy is measured on: give training_data=…, a "
-                "DataLoader or Dataset, with labels or without."
+                "DataLoader or Dataset, with labels or without.",
+                code="no-training-data",
             )
         return source
 
-    def _added_steps(self, name: str, parent: str, quantized: QuantizedModel, code: tuple[str, ...]) -> Steps[Version]:
-        alike = sum(known == name or known.startswith(f"{name} (") for known in self.history)
-        name = f"{name} ({alike + 1})" if alike else name
-        version = self.history[name] = yield from self._measured_steps(name, parent, quantized, code)
-        self._applied = self._applied or [name]
+    def _added_steps(self, parent: str, change: Change, quantized: QuantizedModel) -> Steps[Version]:
+        name = self.history.free_name(change.name)
+        output = yield from self._measured_steps(name, quantized)
+        version = Version(name, parent, quantized, output, self._score(quantized), change.code)
+        self.history.add(version)
         self._keep()
         return version
 
-    def _measured_steps(
-        self, name: str, parent: str, quantized: QuantizedModel, code: tuple[str, ...]
-    ) -> Steps[Version]:
-        output = yield from measured_steps(self.model, self.data, quantized, f"measuring {name}")
-        return Version(name, parent, quantized, output, self._score(quantized), code)
+    def _measured_steps(self, name: str, quantized: QuantizedModel) -> Steps[OutputError]:
+        return (yield from measured_steps(self.model, self.data, quantized, f"measuring {name}"))
 
     def _keep(self) -> None:
         if self.folder is not None:
-            self.folder.save(self.model, self._data, self.history.values(), self._applied, self.float_score)
+            self.folder.save(self.model, Kept(self.history, self._data, self.float_score))
 
     @cached_property
     def _data(self) -> str:
@@ -456,38 +440,3 @@ class Session(Displayable):
 
     def _score(self, model: nn.Module) -> float | None:
         return None if self.evaluate is None else float(self.evaluate(model))
-
-
-def change_in_words(*, bits: Any, per_channel: bool | None, octaves: int) -> str:
-    """What a what-if changes, in a few words.
-
-    >>> change_in_words(bits=16, per_channel=True, octaves=-1)
-    '16-bit, per-channel, ranges / 2'
-    """
-    words: list[str] = []
-    if bits is None:
-        words.append("in float")
-    elif bits != "same":
-        words.append(f"{bits}-bit" if isinstance(bits, int) else str(bits))
-    if per_channel is not None:
-        words.append("per-channel" if per_channel else "per-tensor")
-    words += [f"ranges {'x' if octaves > 0 else '/'} {2 ** abs(octaves)}"] if octaves else []
-    return ", ".join(words)
-
-
-def names_in_words(layers: str | Sequence[str]) -> str:
-    """Which layers, in a few words.
-
-    >>> names_in_words(["a", "b", "c", "d"]), names_in_words("*")
-    ('a, b and 2 more', 'all layers')
-    """
-    names = [layers] if isinstance(layers, str) else list(layers)
-    if names == ["*"]:
-        return "all layers"
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _quoted(value: Any) -> str:
-    """As Python writes it, in double quotes."""
-    return repr(value).replace("'", '"')

@@ -1,39 +1,41 @@
 """What a session keeps on disk, so that it goes on after its kernel is gone."""
 
 import copy
-import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from qdiag.comparison.outputs import OutputError
-from qdiag.errors import OptionError, QdiagWarning
-from qdiag.files import written_whole
-from qdiag.quantization.identity import model_digest
+from qdiag.errors import OptionError
+from qdiag.files import warned
+from qdiag.quantization.identity import digest, model_digest
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.inputs import example
+from qdiag.workbench.history import History
 from qdiag.workbench.training_folder import unfinished
 from qdiag.workbench.version import Version
 
 SESSION = "session.pt"
+CONTENTS = ("model", "data", "float_score", "applied", "modules", "versions")
+ADVICE = "Make room, or give folder=…"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was read back.
+    """What a session keeps.
 
     data, float_score: the digest of the images, and the user's own figure of the float model, that the versions were
-    measured with. applied: names, the last one is the version to go on with.
+    measured with.
     """
 
-    versions: tuple[Version, ...]
-    applied: tuple[str, ...]
+    history: History
     data: str
     float_score: float | None
 
@@ -58,8 +60,10 @@ class SessionFolder:
                 self.name = name
             except OSError as error:
                 if not (self.root / name).is_dir():
-                    text = f"cannot write to {self.root}: {error.strerror}. Give folder=…, or None to keep nothing."
-                    raise OptionError(text) from error
+                    raise OptionError(
+                        f"cannot write to {self.root}: {error.strerror}. Give folder=…, or None to keep nothing.",
+                        code="cannot-write",
+                    ) from error
                 number += 1  # another session has taken it
         return self.root / self.name
 
@@ -81,28 +85,24 @@ class SessionFolder:
         names = [str(version["name"]) for version in self._read(mapped=True)["versions"]]
         return names + [f"{name} (unfinished)" for name in self.unfinished]
 
-    def save(
-        self, model: nn.Module, data: str, versions: Collection[Version], applied: Sequence[str], score: float | None
-    ) -> None:
-        """Warns where it cannot be written; the session goes on, and the file before stays. See `Kept`."""
-        modules = [version.quantized.module for version in versions]
+    def save(self, model: nn.Module, kept: "Kept") -> None:
+        """Warns where it cannot be written; the session goes on, and the file before stays."""
+        modules = [version.quantized.module for version in kept.history.values()]
         trained = list({id(module): module for module in modules if module is not model}.values())
         numbers = {id(module): number for number, module in enumerate(trained)}
-        entries = [_state(version) | {"module": numbers.get(id(version.quantized.module))} for version in versions]
+        entries = [
+            _state(version) | {"module": numbers.get(id(version.quantized.module))} for version in kept.history.values()
+        ]
         state = {
             "model": model_digest(model),
-            "data": data,
-            "float_score": score,
-            "applied": list(applied),
+            "data": kept.data,
+            "float_score": kept.float_score,
+            "applied": kept.history.applied,
             "modules": [module.state_dict() for module in trained],
             "versions": entries,
         }
-        try:
-            with written_whole(self.make() / SESSION) as draft:
-                torch.save(state, draft)
-        except (OSError, RuntimeError, OptionError) as error:  # torch's writer gives a full disk as a RuntimeError
-            text = f"the session is not kept, and is lost with the kernel: {error}"
-            warnings.warn(text, QdiagWarning, stacklevel=2)
+        with warned("the session is not kept, and is lost with the kernel: "):
+            write_tensors(self.make() / SESSION, state, ADVICE)
 
     def load(self, model: nn.Module, data: Any) -> Kept:
         """Of the model that it was saved for: see `earlier`. Raises OptionError where it is not there, or damaged."""
@@ -118,15 +118,19 @@ class SessionFolder:
             output = OutputError(**entry["output"])
             code = tuple(entry["code"])
             versions.append(Version(entry["name"], entry["parent"], quantized, output, entry["score"], code))
-        return Kept(tuple(versions), tuple(found["applied"]), found["data"], found["float_score"])
+        return Kept(History(versions, found["applied"]), found["data"], found["float_score"])
+
+    @contextmanager
+    def calibration(self, *facts: Any) -> Iterator[Path]:
+        """A checkpoint for the calibration that these facts tell; gone once it has ended, kept where it was stopped."""
+        checkpoint = self.make() / f"calibration-{digest(list(facts))}.pt"
+        yield checkpoint
+        for done in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+            done.unlink()
 
     def _read(self, *, mapped: bool = False) -> dict[str, Any]:
         """mapped: tensors stay in the file until they are looked at."""
-        file = self.root / self.name / SESSION
-        try:
-            return dict(torch.load(file, map_location="cpu", weights_only=True, mmap=mapped))
-        except Exception as error:  # torch, pickle and zip have errors of their own for a file of another kind
-            raise OptionError(f"{self.root / self.name} holds no session: {error}.") from error
+        return read_tensors(self.root / self.name / SESSION, "session", CONTENTS, mapped=mapped)
 
     def _read_or_nothing(self) -> dict[str, Any]:
         try:

@@ -6,21 +6,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from qdiag.errors import OptionError
-from qdiag.files import written_whole
+from qdiag.files import write_errors, writing
 from qdiag.progress import Steps
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.inputs import example
 from qdiag.training.recipe import Recipe
 from qdiag.training.training_checkpoint import MODEL
 from qdiag.workbench.version import Version
+from qdiag.workbench.version_code import Change, trained
 
 RUN, START = "run.json", "start.pt"
+ADVICE = "Make room, or give folder=…"
 
 
 class TrainingFolder:
@@ -34,38 +36,27 @@ class TrainingFolder:
         try:
             self.facts: dict[str, Any] = json.loads((path / RUN).read_text())
         except (OSError, ValueError) as error:
-            raise OptionError(f"{path} holds no training run of a session: {error}.") from error
+            raise OptionError(f"{path} holds no training run of a session: {error}.", code="unreadable-file") from error
         self.parent: str = self.facts["parent"]
-        self.code: tuple[str, ...] = tuple(self.facts["code"])
+        self.change = Change(path.name, tuple(self.facts["code"]))
 
     @classmethod
     def new(cls, folder: Path, start: Version, recipe: Recipe, *, learn_thresholds: bool) -> "TrainingFolder":
         """The next free one, QAT-1, QAT-2 … Raises OptionError where it cannot be written."""
         if recipe.loss is not None:
-            raise OptionError("a loss of your own cannot be written to a file, to go on with later: use qdiag.train.")
-        number = 1
-        while (folder / f"QAT-{number}").exists():
-            number += 1
-        path = folder / f"QAT-{number}"
+            raise OptionError(
+                "a loss of your own cannot be written to a file, to go on with later: use qdiag.train.",
+                code="own-loss",
+            )
         changed = {f.name: getattr(recipe, f.name) for f in fields(recipe) if getattr(recipe, f.name) != f.default}
-        words = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-        options = ", learn_thresholds=True" if learn_thresholds else ""
-        code = [
-            *start.code,
-            "teacher = copy.deepcopy(model)",
-            f"trained = QuantTrainModule.from_calibrated(qm{options})",
-            f"train(trained, training, Recipe({words}), teacher=teacher)",
-            "qm = trained.eval().quantized",
-        ]
+        path = _free(folder)
+        code = trained(path.name, changed, learn_thresholds=learn_thresholds).after(start.code).code
         facts = {"parent": start.name, "recipe": changed, "learn_thresholds": learn_thresholds, "code": code}
-        try:
+        with write_errors(path, ADVICE):
             path.mkdir(parents=True)
-            with written_whole(path / START) as draft:
-                torch.save(start.quantized.state_dict(), draft)
-            with written_whole(path / RUN) as draft:
-                draft.write_text(json.dumps(facts, indent=2))
-        except (OSError, RuntimeError) as error:  # torch's writer gives a full disk as a RuntimeError
-            raise OptionError(f"cannot write the training run to {path}: {error}. Give folder=…") from error
+        write_tensors(path / START, start.quantized.state_dict(), ADVICE)
+        with writing(path / RUN, ADVICE) as draft:
+            draft.write_text(json.dumps(facts, indent=2))
         return cls(path)
 
     def steps(self, model: nn.Module, data: Any, images: Any) -> Steps[QuantizedModel]:
@@ -75,12 +66,12 @@ class TrainingFolder:
         module = copy.deepcopy(model)
         start = QuantTestModule(module, example(data, module))
         try:
-            start.load_state_dict(torch.load(self.path / START, map_location="cpu", weights_only=True))
-        except RuntimeError as error:  # torch's words for names and shapes that do not fit, or a file of another kind
-            raise OptionError(f"{self.path} is a training run of another model: {error}") from error
-        trained = QuantTrainModule.from_calibrated(start.quantized, learn_thresholds=self.facts["learn_thresholds"])
+            start.load_state_dict(read_tensors(self.path / START, "start of a training run"))
+        except RuntimeError as error:  # torch's words for names and shapes that do not fit
+            raise OptionError(f"{self.path} is a training run of another model: {error}", code="other-model") from error
+        network = QuantTrainModule.from_calibrated(start.quantized, learn_thresholds=self.facts["learn_thresholds"])
         yield from train_steps(
-            trained,
+            network,
             images,
             Recipe(**self.facts["recipe"]),
             teacher=model,
@@ -88,7 +79,14 @@ class TrainingFolder:
             resume=True,
             checkpoint_seconds=10,
         )
-        return trained.eval().quantized
+        return network.eval().quantized
+
+
+def _free(folder: Path) -> Path:
+    number = 1
+    while (folder / f"QAT-{number}").exists():
+        number += 1
+    return folder / f"QAT-{number}"
 
 
 def unfinished(folder: Path) -> list[str]:

@@ -64,7 +64,7 @@ def test_another_run_s_checkpoint_is_refused(model: nn.Module, images: Tensor, t
     calibrate(model, images, WAY, checkpoint=file)
     other = copy.deepcopy(model)
     other.state_dict()["0.weight"][0, 0, 0, 0] += 1
-    with pytest.raises(OptionError, match=r"another calibration: other model\. Give another file"):
+    with pytest.raises(OptionError, match=r"(?s)other model.*other-run"):
         calibrate(other, images, WAY, checkpoint=file)
     with pytest.raises(OptionError, match="other formats and techniques"):
         calibrate(model, images, "advanced", bits=6, checkpoint=file)
@@ -89,7 +89,7 @@ def test_the_same_numbers_in_another_order_are_another_run(model: nn.Module, ima
 def test_a_file_of_another_kind_is_refused_and_left_alone(model: nn.Module, images: Tensor, tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_text("notes")
-    with pytest.raises(OptionError, match="is no checkpoint of a calibration"):
+    with pytest.raises(OptionError, match="unreadable-file"):
         calibrate(model, images, WAY, checkpoint=file)
     assert file.read_text() == "notes"
 
@@ -97,7 +97,7 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(model: nn.Module, imag
 def test_a_checkpoint_that_cannot_be_written_warns_and_the_run_goes_on(
     model: nn.Module, images: Tensor, tmp_path: Path
 ) -> None:
-    with pytest.warns(QdiagWarning, match="no checkpoint was written"):
+    with pytest.warns(QdiagWarning, match="was not written: .*give another file"):
         found = calibrate(model, images, WAY, checkpoint=tmp_path / "missing" / "run.pt")
     assert torch.equal(found(images), calibrate(model, images, WAY)(images))
 

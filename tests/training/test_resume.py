@@ -161,7 +161,7 @@ def test_with_a_full_disk_the_checkpoint_before_survives(make: Callable[[], nn.M
     with (
         full_disk(),
         pytest.warns(QdiagWarning, match=r"checkpoint\.pt was not written"),
-        pytest.raises(OptionError, match=r"model\.pt was not written: .* Make room, and go on with resume=True"),
+        pytest.raises(OptionError, match=r"(?s)model\.pt.*cannot-write"),
     ):
         train(make(), loader(), RECIPE, output=tmp_path, resume=True, checkpoint_seconds=0)
     found = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -174,7 +174,7 @@ def test_with_a_full_disk_the_checkpoint_before_survives(make: Callable[[], nn.M
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     model = net()
-    with pytest.raises(OptionError, match=r"cannot write to .*Give another output folder"):
+    with pytest.raises(OptionError, match="cannot-write"):
         train(model, loader(), RECIPE, output=tmp_path / "file" / "run", on_progress=do_at(1, stop))
     assert equal(model, net())
 
@@ -184,18 +184,18 @@ def test_an_earlier_run_is_neither_written_over_nor_taken_for_another(tmp_path: 
     with pytest.raises(Stopped):
         train(net(), loader(), RECIPE, output=tmp_path, on_progress=do_at(2, stop))
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(OptionError, match=r"holds an earlier run\. Go on with it"):
+    with pytest.raises(OptionError, match="folder-taken"):
         train(net(), loader(), RECIPE, output=tmp_path)
-    with pytest.raises(OptionError, match=r"another run: epochs was 3, is 4\. Give another folder"):
+    with pytest.raises(OptionError, match=r"(?s)epochs was 3, is 4.*other-run"):
         train(net(), loader(), replace(RECIPE, epochs=4), output=tmp_path, resume=True)
-    with pytest.raises(OptionError, match=r"model was Sequential with .* parameters, is Sequential with"):
+    with pytest.raises(OptionError, match=r"(?s)model was Sequential.*other-run"):
         train(net(16), loader(), RECIPE, output=tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_text("notes")
-    with pytest.raises(OptionError, match="is no checkpoint of a training run"):
+    with pytest.raises(OptionError, match="unreadable-file"):
         train(net(), loader(), RECIPE, output=tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_text() == "notes"
 

@@ -194,18 +194,18 @@ def test_what_cannot_be_trained_is_refused_before_any_work(tmp_path: Path) -> No
     frozen, calibrated = net().requires_grad_(False), calibrate(net(), images(), "simple")
     weighted = DataLoader(Noisy(), sampler=WeightedRandomSampler([1.0] * IMAGES, IMAGES))
     cases = [
-        (net(), images(), {}, OptionError, "no labels, and there is no teacher"),
-        (net(), [(images(), labels + CLASSES)], {}, InputError, "a label is 4, but .* the classes 0 to 3"),
+        (net(), images(), {}, OptionError, "no-labels"),
+        (net(), [(images(), labels + CLASSES)], {}, InputError, "a label is 4, but .* 0 to 3"),
         (net(), [(images(), labels - 1)], {}, InputError, r"Recipe\(ignore_index=-1\)"),
-        (net(), [(images(), torch.zeros(8, 3))], {}, InputError, "neither class indices nor numbers"),
-        (net(), torch.zeros(0, 1, 8, 8), {}, InputError, "the data set is empty"),
-        (net(), DataLoader(Streamed()), {}, InputError, "the data is streamed"),
-        (net(), weighted, {}, InputError, "a sampler of its own"),
-        (net(), 3, {}, InputError, "the data is a int"),
-        (net(), (loader(), loader(), loader()), {}, OptionError, "loaders are 3"),
-        (net(), loader(), {"resume": True}, OptionError, "give output="),
-        (frozen, loader(), {}, ModelError, "no parameter of the model wants a gradient"),
-        (calibrated, loader(), {}, ModelError, "computes without gradients"),
+        (net(), [(images(), torch.zeros(8, 3))], {}, InputError, "targets"),
+        (net(), torch.zeros(0, 1, 8, 8), {}, InputError, "empty-data"),
+        (net(), DataLoader(Streamed()), {}, InputError, "data-order"),
+        (net(), weighted, {}, InputError, "data-order"),
+        (net(), 3, {}, InputError, "data-type"),
+        (net(), (loader(), loader(), loader()), {}, OptionError, "data has 3 parts"),
+        (net(), loader(), {"resume": True}, OptionError, "option-without-its-other"),
+        (frozen, loader(), {}, ModelError, "no-gradient"),
+        (calibrated, loader(), {}, ModelError, "not-trainable"),
         (nn.Linear, loader(), {}, ModelError, "the class Linear"),
     ]
     for model, data, options, kind, says in cases:
@@ -216,14 +216,14 @@ def test_what_cannot_be_trained_is_refused_before_any_work(tmp_path: Path) -> No
 @pytest.mark.training
 def test_a_wrong_label_later_on_is_refused_where_it_comes() -> None:
     data = TensorDataset(torch.zeros(64, 1, 8, 8), torch.arange(64).clamp(60) - 60)
-    with pytest.raises(InputError, match="as many outputs as there are classes"):
+    with pytest.raises(InputError, match="label-out-of-range"):
         train(net(), TensorDataset(data.tensors[0], data.tensors[1] + 1), Recipe(epochs=2, batch_size=4))
 
 
 @pytest.mark.training
 def test_a_loss_that_becomes_nan_stops_the_run_with_the_checkpoint_whole(tmp_path: Path) -> None:
     model = net()
-    with pytest.raises(ModelError, match=r"the loss became (nan|inf) in step \d+ of the epoch.*clip_norm=1\.0"):
+    with pytest.raises(ModelError, match="training-diverged"):
         train(model, loader(), Recipe(optimizer="sgd", learning_rate=1e30), output=tmp_path, checkpoint_seconds=0)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]
     assert all(bool(tensor.isfinite().all()) for tensor in saved.values())

@@ -10,6 +10,7 @@ from torch import nn
 
 from qdiag.demo.load import load_demo
 from qdiag.progress import Progress
+from qdiag.workbench.history import History
 from qdiag.workbench.panels.what_if import CHANGES, CULPRITS, DEPTHWISE, EVERY
 from qdiag.workbench.session import Session
 from qdiag.workbench.workbench import Workbench
@@ -28,8 +29,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 def bench(checked: Workbench) -> Iterator[Workbench]:
     """After the checks, with nothing but the first version."""
     yield checked
-    checked.session.history = {"simple": checked.session.history["simple"]}
-    checked.session._applied = ["simple"]
+    checked.session.history = History([checked.session.history["simple"]], ["simple"])
     checked.refresh()
 
 
@@ -73,10 +73,10 @@ def test_a_change_is_tried_on_a_rule_or_a_pattern(rule: str, name: str, bench: W
 
 
 def test_layers_that_were_hidden_are_shown_again(bench: Workbench) -> None:
-    bench.session._applied = []  # as where no version was diagnosed yet
+    bench.session.history.applied = []  # as where no version was diagnosed yet
     bench.refresh()
     assert bench.layers.widget.layout.display == "none"
-    bench.session._applied = ["simple"]
+    bench.session.history.applied = ["simple"]
     bench.refresh()
     assert bench.layers.widget.layout.display == "flex"
 

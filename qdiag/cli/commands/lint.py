@@ -70,6 +70,6 @@ def _by_rule(pairs: Sequence[str]) -> dict[str, list[str]]:
     for pair in pairs:
         rule, _, pattern = pair.partition("=")
         if not pattern:
-            raise OptionError(f"--suppress {pair!r}: write RULE=SITES, as QD101=head.*")
+            raise OptionError(f"--suppress {pair!r}: write RULE=SITES, as QD101=head.*", code="suppression-syntax")
         sites.setdefault(rule, []).append(pattern)
     return sites

@@ -59,11 +59,14 @@ def train(
 
     qdiag train my_model.py:build --images train/ --validation val/ --epochs 10 --output run/
     """
-    from qdiag.training.train import is_first_process  # it takes seconds to load
+    from qdiag.training.acceleration import is_first_process  # it takes seconds to load
     from qdiag.training.train import train as train_model
 
     if in_float and (fit.load is not None or fit.macs_16bit is not None):
-        raise OptionError("--float trains without number formats: leave --load and --macs-16bit out.")
+        raise OptionError(
+            "--float trains without number formats: leave --load and --macs-16bit out.",
+            code="options-exclude-each-other",
+        )
     recipe, reached = how.recipe, TrainingCheckpoint(output, {}).load(resume)
     subject = gather(model, data, formats.calibration)
     measured = None if validation is None else ImageFolder(validation, data.preprocessing).loader(data.batch_size)

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 
 from qdiag.progress import Steps
-from qdiag.workbench.session import Session
+
+if TYPE_CHECKING:
+    from qdiag.workbench.session import Session
 
 
 class Desk(Protocol):
     """The page, as its panels see it."""
 
-    session: Session
+    session: "Session"
     lock: AbstractContextManager[Any]
 
     def start(self, command: Callable[[], Steps[Any]], what: str, on_done: Callable[[Any], None] | None = None) -> None:

@@ -1,13 +1,15 @@
 """What if: change formats of some layers, see what that does, and then apply it or leave it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from qdiag.errors import OptionError
 from qdiag.workbench.controls import button, escaped, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
-from qdiag.workbench.version import Version
+
+if TYPE_CHECKING:
+    from qdiag.workbench.version import Version
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "16 bit": ("weights and output", {"bits": 16}),
@@ -84,14 +86,15 @@ class WhatIfPanel(Panel):
             return [str(layer.site) for layer in diagnosis.comparison.layers if layer.is_depthwise]
         if wanted == CULPRITS and not diagnosis.culprits:
             raise OptionError(
-                "there are no culprits: the applied version loses nothing that one layer is to blame for."
+                "there are no culprits: the applied version loses nothing that one layer is to blame for.",
+                code="no-culprits",
             )
         if wanted == CULPRITS:
             return [str(culprit.layer.site) for culprit in diagnosis.culprits]
         return [part.strip() for part in wanted.split(",") if part.strip()]
 
 
-def effect_html(before: Version, after: Version) -> str:
+def effect_html(before: "Version", after: "Version") -> str:
     """The figures of two versions, from and to."""
     parts = [f"output {before.output.sqnr_db:.1f} → <b>{after.output.sqnr_db:.1f} dB</b>"]
     if before.output.agreement_percent is not None and after.output.agreement_percent is not None:

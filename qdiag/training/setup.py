@@ -1,0 +1,108 @@
+"""A training run before its first step."""
+
+import copy
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import is_tensorboard_available
+from torch import nn
+
+from qdiag.errors import ModelError, OptionError
+from qdiag.quantization.checks import check_model
+from qdiag.quantization.modules import QuantTestModule
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Batch, first_batch, forward
+from qdiag.training.evaluation import float_model
+from qdiag.training.image_order import OrderedImages, Share
+from qdiag.training.objective import Objective
+from qdiag.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Model, images, and what is learned from them.
+
+    validation: None where nothing is measured. own_teacher: whether the teacher is the model itself, in float, as it is
+    at the beginning. share: this process's part of each batch.
+    """
+
+    model: nn.Module
+    images: OrderedImages
+    validation: OrderedImages | None
+    objective: Objective
+    own_teacher: bool
+    share: Share
+    accelerator: Accelerator
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.objective.recipe
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Facts that a run has to share with its checkpoint."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        names = " of ".join(dict.fromkeys(type(one).__name__ for one in (self.model, float_model(self.model))))
+        return self.recipe.facts() | {
+            "model": f"{names} with {parameters:,} parameters",
+            "images": len(self.images),
+            "batch": self.images.batch_images(self.share),
+        }
+
+
+def set_up(model: nn.Module, data: Any, recipe: Recipe, teacher: nn.Module | None, accelerator: Accelerator) -> Setup:
+    """Try one batch, so that what does not fit raises before any long work.
+
+    Raises InputError, ModelError or OptionError.
+    """
+    images, validation = _images(data, recipe)
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    if share.processes > 1:
+        model.to(accelerator.device)
+    network = float_model(model)
+    batch = first_batch(images.loader(0, share), network)
+    objective = Objective(recipe, None if teacher is None else _frozen(teacher, batch))
+    own_teacher = teacher is None and network is not model and objective.teachers_part(batch.targets) > 0
+    if own_teacher:
+        objective = Objective(recipe, _frozen(network, batch))
+    with borrow(network):
+        objective(forward(network, batch.inputs), batch)
+    return Setup(model, images, validation, objective, own_teacher, share, accelerator)
+
+
+def check_options(model: nn.Module, output: str | os.PathLike[str] | None, *, resume: bool, tensorboard: bool) -> None:
+    """Raises ModelError for a model that cannot be trained, OptionError for options that do not go together."""
+    check_model(model)
+    if isinstance(model, QuantTestModule | QuantizedModel) and not isinstance(model, QuantTrainModule):
+        raise ModelError(
+            f"a {type(model).__name__} computes without gradients. Train QuantTrainModule.from_calibrated(…).",
+            code="not-trainable",
+        )
+    if (resume or tensorboard) and output is None:
+        raise OptionError(
+            "a run to resume, and TensorBoard's curves, are in a folder: give output=…", code="option-without-its-other"
+        )
+    if tensorboard and not is_tensorboard_available():
+        raise OptionError("TensorBoard is not installed. Install qdiag[tensorboard].", code="not-installed")
+
+
+def _images(data: Any, recipe: Recipe) -> tuple[OrderedImages, OrderedImages | None]:
+    """To train with, and to measure with."""
+    if not isinstance(data, tuple):
+        return OrderedImages(data, recipe), None
+    if len(data) != 2:
+        raise OptionError(
+            f"data has {len(data)} parts: give (images to train with, images to validate with).", code="option-value"
+        )
+    return OrderedImages(data[0], recipe), None if data[1] is None else OrderedImages(data[1], recipe)
+
+
+def _frozen(teacher: nn.Module, batch: Batch) -> nn.Module:
+    """A copy that training does not change, where the images are."""
+    frozen = copy.deepcopy(teacher).eval().requires_grad_(False)
+    tensors = batch.inputs.tensors()
+    return frozen.to(tensors[0][1].device) if tensors else frozen

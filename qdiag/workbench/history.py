@@ -1,0 +1,75 @@
+"""A session's versions, and which of them is applied."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from qdiag.errors import OptionError
+from qdiag.workbench.version import Version
+
+
+class History(Mapping[str, Version]):
+    """Versions by name, in the order in which they were made.
+
+    applied: names, in the order in which they were applied; the last one is the version to go on with.
+    """
+
+    def __init__(self, versions: Iterable[Version] = (), applied: Iterable[str] = ()):
+        self._versions = {version.name: version for version in versions}
+        self.applied = list(applied)
+
+    def __getitem__(self, name: str) -> Version:
+        return self._versions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._versions)
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def __repr__(self) -> str:
+        return f"History({', '.join(map(repr, self))})"
+
+    @property
+    def current(self) -> Version | None:
+        """The version that is applied; None before the first."""
+        return self[self.applied[-1]] if self.applied else None
+
+    @property
+    def start(self) -> Version:
+        """The version to change from. Raises OptionError where there is none."""
+        if self.current is None:
+            raise OptionError(
+                "no version yet to start from: run diagnose() or calibrate() first.", code="nothing-calibrated"
+            )
+        return self.current
+
+    @property
+    def latest(self) -> Version:
+        """The version that was made last. Raises OptionError where there is none."""
+        return [self.start, *self.values()][-1]
+
+    def find(self, name: str) -> Version:
+        """Raises OptionError for a name that it does not hold."""
+        if name not in self:
+            known = ", ".join(map(repr, self)) or "nothing yet"
+            raise OptionError(f"no version {name!r} in the history; there is {known}.", code="no-version")
+        return self[name]
+
+    def free_name(self, name: str) -> str:
+        """The name, numbered where versions have it already.
+
+        >>> History().free_name("best")
+        'best'
+        """
+        alike = sum(known == name or known.startswith(f"{name} (") for known in self)
+        return f"{name} ({alike + 1})" if alike else name
+
+    def add(self, version: Version) -> None:
+        """The first one is applied at once."""
+        self._versions[version.name] = version
+        self.applied = self.applied or [version.name]
+
+    def undo(self) -> None:
+        """Go back to what was applied before. Raises OptionError where nothing was."""
+        if len(self.applied) < 2:
+            raise OptionError("nothing to undo: no version was applied before this one.", code="nothing-to-undo")
+        self.applied.pop()
