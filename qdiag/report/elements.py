@@ -1,4 +1,4 @@
-"""The elements of a report, and the report, as plain data."""
+"""The elements of a report: every kind of block, and the report of them, as plain data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,7 +8,10 @@ Level = Literal["error", "warning", "note", "ok"]
 
 @dataclass(frozen=True)
 class LevelStyle:
-    """symbol: one cell wide in a terminal. terminal: a rich style. The colours of a page are in colours.py."""
+    """symbol: one cell wide in a terminal. terminal: a rich style, in the colours that its user reads well there.
+
+    The colours of a page are in colours.py.
+    """
 
     symbol: str
     terminal: str

@@ -1,18 +1,13 @@
 """The answer: is it bad, is it quantization, what to do; and buttons that try it."""
 
-from typing import TYPE_CHECKING
-
 import ipywidgets as widgets
 
-from qdiag.explanation.culprit import covering
+from qdiag.explanation.culprit import Culprit, covering
+from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.diagnosis_parts import blame
 from qdiag.explanation.verdict import LIMIT_POINTS
 from qdiag.workbench.controls import button, escaped, marked, row
 from qdiag.workbench.panels.panel import Desk, Panel
-
-if TYPE_CHECKING:
-    from qdiag.explanation.culprit import Culprit
-    from qdiag.explanation.diagnosis import Diagnosis
 
 SUGGESTED = 5
 """Culprits that one click changes, at most."""
@@ -47,7 +42,7 @@ class AnswerPanel(Panel):
         for child in self.suggestions.children:
             child.disabled = busy
 
-    def _buttons(self, diagnosis: "Diagnosis") -> list[widgets.Widget]:
+    def _buttons(self, diagnosis: Diagnosis) -> list[widgets.Widget]:
         session = self.desk.session
         worst = covering(diagnosis.culprits, COVERED)[:SUGGESTED]
         if diagnosis.verdict.kind not in ("quantization", "small-loss") or not worst:
@@ -77,7 +72,7 @@ class AnswerPanel(Panel):
         return button(text, "qd-suggest", self.desk.guarded(steps), tooltip=", ".join(names))
 
 
-def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
+def verdict_html(name: str, diagnosis: Diagnosis) -> str:
     """The verdict, the figures, and the next steps."""
     symbol = {"healthy": "✔", "small-loss": "▲"}.get(diagnosis.verdict.kind, "✖")
     comparison = diagnosis.comparison
@@ -110,7 +105,7 @@ def verdict_html(name: str, diagnosis: "Diagnosis") -> str:
     )
 
 
-def _is_uneven(culprit: "Culprit") -> bool:
+def _is_uneven(culprit: Culprit) -> bool:
     return any(
         evidence.cause in ("weight-channel-spread", "activation-channel-spread") for evidence in culprit.evidence
     )

@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import ipywidgets as widgets
 
 from qdiag.progress import Steps
-
-if TYPE_CHECKING:
-    from qdiag.workbench.session import Session
+from qdiag.workbench.session import Session
 
 
 class Desk(Protocol):
     """The page, as its panels see it."""
 
-    session: "Session"
+    session: Session
     lock: AbstractContextManager[Any]
 
     def start(self, command: Callable[[], Steps[Any]], what: str, on_done: Callable[[Any], None] | None = None) -> None:

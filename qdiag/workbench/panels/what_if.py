@@ -1,15 +1,13 @@
 """What if: change formats of some layers, see what that does, and then apply it or leave it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
 from qdiag.errors import OptionError
 from qdiag.workbench.controls import button, escaped, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
-
-if TYPE_CHECKING:
-    from qdiag.workbench.version import Version
+from qdiag.workbench.version import Version
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "16 bit": ("weights and output", {"bits": 16}),
@@ -94,7 +92,7 @@ class WhatIfPanel(Panel):
         return [part.strip() for part in wanted.split(",") if part.strip()]
 
 
-def effect_html(before: "Version", after: "Version") -> str:
+def effect_html(before: Version, after: Version) -> str:
     """The figures of two versions, from and to."""
     parts = [f"output {before.output.sqnr_db:.1f} → <b>{after.output.sqnr_db:.1f} dB</b>"]
     if before.output.agreement_percent is not None and after.output.agreement_percent is not None:
