@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from qdiag.comparison.compare import outputs_steps
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.image_folder import ImageFolder
 from qdiag.planning.channels import channel_groups
 from qdiag.planning.layer import Layer

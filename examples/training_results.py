@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as images
 
 from qdiag import QuantTrainModule, Recipe, Widths, calibrate, train
+from qdiag.comparison.output_leaves import met_apart
 from qdiag.comparison.outputs import OutputSums
 from qdiag.image_folder import ImageFolder
 from qdiag.planning.widths import Bits
@@ -78,7 +79,7 @@ def against(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Score
     def score(version: nn.Module) -> tuple[str, ...]:
         sums = OutputSums(1)
         for (x, labels), reference in zip(batches, expected, strict=True):
-            sums.update([reference], [[version(x)]], labels)
+            sums.update(met_apart(reference, version(x)), labels, len(x))
         error = sums.error(0)
         low, high = error.drop_interval or (0.0, 0.0)
         drop = f"{error.drop_points:+.2f} ({low:+.2f} to {high:+.2f})"

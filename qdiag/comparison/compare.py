@@ -1,14 +1,21 @@
 """`compare()`: float, 16-bit and 8-bit tensors at every layer, in one streaming pass over the data."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
 from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.decision_tape import DecisionTape
+from qdiag.comparison.labels import Task, as_tensor_if_any, check_task
 from qdiag.comparison.layer_sums import LayerSums
-from qdiag.comparison.outputs import OutputError, OutputSums
+from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.output_leaves import met_apart, met_in_lockstep
+from qdiag.comparison.outputs import OutputSums
+from qdiag.comparison.probe import Probe, probe
 from qdiag.errors import OptionError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
@@ -20,7 +27,7 @@ from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow, borrow_stepwise
-from qdiag.tracing.inputs import batches, example, floating_leaves, forward
+from qdiag.tracing.inputs import batches, example, first_batch, forward
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
@@ -41,6 +48,7 @@ def compare(
     method: str = "simple",
     target: str = "tidl",
     quantized: Mapping[str, QuantizedModel] | None = None,
+    task: Task | None = None,
     added_images: int = ADDED_IMAGES,
     on_progress: OnProgress = None,
 ) -> Comparison:
@@ -49,6 +57,8 @@ def compare(
     data: images, with labels where there are any; streamed, so that memory does not grow with their number.
     calibration_data: where ranges come from; the first 128 images of `data` if not given.
     quantized: models to compare by name, in place of ones calibrated here to `bits`.
+    task: what the outputs mean, "classification", "segmentation", "detection" or "values"; by default what labels that
+    fit say, and without any, values: each output by itself, and its worst channels.
     added_images: on this many images each layer is also computed from float inputs, to see what it alone adds.
 
     Raises InputError, ModelError or OptionError before any long work where something cannot be used.
@@ -62,6 +72,7 @@ def compare(
         method=method,
         target=target,
         quantized=quantized,
+        task=task,
         added_images=added_images,
     )
     return run(steps, on_progress)
@@ -77,9 +88,15 @@ def comparison_steps(
     method: str = "simple",
     target: str = "tidl",
     quantized: Mapping[str, QuantizedModel] | None = None,
+    task: Task | None = None,
+    labels_decide: bool = True,
     added_images: int = ADDED_IMAGES,
 ) -> Steps[Comparison]:
-    """`compare` as a generator of Progress."""
+    """`compare` as a generator of Progress.
+
+    labels_decide: False where a figure of the user's own does, so that labels that do not fit are no error.
+    """
+    check_task(task)
     if not isinstance(bits, Sequence) or isinstance(bits, str) or (quantized is None and not bits):
         raise OptionError(f"bits={bits!r}: give the bits of each version to compare with float, as bits=(16, 8).")
     if quantized is None:
@@ -92,7 +109,8 @@ def comparison_steps(
         raise OptionError("nothing to compare float with: `quantized` holds no model.")
     if any(qm.module is not model for qm in quantized.values()):
         raise OptionError("a quantized model to compare was made from another model than the one given.")
-    return (yield from _layers_steps(model, data, quantized, added_images))
+    outputs = OutputSums(len(quantized), task, labels_decide=labels_decide)
+    return (yield from _layers_steps(model, data, quantized, outputs, added_images))
 
 
 def _named(models: Sequence[QuantizedModel]) -> dict[str, QuantizedModel]:
@@ -105,10 +123,17 @@ def _named(models: Sequence[QuantizedModel]) -> dict[str, QuantizedModel]:
 
 
 def outputs_steps(
-    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], label: str, *, max_images: int | None = None
+    model: nn.Module,
+    data: Any,
+    quantized: Mapping[str, QuantizedModel],
+    label: str,
+    *,
+    max_images: int | None = None,
+    task: Task | None = None,
+    labels_decide: bool = True,
 ) -> Steps[dict[str, OutputError]]:
     """The outputs alone, of each quantized model: what a change to the plan does to the network's result."""
-    outputs = OutputSums(len(quantized))
+    outputs = OutputSums(len(quantized), task, labels_decide=labels_decide)
     yield from _stream(
         trace(model, example(data, model)),
         model,
@@ -122,29 +147,41 @@ def outputs_steps(
     return {name: outputs.error(number) for number, name in enumerate(quantized)}
 
 
-def measured_steps(model: nn.Module, data: Any, version: QuantizedModel, label: str) -> Steps[OutputError]:
+def measured_steps(
+    model: nn.Module,
+    data: Any,
+    version: nn.Module,
+    label: str,
+    *,
+    task: Task | None = None,
+    labels_decide: bool = True,
+) -> Steps[OutputError]:
     """The outputs alone of any version of the model, trained ones too, beside the model's own."""
-    outputs = OutputSums(1)
+    outputs = OutputSums(1, task, labels_decide=labels_decide)
     for progress, batch in Progress.over(batches(data, model), label):
         with borrow(model):
-            reference = floating_leaves(forward(model, batch.inputs))
-        outputs.update(reference, [floating_leaves(forward(version, batch.inputs))], batch.targets)
+            reference = forward(model, batch.inputs)
+        with borrow(version):
+            met = met_apart(reference, forward(version, batch.inputs))
+        outputs.update(met, batch.targets, batch.inputs.batch_size)
         yield progress
     return outputs.error(0)
 
 
 def _layers_steps(
-    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], added_images: int
+    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], outputs: OutputSums, added_images: int
 ) -> Steps[Comparison]:
     traced = trace(model, example(data, model))
+    found = probe(model, first_batch(data, model), traced)
     plan = plan_quantization(traced, None)
     sums = {layer.site: LayerSums(layer, [qm.lane for qm in quantized.values()]) for layer in plan.layers}
-    outputs = OutputSums(len(quantized))
 
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], solo: list[Tensor]) -> None:
         sums[layer.site].update(reference, twins, solo)
 
-    images = yield from _stream(traced, model, data, quantized, outputs, meet, "comparing", added_images=added_images)
+    images = yield from _stream(
+        traced, model, data, quantized, outputs, meet, "comparing", found, added_images=added_images
+    )
     names = tuple(quantized)
     reason = "did not run when the model was traced on the first images: its forward depends on the data"
     unplanned = {site: reason for qm in quantized.values() for site in qm.lane.unplanned}
@@ -155,6 +192,8 @@ def _layers_steps(
         layers=tuple(sums[layer.site].comparison(names, traced) for layer in plan.layers),
         outputs={name: outputs.error(number) for number, name in enumerate(names)},
         float_top1_percent=outputs.float_top1_percent,
+        float_figures=outputs.float_figures,
+        probe=found,
         floating=tuple((str(site), reason) for site, reason in (plan.floating | unplanned).items()),
     )
 
@@ -167,6 +206,7 @@ def _stream(
     outputs: OutputSums,
     meet: Meet,
     label: str,
+    found: Probe | None = None,
     *,
     added_images: int = 0,
     max_images: int | None = None,
@@ -178,16 +218,18 @@ def _stream(
     lanes = [qm.lane for qm in quantized.values()]
     for lane in lanes:
         lane.unplanned.clear()
+    decides = any(not value.is_floating for _, value in traced.outputs)
+    constants = frozenset() if found is None else found.constants
 
     def steps() -> Steps[int]:
         images = 0
         for progress, batch in Progress.over(batches(data, model), label):
+            batch = dataclasses.replace(batch, targets=as_tensor_if_any(batch.targets))  # so that it can be split
             for part in batch.split(at_once):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
-                result = lockstep.run(layout(part.inputs, channels_last))
-                floats = floating_leaves(result)
-                twins = [[lockstep.twin(tensor, number) for tensor in floats] for number in range(len(lanes))]
-                outputs.update(floats, twins, part.targets)
+                with DecisionTape() if decides else nullcontext() as tape:
+                    result = lockstep.run(layout(part.inputs, channels_last))
+                outputs.update(met_in_lockstep(result, lockstep, tape, constants), part.targets, part.inputs.batch_size)
                 images += part.inputs.batch_size
             yield progress
             if max_images is not None and images >= max_images:

@@ -1,7 +1,7 @@
 """What `compare()` found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qdiag.comparison.comparison_parts import (
     error_chart,
@@ -11,8 +11,10 @@ from qdiag.comparison.comparison_parts import (
     output_facts,
     worst_chart,
 )
+from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.layer_error import LayerComparison
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.probe import Probe
 from qdiag.errors import SiteNotFound
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Block, Report
@@ -25,6 +27,7 @@ class Comparison(Displayable):
 
     lanes: the versions' names in the order given, as "16-bit", "8-bit". layers: in the order of the forward.
     outputs: by lane. floating: operations that no lane quantizes, each with the reason.
+    float_figures: how float meets the labels, where there are any. probe: what runs of the float model alone show.
     """
 
     model_name: str
@@ -34,6 +37,8 @@ class Comparison(Displayable):
     outputs: Mapping[str, OutputError]
     float_top1_percent: float | None
     floating: tuple[tuple[str, str], ...]
+    float_figures: FloatFigures | None = None
+    probe: Probe = field(default_factory=Probe)
 
     def layer(self, name: Site | str) -> LayerComparison:
         """The layer at an address, or that an operation at an address belongs to. Raises SiteNotFound."""
@@ -60,7 +65,7 @@ class Comparison(Displayable):
             "model": self.model_name,
             "images": self.images,
             "float_top1_percent": self.float_top1_percent,
-            "outputs": {lane: vars(self.outputs[lane]) for lane in self.lanes},
+            "outputs": {lane: self.outputs[lane].state() for lane in self.lanes},
             "layers": [layer_data(layer) for layer in self.layers],
             "floating": [{"site": site, "reason": reason} for site, reason in self.floating],
         }

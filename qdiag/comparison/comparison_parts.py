@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.numerics.metrics.metric import METRICS, Metric
 from qdiag.numerics.metrics.sqnr import Sqnr
 from qdiag.report.cells import Cell, Code, Place
@@ -35,8 +35,10 @@ def output_facts(outputs: Mapping[str, OutputError], float_top1_percent: float |
 def _output_fact(lane: str, output: OutputError) -> Fact:
     if output.top1_percent is not None:
         return Fact(f"{lane} top-1", output.top1_percent, "%", ".1f")
-    if output.agreement_percent is not None:
+    if output.means_classes:
         return Fact(f"{lane} agrees with float", output.agreement_percent, "%", ".1f")
+    if output.worst is not None:
+        return Fact(f"{lane} worst output", output.worst_sqnr_db, "dB", ".1f")
     return Fact(f"{lane} relative error", output.relative_error, "", ".2g")
 
 

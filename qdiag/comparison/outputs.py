@@ -1,116 +1,129 @@
-"""How far the network's outputs are from float: in dB, in decisions, and in accuracy where there are labels."""
+"""How far the network's outputs are from float: each in its own measure, in decisions, and in accuracy with labels."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from qdiag.comparison.agreement_sums import AgreementSums
+from qdiag.comparison.channel_groups import ChannelSums
+from qdiag.comparison.decision_sums import DecisionSums
+from qdiag.comparison.float_figures import FloatFigures
+from qdiag.comparison.labels import Task
+from qdiag.comparison.output_error import OutputError, TensorError
+from qdiag.comparison.output_leaves import Met
+from qdiag.comparison.read_targets import Read, TargetReader
 from qdiag.numerics.moments import MomentSums, ReferenceSums
 
 
-@dataclass(frozen=True)
-class OutputError:
-    """One lane at the network's outputs.
+class OutputSums:
+    """Accumulates over batches: outputs of the reference and of each lane.
 
-    sqnr_db: over all floating-point outputs. agreement_percent: decisions (argmax over classes: one for each image, or
-    for each pixel) equal to float's; None where the first output has no classes. top1_percent: None without labels.
-    drop_points: float's top-1 minus this lane's, with a 95 % interval for paired proportions.
+    task: what the outputs mean; None to go by the labels. labels_decide: False where a figure of the user's own does,
+    so that labels that do not fit are no error.
     """
 
-    sqnr_db: float
-    relative_error: float
-    decisions: int
-    agreement_percent: float | None
-    top1_percent: float | None
-    drop_points: float | None
-    drop_interval: tuple[float, float] | None
+    def __init__(self, lanes: int, task: Task | None = None, *, labels_decide: bool = True):
+        self.lanes, self.images = lanes, 0
+        self.reader = TargetReader(task, labels_decide=labels_decide)
+        self.moments = [MomentSums() for _ in range(lanes)]
+        self.tensors: dict[str, _TensorSums] = {}
+        self.unseen: dict[str, None] = {}
+        self.decisions: DecisionSums | None = None
+        self.distances: list[float] = [0.0] * (lanes + 1)
+        self.targets = 0
 
-
-@dataclass
-class OutputSums:
-    """Accumulates over batches: outputs of the reference and of each lane."""
-
-    lanes: int
-
-    def __post_init__(self) -> None:
-        self.moments = [MomentSums() for _ in range(self.lanes)]
-        self.agreed = [0] * self.lanes
-        self.decisions = 0
-        self.labelled = 0
-        self.right = [0] * (self.lanes + 1)
-        self.lost = [0] * self.lanes  # float right, lane wrong
-        self.won = [0] * self.lanes
-
-    def update(self, reference: Sequence[Tensor], versions: Sequence[Sequence[Tensor]], targets: Any) -> None:
-        """reference: the floating-point outputs; versions: the same for each lane."""
-        for position, tensor in enumerate(reference):
+    def update(self, met: Met, targets: Any, images: int) -> None:
+        """Fold one batch of so many images in. Raises InputError where the labels do not fit."""
+        self.unseen |= dict.fromkeys(met.unseen)
+        self.images += images
+        for position, (name, tensor) in enumerate(zip(met.names, met.reference, strict=True)):
             if tensor.numel():
-                shared = ReferenceSums(tensor)
-                for lane, version in enumerate(versions):
-                    self.moments[lane].update(shared, version[position], None)
-        if not reference or not _has_classes(reference[0]):
+                own = [version[position] for version in met.versions]
+                self.tensors.setdefault(name, _TensorSums(tensor, self.lanes)).update(tensor, own)
+                self._total(tensor, own)
+        read = self.reader.read(targets, met.reference)
+        if read is not None:
+            self._decide(read, met.reference[read.position], [version[read.position] for version in met.versions])
+
+    def _total(self, tensor: Tensor, own: Sequence[Tensor]) -> None:
+        if tensor.is_floating_point():
+            shared = ReferenceSums(tensor)
+            for lane, version in enumerate(own):
+                self.moments[lane].update(shared, version, None)
+
+    def _decide(self, read: Read, reference: Tensor, own: Sequence[Tensor]) -> None:
+        if read.values is not None:
+            self.targets += read.values.numel()
+            for lane, version in enumerate((reference, *own)):
+                self.distances[lane] += float((version.reshape(read.values.shape) - read.values).abs().sum())
             return
-        decided = reference[0].argmax(1)
-        others = [version[0].argmax(1) for version in versions]
-        self.decisions += decided.numel()
-        for lane, other in enumerate(others):
-            self.agreed[lane] += int((other == decided).sum())
-        labels = _labels(targets, decided)
-        if labels is None:
-            return
-        counted = labels >= 0 if labels.ndim == 1 else (labels >= 0) & (labels < reference[0].shape[1])
-        float_right = (decided == labels) & counted
-        self.labelled += int(counted.sum())
-        self.right[0] += int(float_right.sum())
-        for lane, other in enumerate(others):
-            right = (other == labels) & counted
-            self.right[lane + 1] += int(right.sum())
-            self.lost[lane] += int((float_right & ~right).sum())
-            self.won[lane] += int((~float_right & right).sum())
+        if self.decisions is None:
+            self.decisions = DecisionSums(self.lanes, read.classes)
+        self.decisions.update(read.decide(reference), [read.decide(version) for version in own], read.labels)
 
     @property
     def float_top1_percent(self) -> float | None:
-        return 100 * self.right[0] / self.labelled if self.labelled else None
+        figures = self.float_figures
+        return None if figures is None else 100 * figures.right
+
+    @property
+    def float_figures(self) -> FloatFigures | None:
+        """Float beside the labels; None without them."""
+        return self.decisions.figures() if self.decisions is not None and self.decisions.has_labels else None
 
     def error(self, lane: int) -> OutputError:
         moments = self.moments[lane].moments()
         ratio = moments.err2 / moments.ref2 if moments.ref2 else (math.inf if moments.err2 else 0.0)
-        drop, interval = self._drop(lane)
+        decisions = self.decisions
+        agreement, agreement_interval = (None, None) if decisions is None else decisions.agreement(lane)
+        labelled = decisions if decisions is not None and decisions.has_labels else None
+        drop, interval = (None, None) if labelled is None else labelled.drop(lane)
+        iou, iou_drop, iou_interval = (labelled.miou(lane) if labelled else None) or (None, None, None)
+        mean = [distance / self.targets for distance in self.distances] if self.targets else None
         return OutputError(
             sqnr_db=-10 * math.log10(ratio) if ratio > 0 else math.inf,
             relative_error=math.sqrt(ratio),
-            decisions=self.decisions,
-            agreement_percent=100 * self.agreed[lane] / self.decisions if self.decisions else None,
-            top1_percent=100 * self.right[lane + 1] / self.labelled if self.labelled else None,
+            decisions=0 if decisions is None else decisions.decisions,
+            agreement_percent=agreement,
+            agreement_interval=agreement_interval,
+            top1_percent=None if labelled is None else labelled.top1_percent(lane),
             drop_points=drop,
             drop_interval=interval,
+            miou_percent=iou,
+            miou_drop_points=iou_drop,
+            miou_interval=iou_interval,
+            task=self.reader.task or "values",
+            images=self.images,
+            tensors=tuple(sums.error(name, lane) for name, sums in self.tensors.items()),
+            unseen=tuple(self.unseen),
+            target_error=None if mean is None else (mean[0], mean[lane + 1]),
         )
 
-    def _drop(self, lane: int) -> tuple[float | None, tuple[float, float] | None]:
-        """Difference of paired proportions, normal 95 % interval (Agresti, Categorical Data Analysis, 11.1.1)."""
-        n = self.labelled
-        if not n:
-            return None, None
-        difference = (self.lost[lane] - self.won[lane]) / n
-        variance = ((self.lost[lane] + self.won[lane]) / n - difference**2) / n
-        half = 1.96 * math.sqrt(max(variance, 0.0))
-        return 100 * difference, (100 * (difference - half), 100 * (difference + half))
 
+class _TensorSums:
+    """One output over batches."""
 
-def _has_classes(tensor: Tensor) -> bool:
-    """[N, C] or [N, C, H, W] with more than one class: argmax over axis 1 is a decision."""
-    return tensor.ndim in (2, 4) and tensor.shape[1] > 1 and tensor.numel() > 0
+    def __init__(self, tensor: Tensor, lanes: int):
+        self.channels = ChannelSums(lanes) if tensor.is_floating_point() else None
+        self.equal = AgreementSums(lanes) if self.channels is None else None
 
+    def update(self, reference: Tensor, versions: Sequence[Tensor]) -> None:
+        if self.channels is not None:
+            self.channels.update(reference, versions)
+        if self.equal is not None:
+            self.equal.update(reference, versions)
 
-def _labels(targets: Any, decided: Tensor) -> Tensor | None:
-    """Targets as class indices, where they are that: integers of the decisions' shape."""
-    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dtype is torch.bool:
-        return None
-    targets = targets.to(decided.device)
-    if targets.shape == decided.shape:
-        return targets
-    squeezed = targets.squeeze()
-    return squeezed if squeezed.shape == decided.shape else None
+    def error(self, name: str, lane: int) -> TensorError:
+        if self.channels is None:
+            assert self.equal is not None, "a tensor is of floats or it is not"
+            return TensorError(name, agreement_percent=self.equal.percent(lane), kappa=self.equal.kappa(lane))
+        worst = min(self.channels.groups(lane), key=lambda group: group.sqnr_db, default=None)
+        return TensorError(
+            name,
+            relative_noise=self.channels.relative_noise(lane),
+            worst_sqnr_db=None if worst is None else worst.sqnr_db,
+            worst_channels=() if worst is None else worst.channels,
+            channels=self.channels.channels,
+        )

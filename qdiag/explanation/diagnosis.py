@@ -15,7 +15,7 @@ from qdiag.explanation.diagnosis_parts import (
     trial_table,
     verdict_callout,
 )
-from qdiag.explanation.step import Step
+from qdiag.explanation.next_step import NextStep
 from qdiag.explanation.trials import Trial
 from qdiag.explanation.verdict import Verdict
 from qdiag.linting.lint_report import LintReport
@@ -34,7 +34,7 @@ class Diagnosis(Displayable):
     comparison: Comparison
     culprits: tuple[Culprit, ...]
     trials: tuple[Trial, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[NextStep, ...]
     lint: LintReport | None
 
     def report(self) -> Report:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from qdiag.comparison.comparison_parts import place
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.culprit import Culprit, covering
-from qdiag.explanation.step import Step
+from qdiag.explanation.next_step import NextStep
 from qdiag.explanation.trials import Trial
 from qdiag.explanation.verdict import Verdict, VerdictKind
 from qdiag.report.cells import Cell, Code
@@ -18,6 +18,10 @@ _LEVELS: dict[VerdictKind, Level] = {
     "small-loss": "warning",
     "quantization": "error",
     "not-quantization": "error",
+    "undecided": "warning",
+    "cannot-judge": "error",
+    "float-is-wrong": "error",
+    "not-repeatable": "error",
 }
 
 
@@ -26,7 +30,7 @@ def verdict_callout(verdict: Verdict) -> Callout:
     return Callout(_LEVELS[verdict.kind], verdict.headline, verdict.text)
 
 
-def steps_section(steps: Sequence[Step]) -> Section:
+def steps_section(steps: Sequence[NextStep]) -> Section:
     """What to do next, numbered, each with its code."""
     blocks: list[Block] = []
     for number, step in enumerate(steps, start=1):
@@ -135,4 +139,4 @@ def culprit_data(culprit: Culprit) -> dict[str, object]:
 
 def trial_data(trial: Trial) -> dict[str, object]:
     """A trial's figures, for machines."""
-    return {"kind": trial.kind, "title": trial.title, "images": trial.images, "output": vars(trial.output)}
+    return {"kind": trial.kind, "title": trial.title, "images": trial.images, "output": trial.output.state()}

@@ -34,13 +34,13 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
     lane = comparison.lanes[-1]
     alone = {trial.site: trial for trial in trials if trial.kind == "alone"}
     added = sum(min(layer.lanes[lane].added_noise, 1.0) for layer in comparison.layers)
-    damage = sum(trial.output.relative_error**2 for trial in alone.values())
+    damage = sum(trial.output.damage for trial in alone.values())
     found = []
     for layer in comparison.layers:
         error, trial = layer.lanes[lane], alone.get(layer.site)
         if alone and trial is None:
             continue
-        part = trial.output.relative_error**2 if trial else min(error.added_noise, 1.0)
+        part = trial.output.damage if trial else min(error.added_noise, 1.0)
         total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
         share = part / total if total else 0.0

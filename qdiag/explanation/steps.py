@@ -3,12 +3,36 @@
 from collections.abc import Sequence
 
 from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.culprit import Culprit
-from qdiag.explanation.step import Step
+from qdiag.explanation.loss import LIMIT_POINTS, Loss, describe, images_needed, loss
+from qdiag.explanation.next_step import NextStep
 from qdiag.explanation.trials import Trial
-from qdiag.explanation.verdict import LIMIT_POINTS, Loss, Verdict, describe, loss
+from qdiag.explanation.verdict import Verdict
 from qdiag.linting.finding import Finding
 from qdiag.linting.lint_report import LintReport
+from qdiag.quantization.methods.method import METHODS
+from qdiag.quantization.techniques.technique import TECHNIQUES
+
+LEAST_GAIN_DB = 1.0
+"""Of a repair that is advised: what gains less is not worth a change."""
+
+_BEFORE_BITS = {
+    "float-is-wrong": NextStep(
+        "Get float right on this data first",
+        "Run the float model on a few of these images by hand, prepared as in training, and hold its answers against "
+        "the labels. Everything below stands on that.",
+    ),
+    "not-repeatable": NextStep(
+        "Make the forward one function of its images",
+        "Draw no random numbers in it, and let BatchNorm use its running statistics, when the model is in eval mode.",
+    ),
+    "cannot-judge": NextStep(
+        "Say what counts",
+        "Let the forward return tensors, or give a function from a model to its figure, the higher the better.",
+        "diagnose(model, data, evaluate=evaluate)",
+    ),
+}
 
 
 def next_steps(
@@ -17,58 +41,83 @@ def next_steps(
     culprits: Sequence[Culprit],
     trials: Sequence[Trial],
     lint: LintReport | None,
-) -> tuple[Step, ...]:
-    """Mends in the model first, then the best repair that was tried, better calibration, then training."""
-    steps = []
-    errors = [] if lint is None else [finding for finding in lint.findings if finding.severity == "error"]
-    if errors:
-        steps.append(_mend(errors))
-    if verdict.kind == "not-quantization":
-        return (*steps, _look_there(verdict))
+) -> tuple[NextStep, ...]:
+    """What comes before bits; mends in the model; repairs that were tried and helped, 8-bit ones first; training."""
+    if verdict.kind in _BEFORE_BITS:
+        return (_BEFORE_BITS[verdict.kind], *_mends(lint))
+    before = comparison.outputs[comparison.lanes[-1]]
+    steps = [*_mends(lint)]
     if verdict.kind == "healthy":
-        return (*steps, Step("Keep this calibration", "Nothing is lost that calibration or training could win back."))
-    repairs = sorted((t for t in trials if t.kind == "repair"), key=lambda t: -t.output.sqnr_db)
+        return (*steps, _KEEP)
+    if verdict.kind == "undecided":
+        steps.append(_more_images(before))
+    if verdict.kind == "not-quantization":
+        steps.append(_look_there(verdict))
+    repairs = [trial for trial in trials if trial.kind == "repair"]
     if not repairs:
         text = "The usual repairs were not tried yet: diagnose() runs them, and says what each of them brings."
-        return (*steps, Step("Try the repairs", text, "diagnose(model, loader, optimizer)"))
-    steps.append(_repair(repairs, comparison))
-    steps.append(_BEST)
+        return (*steps, NextStep("Try the repairs", text, "diagnose(model, loader, optimizer)"))
+    useful = sorted((trial for trial in repairs if _helps(trial, before)), key=_preference)
+    in_place = [trial for trial in useful if not trial.widens]
+    steps += [_repair(trial, before) for trial in in_place[:1]]
+    if verdict.kind != "undecided" or useful:
+        steps.append(_best())
+    steps += [_repair(trial, before) for trial in useful if trial.widens]
     if all(loss(trial.output) is Loss.LARGE for trial in repairs):
-        steps.append(
-            Step(
-                "Train with quantization (QAT)",
-                f"Calibration that still loses more than {LIMIT_POINTS:g} points is where training begins to pay: a "
-                "few epochs at a small learning rate from these weights.",
-            )
-        )
+        steps.append(_TRAIN)
     return tuple(steps)
 
 
-def _mend(errors: Sequence[Finding]) -> Step:
+def _mends(lint: LintReport | None) -> list[NextStep]:
+    errors = [] if lint is None else [finding for finding in lint.findings if finding.severity == "error"]
+    return [_mend(errors)] if errors else []
+
+
+def _mend(errors: Sequence[Finding]) -> NextStep:
     names = ", ".join(dict.fromkeys(f"{finding.code} {finding.name}" for finding in errors))
     text = f"{len(errors)} finding(s) of severity error: {names}. Each is below with its line and fix."
-    return Step("Mend the model where lint says so", text, f"qdiag explain {errors[0].code}")
+    return NextStep("Mend the model where lint says so", text, f"qdiag explain {errors[0].code}")
 
 
-def _look_there(verdict: Verdict) -> Step:
+def _look_there(verdict: Verdict) -> NextStep:
     site = f" at {str(verdict.first_departure)!r}" if verdict.first_departure else ""
-    return Step(
+    return NextStep(
         f"Look at the first departure{site}", "Its format, weights and BatchNorm statistics are in its section below."
     )
 
 
-_BEST = Step(
-    "Calibrate further, without labels",
-    "Equalized channels, clipped ranges, corrected biases and trained rounding, in the same number formats: it takes "
-    "minutes, so it was not tried here.",
-    "calibrate(model, images)",
+def _more_images(output: OutputError) -> NextStep:
+    text = f"{output.images} are too few to tell a loss of nothing from one of more than {LIMIT_POINTS:g} points."
+    return NextStep(f"Measure on about {images_needed(output)} images", text)
+
+
+def _helps(trial: Trial, before: OutputError) -> bool:
+    """True where a repair loses less than the formats as they are, or gains decibels that show."""
+    if loss(trial.output) < loss(before):
+        return True
+    return trial.output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB and loss(trial.output) <= loss(before)
+
+
+def _preference(trial: Trial) -> tuple[int, int, float]:
+    """Least lost first; among equals in the order in which a user would accept them."""
+    return int(loss(trial.output)), trial.cost, -trial.output.worst_sqnr_db
+
+
+def _best() -> NextStep:
+    method = METHODS["best"]
+    did = "; ".join(TECHNIQUES[name].title for name in method.techniques)
+    text = f"In the same number formats it {did}. It takes minutes, so it was not tried here."
+    return NextStep("Calibrate further, without labels", text, "calibrate(model, images)")
+
+
+_KEEP = NextStep("Keep this calibration", "Nothing is lost that calibration or training could win back.")
+_TRAIN = NextStep(
+    "Train with quantization (QAT)",
+    f"Calibration that still loses more than {LIMIT_POINTS:g} points is where training begins to pay: a few epochs at "
+    "a small learning rate from these weights.",
 )
 
 
-def _repair(repairs: Sequence[Trial], comparison: Comparison) -> Step:
-    best = repairs[0]
-    lane = comparison.lanes[-1]
-    before = comparison.outputs[lane]
-    others = "; ".join(f"{trial.title}: {describe(trial.output)}" for trial in repairs[1:])
-    text = f"Tried here on {best.images} images: {describe(best.output)}; {lane} as it is {describe(before)}."
-    return Step(f"Calibrate with {best.title}", text + (f" Also tried: {others}." if others else ""), best.code)
+def _repair(trial: Trial, before: OutputError) -> NextStep:
+    text = f"Tried here on {trial.images} images: {describe(trial.output)}; as it is it {describe(before)}."
+    return NextStep(trial.title[:1].upper() + trial.title[1:], text, trial.code)

@@ -1,6 +1,6 @@
 """Trials: the network with one thing changed, to see what that does to its output."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,11 +8,15 @@ from torch import nn
 
 from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.labels import Task
+from qdiag.comparison.output_error import OutputError
+from qdiag.errors import OptionError
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
+from qdiag.quantization.equalize import equalization_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
+from qdiag.tracing.inputs import first_images
 from qdiag.tracing.site import Site
 
 TrialKind = Literal["part", "repair", "alone"]
@@ -28,6 +32,8 @@ class Trial:
 
     kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "alone" quantizes
     nothing but the layer at `site`. title: the change in words. images: that it was run on. code: that does the same.
+    cost: of a repair, what it asks of the target: 0 nothing, 1 a scale for each channel of depthwise weights, 2 of all
+    weights, 3 wider formats.
     """
 
     kind: TrialKind
@@ -36,47 +42,107 @@ class Trial:
     images: int
     site: Site | None = None
     code: str = ""
+    cost: int = 0
+
+    @property
+    def widens(self) -> bool:
+        """True where some formats get more bits."""
+        return self.cost >= WIDER
 
 
-def trial_steps(
-    model: nn.Module, data: Any, comparison: Comparison, quantized: QuantizedModel
-) -> Steps[tuple[Trial, ...]]:
-    """Weights or activations alone, the usual repairs, and each of the layers that add most noise alone."""
+WIDER = 3
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What trials are run on: model, data and what its outputs mean, and the images to calibrate with.
+
+    calibration: data, and how many of its first images; None for all.
+    """
+
+    model: nn.Module
+    data: Any
+    calibration: tuple[Any, int | None]
+    task: Task | None = None
+    labels_decide: bool = True
+
+    def outputs_steps(
+        self, models: Mapping[str, QuantizedModel], label: str, images: int
+    ) -> Steps[dict[str, OutputError]]:
+        """The outputs of some versions, on the first images."""
+        return (
+            yield from outputs_steps(
+                self.model,
+                self.data,
+                models,
+                label,
+                max_images=images,
+                task=self.task,
+                labels_decide=self.labels_decide,
+            )
+        )
+
+
+def trial_steps(ground: Ground, comparison: Comparison, quantized: QuantizedModel) -> Steps[tuple[Trial, ...]]:
+    """Weights or activations by themselves, the usual repairs, and each of the layers that add most noise by itself."""
     plan = quantized.plan
     in_float: Formats = {layer.site: None for layer in plan.layers}
     images = min(comparison.images, REPAIR_IMAGES)
     parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
-    repairs = {"all weights per-channel": (what_if(quantized, per_channel=True), 'per_channel="all"')}
-    depthwise = [str(layer.site) for layer in plan.layers if layer.is_depthwise]
-    if depthwise:
-        changed = what_if(quantized, depthwise, per_channel=True), 'per_channel="depthwise"'
-        repairs = {"depthwise weights per-channel": changed, **repairs}
+    repairs = yield from _repairs_steps(ground, quantized)
     models = {title: quantized.change(part) for title, part in parts.items()}
-    models |= {title: repaired for title, (repaired, _) in repairs.items()}
-    found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
+    models |= {repair.title: repair.changed for repair in repairs}
+    found = yield from ground.outputs_steps(models, "trying repairs", images)
     trials = [Trial("part", title, found[title], images) for title in parts]
-    trials += [
-        Trial("repair", title, found[title], images, code=f'calibrate(model, images, "simple", {option})')
-        for title, (_, option) in repairs.items()
-    ]
+    trials += [Trial("repair", r.title, found[r.title], images, code=r.code, cost=r.cost) for r in repairs]
 
     suspects = loudest(comparison, SUSPECTS)
     alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
-    found = yield from outputs_steps(model, data, alone, "trying layers", max_images=images)
+    found = yield from ground.outputs_steps(alone, "trying layers", images)
     trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
     return tuple(trials)
 
 
-def raised_steps(
-    model: nn.Module, data: Any, quantized: QuantizedModel, sites: Sequence[Site], images: int
-) -> Steps[Trial]:
+@dataclass(frozen=True)
+class _Repair:
+    title: str
+    changed: QuantizedModel
+    code: str
+    cost: int
+
+
+def _repairs_steps(ground: Ground, quantized: QuantizedModel) -> Steps[list[_Repair]]:
+    """What changes formats for the better in the same number of bits, in the order in which a user would accept it."""
+    repairs = []
+    equalized = yield from _equalized_steps(ground, quantized)
+    if equalized is not None:
+        code = 'equalize(calibrate(model, images, "simple"), images)'
+        repairs.append(_Repair("equalize channels", equalized, code, 0))
+    depthwise = [str(layer.site) for layer in quantized.plan.layers if layer.is_depthwise]
+    scopes = [("depthwise weights per-channel", depthwise, "depthwise", 1)] if depthwise else []
+    for title, layers, option, cost in [*scopes, ("all weights per-channel", "*", "all", 2)]:
+        code = f'calibrate(model, images, "simple", per_channel="{option}")'
+        repairs.append(_Repair(title, what_if(quantized, layers, per_channel=True), code, cost))
+    return repairs
+
+
+def _equalized_steps(ground: Ground, quantized: QuantizedModel) -> Steps[QuantizedModel | None]:
+    """None where nothing can be equalized, or is already."""
+    source, most = ground.calibration
+    try:
+        return (yield from equalization_steps(quantized, first_images(source, ground.model, most)))
+    except OptionError:
+        return None
+
+
+def raised_steps(ground: Ground, quantized: QuantizedModel, sites: Sequence[Site], images: int) -> Steps[Trial]:
     """The network with these layers' weights and outputs in 16 bit."""
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
     code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
     models = {title: quantized.change(quantized.plan.with_bits(sites, 16))}
-    found = yield from outputs_steps(model, data, models, "trying repairs", max_images=images)
-    return Trial("repair", title, found[title], images, code=code)
+    found = yield from ground.outputs_steps(models, "trying repairs", images)
+    return Trial("repair", title, found[title], images, code=code, cost=WIDER)
 
 
 def loudest(comparison: Comparison, count: int) -> list[Site]:

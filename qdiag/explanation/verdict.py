@@ -1,30 +1,41 @@
 """The first question, answered: is it quantization?"""
 
-import enum
-import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
+from qdiag.explanation.float_health import notes, trouble
+from qdiag.explanation.loss import Loss, describe, images_needed, loss
 from qdiag.tracing.site import Site
 
-VerdictKind = Literal["healthy", "small-loss", "quantization", "not-quantization"]
+VerdictKind = Literal[
+    "healthy",
+    "small-loss",
+    "quantization",
+    "not-quantization",
+    "undecided",
+    "cannot-judge",
+    "float-is-wrong",
+    "not-repeatable",
+]
 
-# A drop that calibration alone should not leave behind, in points of top-1 (the project's limit for turning to QAT).
-LIMIT_POINTS = 2.0
-# 16-bit simulation of a healthy network agrees with float in all decisions but ties; below these it does not.
-FINE_AGREEMENT = 98.0
-FINE_SQNR_DB = 25.0
-NOISY_SQNR_DB = 15.0
 SITE_NOISE = 1e-3
+LOST_DB = 10.0
+"""An output of values that 16 bits leave no nearer to float than this is lost; above, the bits can still matter."""
+SAME_DB = 6.0
+"""So much 8 more bits gain at least where bits are what is missing."""
+CLIPPED_PERCENT = 1.0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: "not-quantization" where already the finer format departs from float; else by what the coarser one loses.
+    """What a comparison says, in one word, one sentence, and what that means.
 
-    headline: in one sentence. text: what that means. first_departure: where the finer lane first leaves float.
+    kind: "float-is-wrong" and "not-repeatable" where no word on number formats would mean anything; "cannot-judge"
+    where outputs cannot be seen into; "not-quantization" where already the finer format departs from float; else by
+    what the coarser one loses: "healthy", "small-loss", "quantization", or "undecided" where the images are too few to
+    say. first_departure: where the finer lane first leaves float.
     """
 
     kind: VerdictKind
@@ -35,81 +46,103 @@ class Verdict:
 
 def judge(comparison: Comparison) -> Verdict:
     """The verdict on the finest and the coarsest lane of a comparison."""
+    coarse = comparison.outputs[comparison.lanes[-1]]
+    found = trouble(comparison)
+    if found is not None:
+        verdict = Verdict(cast(VerdictKind, found.kind), found.headline, found.text)
+    else:
+        verdict = _of_formats(comparison)
+    told = " ".join([verdict.text, *notes(comparison, coarse)])
+    return replace(verdict, text=told)
+
+
+def _of_formats(comparison: Comparison) -> Verdict:
     finest, coarsest = comparison.lanes[0], comparison.lanes[-1]
     fine, coarse = comparison.outputs[finest], comparison.outputs[coarsest]
-    if finest != coarsest and _is_already_bad(fine, coarse):
-        site = first_departure(comparison, finest)
-        where = f"It first departs at {str(site)!r}." if site else "No single layer departs: errors add up."
-        return Verdict(
-            "not-quantization",
-            f"It is not 8-bit quantization: already {finest} {describe(fine)}.",
-            f"{where} 16 bits are enough for every healthy network, so look for what a format cannot hold: values or "
-            "weights orders of magnitude apart, a BatchNorm with a vanishing variance, an operation that amplifies.",
-            site,
-        )
     lost = loss(coarse)
+    if lost is Loss.UNKNOWN:
+        return _unknown(coarse)
+    if finest != coarsest and _is_already_bad(fine, coarse):
+        return _already_bad(comparison, finest)
     reference = f"{finest} {describe(fine)}" if finest != coarsest else "16 bit was not run"
     if lost is Loss.NONE:
         text = f"{reference}; {coarsest} {describe(coarse)}. Export it, and check the target's own tensors."
         return Verdict("healthy", f"{coarsest} is as good as float.", _sentence(text))
+    if lost is Loss.UNDECIDED:
+        return _undecided(coarsest, coarse, reference)
     if lost is Loss.SMALL:
         text = f"{reference}. The layers below cost most; calibration methods beyond min/max usually win this back."
         return Verdict("small-loss", f"{coarsest} loses a little: it {describe(coarse)}.", _sentence(text))
-    known = finest != coarsest
+    if finest == coarsest:
+        text = "Compare with bits=(16, 8) to see whether 16 bit is fine."
+        return Verdict("quantization", f"{coarsest} is far from float: it {describe(coarse)}.", text)
     headline = f"It is quantization: {reference}, but {coarsest} {describe(coarse)}."
-    if not known:
-        headline = f"{coarsest} is far from float: it {describe(coarse)}."
-    text = "The number format is to blame, not the model's export or preprocessing. The layers below cause it."
+    return Verdict("quantization", headline, "The number format is to blame. The layers below cause it.")
+
+
+def _unknown(output: OutputError) -> Verdict:
+    if output.unseen:
+        what = ", ".join(output.unseen[:3])
+        headline = f"Nothing can be said of this output: {what}."
+    else:
+        headline = "Nothing can be said: the outputs are the same for all of these images."
+        what = "other images"
+    todo = (
+        "An output that cannot be seen into is not an equal one. Return tensors from the forward, as those that the "
+        "objects, arrays or lists are made of, or give evaluate=…, a function of yours from a model to its figure."
+    )
+    return Verdict("cannot-judge", headline, todo if output.unseen else f"Look at the images, and give {what}.")
+
+
+def _undecided(name: str, output: OutputError, reference: str) -> Verdict:
+    needed = images_needed(output)
     return Verdict(
-        "quantization", headline, text if known else "Compare with bits=(16, 8) to see whether 16 bit is fine."
+        "undecided",
+        f"{output.images} images do not decide: {name} {describe(output)}.",
+        _sentence(f"{reference}. About {needed} images like these would tell whether anything is lost."),
     )
 
 
-class Loss(enum.Enum):
-    """How much an output lost."""
-
-    NONE = enum.auto()
-    SMALL = enum.auto()
-    LARGE = enum.auto()
-
-
-def loss(output: OutputError) -> Loss:
-    """How much this lane lost, by the strongest evidence there is."""
-    if output.drop_points is not None and output.drop_interval is not None:
-        certain = output.drop_interval[0] > 0
-        if output.drop_points > LIMIT_POINTS and certain:
-            return Loss.LARGE
-        if output.drop_points > 0.5 or certain:
-            return Loss.SMALL
-        return Loss.NONE
-    if output.agreement_percent is not None:
-        if output.agreement_percent < 100 - 2 * LIMIT_POINTS:
-            return Loss.LARGE
-        certain = output.agreement_percent >= FINE_AGREEMENT and output.sqnr_db >= NOISY_SQNR_DB
-        return Loss.NONE if certain else Loss.SMALL
-    if output.sqnr_db < NOISY_SQNR_DB:
-        return Loss.LARGE
-    return Loss.SMALL if output.sqnr_db < FINE_SQNR_DB else Loss.NONE
+def _already_bad(comparison: Comparison, finest: str) -> Verdict:
+    site = first_departure(comparison, finest)
+    told = describe(comparison.outputs[finest])
+    clipped = _clipped_first(comparison, finest)
+    if clipped is not None:
+        where, percent = clipped
+        return Verdict(
+            "not-quantization",
+            f"It is the calibration, not 8 bit: already {finest} {told}.",
+            f"At {str(where)!r} {percent:.1f} % of the values lie outside the calibrated range: the calibration data "
+            "is unlike the data. Calibrate on images like these, prepared in the same way.",
+            where,
+        )
+    where_text = f"It first departs at {str(site)!r}." if site else "No single layer departs: errors add up."
+    return Verdict(
+        "not-quantization",
+        f"It is not 8-bit quantization: already {finest} {told}.",
+        f"{where_text} 16 bits are enough for every healthy network, so look for what a format cannot hold: values or "
+        "weights orders of magnitude apart, a BatchNorm with a vanishing variance, an operation that amplifies.",
+        site,
+    )
 
 
-def describe(output: OutputError) -> str:
-    """What became of the output, as the end of a sentence: loses 17.0 points of top-1 (95 % interval …)."""
-    if output.drop_points is not None and output.drop_interval is not None:
-        low, high = output.drop_interval
-        if output.drop_points == low == high == 0:
-            return "loses nothing"
-        if output.drop_points < 0:
-            return f"gains {-output.drop_points:.1f} points of top-1 (95 % interval {-high:.1f} to {-low:.1f})"
-        return f"loses {output.drop_points:.1f} points of top-1 (95 % interval {low:.1f} to {high:.1f})"
-    if output.agreement_percent is not None:
-        return f"agrees with float in {output.agreement_percent:.1f} % of decisions"
-    return "equals float" if math.isinf(output.sqnr_db) else f"has its output at {output.sqnr_db:.1f} dB SQNR"
+def _clipped_first(comparison: Comparison, lane: str) -> tuple[Site, float] | None:
+    """The first layer whose values lie outside its range in number: there the calibration saw other data."""
+    for layer in comparison.layers:
+        percent = layer.lanes[lane].accumulated.get("clipped_percent") or 0.0
+        if percent > CLIPPED_PERCENT:
+            return layer.site, percent
+    return None
 
 
 def _is_already_bad(fine: OutputError, coarse: OutputError) -> bool:
     """True where the finer format loses much, or something that the coarser one does not even double."""
+    lost = loss(fine)
+    if fine.task == "values" and fine.score is None and fine.worst is not None:
+        is_lost = fine.worst_sqnr_db < LOST_DB
+        return is_lost or (lost in (Loss.SMALL, Loss.LARGE) and fine.worst_sqnr_db < coarse.worst_sqnr_db + SAME_DB)
     same = fine.relative_error > 0.5 * coarse.relative_error
-    return loss(fine) is Loss.LARGE or (loss(fine) is Loss.SMALL and same)
+    return lost is Loss.LARGE or (lost is Loss.SMALL and same)
 
 
 def first_departure(comparison: Comparison, lane: str) -> Site | None:

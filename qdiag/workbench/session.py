@@ -14,10 +14,12 @@ from torch import nn
 from qdiag.comparison.compare import CALIBRATION_IMAGES, comparison_steps, measured_steps
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.labels import Task, check_task
+from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import ANSWER, Diagnosis
+from qdiag.explanation.trials import Ground
 from qdiag.export.compare_dump import compare_dump
 from qdiag.export.dump_comparison import DumpComparison
 from qdiag.export.export_target import export_target
@@ -60,7 +62,8 @@ class Session(Displayable):
 
     model: left as it was; training works on copies. data: images, with labels where there are any, that everything is
     measured on. optimizer: for lint's rules on weight decay. evaluate: takes a model, gives your own figure of it, the
-    higher the better; it stands beside the others in the history. calibration_data: where ranges come from; the first
+    higher the better; it stands beside the others in the history, and decides the verdict. task: what the outputs mean,
+    see `compare`. calibration_data: where ranges come from; the first
     128 images of `data` if not given. training_data: to train with; the calibration data if not given.
     folder: where versions and training runs are kept, under the model's name and the time: `restore()` goes on with
     them after the kernel has gone. None: nothing is kept, and nothing can be trained.
@@ -89,8 +92,11 @@ class Session(Displayable):
         *,
         calibration_data: Any = None,
         training_data: Any = None,
+        task: Task | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
+        check_task(task)
+        self.task = task
         self.model, self.data, self.optimizer, self.evaluate = model, data, optimizer, evaluate
         self.calibration_data, self.training_data = calibration_data, training_data
         self.folder = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
@@ -163,12 +169,13 @@ class Session(Displayable):
         else:
             quantized, name, lane = known.quantized, known.name, known.name
         pair = {"16-bit": what_if(quantized, bits=16), lane: quantized}
-        diagnosis = yield from explanation_steps(quantized.module, self.data, self.lint(), pair)
+        ground = Ground(quantized.module, self.data, self._calibration_images(), self.task, self.evaluate is None)
+        diagnosis = yield from explanation_steps(ground, self.lint(), pair, self.evaluate, self.float_score)
         sites = [layer.site for layer in diagnosis.comparison.layers]
         details = dict(zip(sites, inspect(quantized.module, self.data, pair, sites), strict=True))
         if name == FIRST:
             output, code = diagnosis.comparison.outputs[lane], calibrated(FIRST, 8, None).code
-            self.history.add(Version(FIRST, "", quantized, output, self._score(quantized), code))
+            self.history.add(Version(FIRST, "", quantized, output, output.score, code))
             self._keep()
         self._diagnoses[name], self._details[name] = diagnosis, details
         return diagnosis
@@ -195,7 +202,15 @@ class Session(Displayable):
                 "these versions were trained apart: no float model is the reference of both.", code="other-model"
             )
         quantized = {version.name: version.quantized for version in found}
-        return (yield from comparison_steps(found[0].quantized.module, self.data, quantized=quantized))
+        return (
+            yield from comparison_steps(
+                found[0].quantized.module,
+                self.data,
+                quantized=quantized,
+                task=self.task,
+                labels_decide=self.evaluate is None,
+            )
+        )
 
     def calibrate(
         self,
@@ -423,7 +438,16 @@ class Session(Displayable):
         return version
 
     def _measured_steps(self, name: str, quantized: QuantizedModel) -> Steps[OutputError]:
-        return (yield from measured_steps(self.model, self.data, quantized, f"measuring {name}"))
+        return (
+            yield from measured_steps(
+                self.model,
+                self.data,
+                quantized,
+                f"measuring {name}",
+                task=self.task,
+                labels_decide=self.evaluate is None,
+            )
+        )
 
     def _keep(self) -> None:
         if self.folder is not None:

@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.errors import OptionError
 from qdiag.files import warned
 from qdiag.quantization.identity import digest, model_digest
@@ -115,7 +115,7 @@ class SessionFolder:
             module = model if entry["module"] is None else modules[entry["module"]]
             quantized = QuantizedModel(module, own.plan, own.calibration, channels_last=entry["channels_last"])
             quantized.set_extra_state(entry["quantized"])
-            output = OutputError(**entry["output"])
+            output = OutputError.of_state(entry["output"])
             code = tuple(entry["code"])
             versions.append(Version(entry["name"], entry["parent"], quantized, output, entry["score"], code))
         return Kept(History(versions, found["applied"]), found["data"], found["float_score"])
@@ -146,7 +146,7 @@ def _state(version: Version) -> dict[str, Any]:
         "parent": version.parent,
         "quantized": version.quantized.get_extra_state(),
         "channels_last": version.quantized.channels_last,
-        "output": asdict(version.output),
+        "output": version.output.state(),
         "score": version.score,
         "code": list(version.code),
     }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.quantization.quantized_model import QuantizedModel
 
 _NAMES = ("calibrate", "what_if", "equalize", "QuantTrainModule", "Recipe", "Widths", "MacBudget", "train")

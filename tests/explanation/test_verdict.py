@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from qdiag.comparison.outputs import OutputError
-from qdiag.explanation.verdict import Loss, describe, loss
+from qdiag.comparison.output_error import OutputError
+from qdiag.explanation.loss import Loss, describe, loss
 
 FINE = OutputError(
     sqnr_db=40.0,
@@ -17,6 +17,7 @@ FINE = OutputError(
     drop_points=None,
     drop_interval=None,
 )
+CLASSES = replace(FINE, agreement_percent=100.0, task="classification")
 
 
 @pytest.mark.parametrize(
@@ -25,21 +26,30 @@ FINE = OutputError(
         (0.0, (0.0, 0.0), Loss.NONE),
         (-0.4, (-1.2, 0.4), Loss.NONE),
         (0.4, (0.1, 0.7), Loss.SMALL),  # small, but certain
-        (3.0, (-0.2, 6.2), Loss.SMALL),  # large, but it may be chance
+        (3.0, (-0.2, 6.2), Loss.UNDECIDED),  # large, but it may be chance
+        (0.0, (-9.0, 9.0), Loss.UNDECIDED),  # nothing was lost, and much may be
         (3.0, (1.0, 5.0), Loss.LARGE),
     ],
 )
 def test_accuracy_decides_where_there_are_labels(drop: float, interval: tuple[float, float], expected: Loss) -> None:
-    assert loss(replace(FINE, agreement_percent=50.0, drop_points=drop, drop_interval=interval)) is expected
+    assert loss(replace(CLASSES, drop_points=drop, drop_interval=interval)) is expected
+
+
+def test_other_decisions_are_a_loss_though_as_many_are_right() -> None:
+    same = replace(CLASSES, drop_points=0.0, drop_interval=(-0.5, 0.5))
+    assert loss(replace(same, agreement_percent=64.0)) is Loss.LARGE
+    assert loss(replace(same, agreement_percent=64.0, agreement_interval=(30.0, 95.0))) is Loss.SMALL  # may be chance
+    assert loss(replace(same, agreement_percent=94.0)) is Loss.SMALL
+    assert loss(replace(same, sqnr_db=9.4)) is Loss.SMALL
 
 
 @pytest.mark.parametrize(("agreement", "expected"), [(99.0, Loss.NONE), (97.0, Loss.SMALL), (90.0, Loss.LARGE)])
 def test_decisions_decide_where_there_are_no_labels(agreement: float, expected: Loss) -> None:
-    assert loss(replace(FINE, agreement_percent=agreement)) is expected
+    assert loss(replace(CLASSES, agreement_percent=agreement)) is expected
 
 
 def test_equal_decisions_on_a_noisy_output_are_not_called_healthy() -> None:
-    assert loss(replace(FINE, sqnr_db=3.0, agreement_percent=100.0)) is Loss.SMALL
+    assert loss(replace(CLASSES, sqnr_db=3.0)) is Loss.SMALL
 
 
 @pytest.mark.parametrize(("sqnr", "expected"), [(math.inf, Loss.NONE), (20.0, Loss.SMALL), (5.0, Loss.LARGE)])

@@ -14,7 +14,7 @@ from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
 from qdiag.cli.quantized import calibrated
 from qdiag.cli.subject import gather
 from qdiag.comparison.compare import outputs_steps
-from qdiag.comparison.outputs import OutputError
+from qdiag.comparison.output_error import OutputError
 from qdiag.progress import run
 from qdiag.quantization.calibration_report import calibration_report
 

@@ -5,7 +5,7 @@ import ipywidgets as widgets
 from qdiag.explanation.culprit import Culprit, covering
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.diagnosis_parts import blame
-from qdiag.explanation.verdict import LIMIT_POINTS
+from qdiag.explanation.loss import LIMIT_POINTS
 from qdiag.workbench.controls import button, escaped, marked, row
 from qdiag.workbench.panels.panel import Desk, Panel
 
@@ -81,8 +81,9 @@ def verdict_html(name: str, diagnosis: Diagnosis) -> str:
         figures.append(f"float <b>{comparison.float_top1_percent:.1f} %</b>")
     for lane in comparison.lanes:
         output = comparison.outputs[lane]
-        figure = output.top1_percent if output.top1_percent is not None else output.agreement_percent
-        shown = f"{output.sqnr_db:.1f} dB" if figure is None else f"{figure:.1f} %"
+        agreement = output.agreement_percent if output.means_classes else None
+        figure = output.top1_percent if output.top1_percent is not None else agreement
+        shown = f"{output.worst_sqnr_db:.1f} dB" if figure is None else f"{figure:.1f} %"
         figures.append(f"{escaped(lane)} <b>{shown}</b>")
     drop = comparison.outputs[comparison.lanes[-1]].drop_points
     if drop is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """What to do next. title: the deed; text: why, with the number it brought where it was tried; code: to paste."""
 
     title: str

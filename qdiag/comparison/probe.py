@@ -1,0 +1,156 @@
+"""The float model, run a few times on the same images: whether it is one function of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qdiag.comparison.output_leaves import constant_leaves
+from qdiag.tracing.guest import borrow
+from qdiag.tracing.inputs import Batch, Inputs, floating_leaves, forward
+from qdiag.tracing.intercept import Function, Interceptor
+from qdiag.tracing.operations import RANDOM, Kind, bind, kind_of
+from qdiag.tracing.site import Site
+from qdiag.tracing.trace import Trace
+
+IMAGES = 8
+SAME = 1e-3
+"""Relative difference of two float results up to which they are the same: above it kernels do not explain it."""
+
+
+@dataclass(frozen=True)
+class NormShift:
+    """The first BatchNorm's input on these images, beside the statistics that training left in it.
+
+    offset: of its channels' means, in their deviations. spread: of their deviations, as a factor. Medians of channels.
+    """
+
+    site: Site
+    offset: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What runs of the float model on its first images show.
+
+    repeat_difference: of two runs on the same images, relative. batch_difference: of an image by itself and among
+    others. constants: names of outputs that do not depend on the images. active: operations that draw at random or use
+    the batch's statistics though the model is in eval mode. was_training: modules that would behave differently in the
+    mode that the model came in. norm_shift: None without a trained BatchNorm.
+    """
+
+    repeat_difference: float = 0.0
+    batch_difference: float = 0.0
+    constants: frozenset[str] = frozenset()
+    active: tuple[str, ...] = ()
+    was_training: tuple[str, ...] = ()
+    norm_shift: NormShift | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.repeat_difference <= SAME and self.batch_difference <= SAME
+
+    @property
+    def repeat_db(self) -> float:
+        """Of two float runs, one as the noise of the other."""
+        worst = max(self.repeat_difference, self.batch_difference)
+        return -20 * math.log10(worst) if worst else math.inf
+
+
+def probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:
+    """Run the model on the first images of a batch, twice, in halves, and on darker ones; it is left as it was."""
+    was_training = tuple(name or "the model" for name, module in model.named_modules() if _differs_in_training(module))
+    part = batch.split(IMAGES)[0]
+    with borrow(model):
+        first, again = (_run(model, part.inputs) for _ in range(2))
+        darker = _run(model, part.inputs.map(lambda t: t * 0.5 if t.is_floating_point() else t))
+        alone = _run(model, part.split(1)[0].inputs) if part.is_divisible and part.inputs.batch_size > 1 else None
+        watch = _NormWatch(model)
+        with watch:
+            forward(model, part.inputs.map(torch.clone), watch)
+    repeat = _difference(floating_leaves(first), floating_leaves(again))
+    return Probe(
+        repeat_difference=repeat,
+        batch_difference=0.0 if alone is None or repeat > SAME else _alone_difference(first, alone, part),
+        constants=constant_leaves(first, darker),
+        active=_active(traced),
+        was_training=was_training,
+        norm_shift=watch.shift,
+    )
+
+
+def _run(model: nn.Module, inputs: Inputs) -> Any:
+    return forward(model, inputs.map(torch.clone))  # the forward may write to them
+
+
+def _difference(reference: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """The largest relative difference of two results; infinite where they are of other shapes."""
+    if [tensor.shape for tensor in reference] != [tensor.shape for tensor in other]:
+        return math.inf
+    found = 0.0
+    for one, two in zip(reference, other, strict=True):
+        norm = float(one.double().norm())
+        found = max(found, float((one.double() - two.double()).norm()) / norm if norm else 0.0)
+    return found if math.isfinite(found) else 0.0
+
+
+def _alone_difference(many: Any, alone: Any, part: Batch) -> float:
+    """Of the first image's outputs; 0 where these do not stand along the first axis."""
+    pairs = list(zip(floating_leaves(many), floating_leaves(alone), strict=False))
+    images = part.inputs.batch_size
+    fits = [(one[:1], two) for one, two in pairs if one.ndim and len(one) == images and two.shape == one[:1].shape]
+    return _difference([one for one, _ in fits], [two for _, two in fits])
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    return module.training and (is_dropout or isinstance(module, nn.modules.batchnorm._BatchNorm))
+
+
+def _active(traced: Trace) -> tuple[str, ...]:
+    """Operations that draw at random or normalize by the batch, in eval mode."""
+    found = []
+    for call in traced.calls:
+        training = call.arguments.get("training")
+        draws = call.op in RANDOM and training is not False and call.arguments.get("p", 1.0) != 0
+        by_batch = call.kind is Kind.NORM and training is True
+        if by_batch or (draws and (training is True or call.op.endswith("_like") or call.op in _ALWAYS)):
+            found.append(str(call.site))
+    return tuple(found)
+
+
+_ALWAYS = {"bernoulli", "multinomial", "poisson", "normal", "uniform", "random", "exponential", "gumbel_softmax"}
+
+
+class _NormWatch(Interceptor):
+    """Sees what comes into the first BatchNorm."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.shift: NormShift | None = None
+        self.is_trained = any(
+            int(buffer) > 0 for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")
+        )
+
+    def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.shift is None and self.is_trained and kind_of(site.op) is Kind.NORM:
+            self.shift = _norm_shift(site, bind(site.op, args, kwargs))
+        return function(*args, **kwargs)
+
+
+def _norm_shift(site: Site, given: dict[str, Any]) -> NormShift | None:
+    x, mean, variance = given.get("input"), given.get("running_mean"), given.get("running_var")
+    if not isinstance(x, Tensor) or not isinstance(mean, Tensor) or not isinstance(variance, Tensor) or x.ndim < 2:
+        return None
+    values = x.detach().movedim(1, 0).flatten(1).double()
+    deviation = variance.double().sqrt()
+    alive = deviation > 1e-3 * float(deviation.max())
+    if values.shape[1] < 2 or not bool(alive.any()):
+        return None
+    offset = ((values.mean(1) - mean.double()).abs() / deviation)[alive].median()
+    spread = (values.std(1) / deviation)[alive].median()
+    return NormShift(site, float(offset), float(spread))

@@ -1,0 +1,128 @@
+"""What has to be said before any word on number formats: float itself, its data, and whether it is one function."""
+
+from dataclasses import dataclass
+
+from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.float_figures import FloatFigures
+from qdiag.comparison.intervals import wilson
+from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.probe import NormShift, Probe
+
+NEAR_CHANCE = 0.25
+"""Of the way from guessing to always right, below which float does not read these images, or the labels are others."""
+NOISE_DB = 40.0
+"""Two float runs that lie nearer than this are noise beside what 8 bits make."""
+FAR_OFFSET = 6.0
+FAR_SPREAD = 20.0
+"""A first BatchNorm's input so far from its statistics comes from other images than those of training."""
+ODD_OFFSET = 2.0
+ODD_SPREAD = 4.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What makes every figure below worthless. kind: as the verdict's."""
+
+    kind: str
+    headline: str
+    text: str
+
+
+def trouble(comparison: Comparison) -> Trouble | None:
+    """The first that applies; None where float itself can be trusted."""
+    found = comparison.probe
+    if found.repeat_db < NOISE_DB:
+        return _not_repeatable(found)
+    figures = comparison.float_figures
+    if figures is not None and is_near_chance(figures):
+        return _near_chance(figures, found)
+    if figures is None and found.norm_shift is not None and _is_far(found.norm_shift, FAR_OFFSET, FAR_SPREAD):
+        text = (
+            f"{_shifted(found.norm_shift)}. Check how they are loaded: scale (0..1 or 0..255), mean, deviation, order."
+        )
+        return Trouble("float-is-wrong", "These are not the images that the float model was trained on.", text)
+    return None
+
+
+def notes(comparison: Comparison, output: OutputError) -> tuple[str, ...]:
+    """Sentences to set beside any verdict."""
+    found, told = comparison.probe, []
+    if found.was_training:
+        told.append(
+            "The model came in training mode; all of this was measured in eval mode, as it will be deployed. In "
+            f"training mode {_names(found.was_training)} would give other results."
+        )
+    if found.active and found.repeat_db >= NOISE_DB:
+        told.append(f"{_names(found.active)} stays in training mode also in eval mode.")
+    shift = found.norm_shift
+    if comparison.float_figures is not None and shift is not None and _is_far(shift, ODD_OFFSET, ODD_SPREAD):
+        told.append(f"{_shifted(shift)}: are they prepared as in training?")
+    is_unsaid = output.task == "values" and output.score is None and not output.unseen
+    if is_unsaid and output.decisions:
+        told.append(
+            "Nothing says that the outputs mean classes, so that each was judged as values, by its worst channels: "
+            'labels, task="classification" or evaluate=… would say what counts.'
+        )
+    return tuple(told)
+
+
+def is_near_chance(figures: FloatFigures) -> bool:
+    """True where float is surely little better than guessing."""
+    guess = 1 / max(2, figures.classes)
+    _, high = wilson(figures.right * figures.images, figures.images)
+    return figures.images > 1 and high < guess + NEAR_CHANCE * (1 - guess)
+
+
+def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
+    headline = f"Float itself is right in only {100 * figures.right:.1f} % of these {figures.images} images."
+    reasons = []
+    if figures.highest_label >= figures.classes:
+        reasons.append(
+            f"The labels reach {figures.highest_label}, where the outputs have {figures.classes} classes, 0 to "
+            f"{figures.classes - 1}: do they count from 1?"
+        )
+    elif figures.shift:
+        direction = "above" if figures.shift > 0 else "below"
+        reasons.append(f"The labels are mostly one {direction} what float decides: do they count from another class?")
+    elif figures.relabelled > 0.5 and figures.relabelled > 2 * figures.right + 0.1:
+        reasons.append(
+            f"With its classes in another order {100 * figures.relabelled:.0f} % would be right: the labels number the "
+            "classes differently."
+        )
+    if figures.decided == 1 or figures.decided < 0.1 * figures.classes:
+        classes = "one class" if figures.decided == 1 else f"{figures.decided} of {figures.classes} classes"
+        reasons.append(f"Float decides for {classes} whatever the image: does it see the images as in training?")
+    if found.norm_shift is not None and _is_far(found.norm_shift, ODD_OFFSET, ODD_SPREAD):
+        reasons.append(f"{_shifted(found.norm_shift)}.")
+    if not reasons:
+        reasons.append("Other labels, weights that were not loaded, or images not prepared as in training do that.")
+    reasons.append("What 8 bits change cannot be told from a network that does not read its images.")
+    return Trouble("float-is-wrong", headline, " ".join(reasons))
+
+
+def _not_repeatable(found: Probe) -> Trouble:
+    by_batch = found.batch_difference > found.repeat_difference
+    what = "among other images another result than alone" if by_batch else "another result at every run"
+    active = f" {_names(found.active)} is active in eval mode." if found.active else ""
+    return Trouble(
+        "not-repeatable",
+        f"The float model gives an image {what}: the two lie at {found.repeat_db:.1f} dB.",
+        f"{active.strip()} Every version was given the same draws here, so that the figures below do not show what a "
+        "device will do. Take randomness, and statistics of the batch, out of the forward for inference.".strip(),
+    )
+
+
+def _shifted(shift: NormShift) -> str:
+    return (
+        f"On these images the input of {str(shift.site)!r} lies {shift.offset:.1f} deviations off its running "
+        f"statistics, with {shift.spread:.2g} times their deviation"
+    )
+
+
+def _is_far(shift: NormShift, offset: float, spread: float) -> bool:
+    return shift.offset > offset or not 1 / spread < shift.spread < spread
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(repr(name) for name in names[:2]) + more
