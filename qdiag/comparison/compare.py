@@ -26,6 +26,7 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.reference_check import check_reference
 from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import batches, example, first_batch, forward
 from qdiag.tracing.trace import Trace
@@ -172,6 +173,8 @@ def _layers_steps(
     model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], outputs: OutputSums, added_images: int
 ) -> Steps[Comparison]:
     traced = trace(model, example(data, model))
+    channels_last = all(qm.channels_last for qm in quantized.values())
+    check_reference(model, plan_quantization(traced, None), example(data, model), channels_last=channels_last)
     found = probe(model, first_batch(data, model), traced)
     plan = plan_quantization(traced, None)
     sums = {layer.site: LayerSums(layer, [qm.lane for qm in quantized.values()]) for layer in plan.layers}

@@ -34,8 +34,11 @@ class LayerError:
     accumulated: metrics of the stored tensor as it arises in the network, errors of earlier layers included.
     added: the same for the layer computed from float inputs: what this layer alone adds.
     added_noise: error over signal power of the layer from float inputs; rounding_noise: of rounding its float output
-    alone; weight_noise: of its weights. All three are means over channels, each of which counts at most 1 (lost): a
-    channel that is small by itself can be large to the next layer, since rescaling channels changes nothing in float.
+    alone; clipping_noise: the part of that which values beyond the format's ends make; weight_noise: of its weights;
+    shift_noise: what the means of the channels' errors make of it. All are means over channels, each of which counts at
+    most 1 (lost): a channel that is small by itself can be large to the next layer, since rescaling channels changes
+    nothing in float.
+    shifted_channel, shift: the channel whose mean moves farthest, and by how many of its standard deviations.
     loudest_channel, loudness: the stored tensor's channel of greatest power, and its amplitude over the median's.
     format: as uint8 · 2^-5; "float" where the tensor is not quantized.
     """
@@ -49,12 +52,25 @@ class LayerError:
     loudest_channel: int
     loudness: float
     weight: WeightError | None
+    clipping_noise: float = 0.0
+    shift_noise: float = 0.0
+    shifted_channel: int = 0
+    shift: float = 0.0
 
     @property
     def weight_share(self) -> float:
-        """Part of the noise this layer adds that its weights cause, 0 to 1; the rest is rounding the output."""
-        total = self.weight_noise + self.rounding_noise
-        return self.weight_noise / total if total > 0 else 0.0
+        """Part of the noise this layer adds that its weights cause, 0 to 1: what storing does not explain."""
+        return min(1.0, max(0.0, 1.0 - self.rounding_noise / self.added_noise)) if self.added_noise > 0 else 0.0
+
+    @property
+    def clipped_share(self) -> float:
+        """Part of the noise this layer adds that comes of values beyond its format's ends, 0 to 1."""
+        return min(1.0, self.clipping_noise / self.added_noise) if self.added_noise > 0 else 0.0
+
+    @property
+    def rounded_share(self) -> float:
+        """Part of the noise this layer adds that comes of the width of its output's grid, 0 to 1."""
+        return max(0.0, 1.0 - self.weight_share - self.clipped_share)
 
     @property
     def inherited_share(self) -> float:

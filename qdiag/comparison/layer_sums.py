@@ -11,6 +11,7 @@ from qdiag.numerics.channels import DEAD
 from qdiag.numerics.metrics.metric import METRICS, FormatFacts
 from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import Moments, MomentSums, ReferenceSums
+from qdiag.numerics.qparams import QParams
 from qdiag.planning.layer import Layer
 from qdiag.quantization.lane import Lane, WeightFacts
 from qdiag.tracing.trace import Trace
@@ -26,6 +27,7 @@ class LayerSums:
         self.signal = ChannelPower(layer)
         self.added_error = [ChannelPower(layer) for _ in lanes]
         self.rounding_error = [ChannelPower(layer) for _ in lanes]
+        self.clipping_error = [ChannelPower(layer) for _ in lanes]
 
     def update(self, reference: Tensor, twins: Sequence[Tensor], solo: Sequence[Tensor]) -> None:
         """reference, twins: this batch's tensor in float and each lane; solo: the same from float inputs, or []."""
@@ -36,14 +38,18 @@ class LayerSums:
             self.signal.update(reference)
         for number, lane in enumerate(self.lanes):
             qparams = lane.qparams.get(self.layer.site)
-            ends = None if qparams is None else (qparams.low, qparams.high)
+            ends = None if qparams is None else representable(qparams)
             factor = lane.factor(self.layer, reference)
             stored = None if factor is None else ReferenceSums(reference * factor)
             self.accumulated[number].update(shared, twins[number], ends, stored)
             if solo:
                 self.added[number].update(shared, solo[number], ends, stored)
                 self.added_error[number].update(solo[number] - reference)
-                self.rounding_error[number].update(lane.store(self.layer, reference.clone()) - reference)
+                rounding = lane.store(self.layer, reference.clone()) - reference
+                self.rounding_error[number].update(rounding)
+                if ends is not None:
+                    scaled = reference if factor is None else reference * factor
+                    self.clipping_error[number].update(rounding * ((scaled < ends[0]) | (scaled > ends[1])))
 
     def comparison(self, names: Sequence[str], trace: Trace) -> LayerComparison:
         layer = self.layer
@@ -61,6 +67,7 @@ class LayerSums:
         lane, site = self.lanes[number], self.layer.site
         qparams, facts = lane.qparams.get(site), lane.weight_facts.get(site)
         channel, loudness = self.signal.loudest()
+        shifted, shift = self.signal.farthest_shift(self.added_error[number])
         limits = None if qparams is None else FormatFacts(qparams.low, qparams.high, qparams.qtype.signed)
         return LayerError(
             format="float" if qparams is None else str(qparams),
@@ -68,6 +75,10 @@ class LayerSums:
             added=_metrics(self.added[number].moments(), limits),
             added_noise=noise(self.added_error[number].power, self.signal.power),
             rounding_noise=noise(self.rounding_error[number].power, self.signal.power),
+            clipping_noise=noise(self.clipping_error[number].power, self.signal.power),
+            shift_noise=noise(self.added_error[number].mean_power(), self.signal.power),
+            shifted_channel=shifted,
+            shift=shift,
             weight_noise=0.0 if facts is None else noise(facts.noise, facts.signal),
             loudest_channel=channel,
             loudness=loudness,
@@ -75,17 +86,38 @@ class LayerSums:
         )
 
 
+def representable(qparams: QParams) -> tuple[float, float]:
+    """Between which values a (per-tensor) format only rounds: white of 1.0 is one scale off under a range of 2^0."""
+    return qparams.low - 0.5 * qparams.tensor_scale, qparams.clip
+
+
 class ChannelPower:
-    """Sum of squares of each channel, over batches."""
+    """Sums and sums of squares of each channel, over batches."""
 
     def __init__(self, layer: Layer):
         self.is_last = layer.site.op in ("linear", "layer_norm")  # [..., C]; all else is [N, C, ...]
         self.power: Tensor = torch.zeros(1)
+        self.sums: Tensor = torch.zeros(1)
+        self.count = 0
 
     def update(self, x: Tensor) -> None:
         axis = None if x.ndim < 2 else x.ndim - 1 if self.is_last else 1
-        squares = x.square().sum([d for d in range(x.ndim) if d != axis]).reshape(-1)
-        self.power = self.power.to(squares) + squares
+        others = [d for d in range(x.ndim) if d != axis]
+        squares, sums = x.square().sum(others).reshape(-1), x.sum(others).reshape(-1)
+        self.power, self.sums = self.power.to(squares) + squares, self.sums.to(sums) + sums
+        self.count += x.numel() // max(1, len(squares))
+
+    def mean_power(self) -> Tensor:
+        """What each channel's mean makes of its power."""
+        return self.sums.square() / max(1, self.count)
+
+    def farthest_shift(self, error: "ChannelPower") -> tuple[int, float]:
+        """The channel whose mean an error moves farthest, in the channel's standard deviations; constants left out."""
+        deviation = ((self.power - self.mean_power()).clamp(min=0) / max(1, self.count)).sqrt()
+        varies = deviation > 1e-6 * deviation.max()
+        shift = torch.where(varies, error.sums / max(1, error.count) / deviation, 0.0)
+        channel = int(shift.abs().argmax())
+        return channel, float(shift[channel])
 
     def loudest(self) -> tuple[int, float]:
         """The channel of greatest power, and its amplitude over the median channel's."""

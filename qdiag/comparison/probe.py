@@ -12,7 +12,7 @@ from qdiag.comparison.output_leaves import constant_leaves
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Batch, Inputs, floating_leaves, forward
 from qdiag.tracing.intercept import Function, Interceptor
-from qdiag.tracing.operations import RANDOM, Kind, bind, kind_of
+from qdiag.tracing.operations import RANDOM, OperationKind, bind, kind_of
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
 
@@ -117,7 +117,7 @@ def _active(traced: Trace) -> tuple[str, ...]:
     for call in traced.calls:
         training = call.arguments.get("training")
         draws = call.op in RANDOM and training is not False and call.arguments.get("p", 1.0) != 0
-        by_batch = call.kind is Kind.NORM and training is True
+        by_batch = call.kind is OperationKind.NORM and training is True
         if by_batch or (draws and (training is True or call.op.endswith("_like") or call.op in _ALWAYS)):
             found.append(str(call.site))
     return tuple(found)
@@ -137,8 +137,8 @@ class _NormWatch(Interceptor):
         )
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.shift is None and self.is_trained and kind_of(site.op) is Kind.NORM:
-            self.shift = _norm_shift(site, bind(site.op, args, kwargs))
+        if self.shift is None and self.is_trained and kind_of(site.op) is OperationKind.NORM:
+            self.shift = _norm_shift(site, bind(site.op, args, kwargs, function))
         return function(*args, **kwargs)
 
 

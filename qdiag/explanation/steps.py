@@ -59,7 +59,7 @@ def next_steps(
         return (*steps, NextStep("Try the repairs", text, "diagnose(model, loader, optimizer)"))
     useful = sorted((trial for trial in repairs if _helps(trial, before)), key=_preference)
     in_place = [trial for trial in useful if not trial.widens]
-    steps += [_repair(trial, before) for trial in in_place[:1]]
+    steps += [_repair(trial, before) for trial in in_place[:2]]
     if verdict.kind != "undecided" or useful:
         steps.append(_best())
     steps += [_repair(trial, before) for trial in useful if trial.widens]
@@ -99,8 +99,8 @@ def _helps(trial: Trial, before: OutputError) -> bool:
 
 
 def _preference(trial: Trial) -> tuple[int, int, float]:
-    """Least lost first; among equals in the order in which a user would accept them."""
-    return int(loss(trial.output)), trial.cost, -trial.output.worst_sqnr_db
+    """What leaves a large loss last; else in the order in which a user would accept it."""
+    return int(loss(trial.output) is Loss.LARGE), trial.cost, -trial.output.worst_sqnr_db
 
 
 def _best() -> NextStep:
@@ -120,4 +120,4 @@ _TRAIN = NextStep(
 
 def _repair(trial: Trial, before: OutputError) -> NextStep:
     text = f"Tried here on {trial.images} images: {describe(trial.output)}; as it is it {describe(before)}."
-    return NextStep(trial.title[:1].upper() + trial.title[1:], text, trial.code)
+    return NextStep(f"Calibrate with {trial.title}", text, trial.code)

@@ -118,7 +118,7 @@ def _repairs_steps(ground: Ground, quantized: QuantizedModel) -> Steps[list[_Rep
     equalized = yield from _equalized_steps(ground, quantized)
     if equalized is not None:
         code = 'equalize(calibrate(model, images, "simple"), images)'
-        repairs.append(_Repair("equalize channels", equalized, code, 0))
+        repairs.append(_Repair("equalized channels", equalized, code, 0))
     depthwise = [str(layer.site) for layer in quantized.plan.layers if layer.is_depthwise]
     scopes = [("depthwise weights per-channel", depthwise, "depthwise", 1)] if depthwise else []
     for title, layers, option, cost in [*scopes, ("all weights per-channel", "*", "all", 2)]:

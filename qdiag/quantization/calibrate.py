@@ -23,6 +23,7 @@ from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe, prefers_channels_last
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.reference_check import check_reference
 from qdiag.quantization.sensitivity import raised_steps
 from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
 from qdiag.tracing.inputs import example, first_images
@@ -86,6 +87,7 @@ def calibration_steps(
     traced = trace(model, example(data, model))
     plans = [plan_quantization(traced, first_bits(bits), option or usual, target) for bits, option in formats]
     channels_last = prefers_channels_last(model, data)
+    check_reference(model, plans[0], example(data, model), channels_last=channels_last)
     fitting = _Fitting(model, techniques, first_images(data, model, max_images), channels_last=channels_last)
     models = []
     for plan, (bits, _) in zip(plans, formats, strict=True):

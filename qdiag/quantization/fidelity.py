@@ -54,8 +54,7 @@ def _clipped(lane: Lane, layer: Layer, reference: Tensor) -> Tensor:
     if qparams is None:
         return torch.zeros(2)
     scaled = reference if factor is None else reference * factor
-    half = 0.5 * qparams.tensor_scale
-    beyond = (scaled > qparams.high + half).sum() + (scaled < qparams.low - half).sum()
+    beyond = (scaled > qparams.clip).sum() + (scaled < qparams.low - 0.5 * qparams.tensor_scale).sum()
     return torch.stack([beyond, beyond.new_tensor(reference.numel())])
 
 

@@ -46,11 +46,21 @@ def eagerly() -> Iterator[None]:
 
 
 @contextmanager
+def without_autocast() -> Iterator[None]:
+    """Compute in the tensors' own precision, whatever autocast the caller is in."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
 def borrow(model: nn.Module) -> Iterator[None]:
     """Run the model in eval mode without gradients; then its modes, buffers and attributes are as before.
 
-    So are the random states. Compiled parts run eagerly meanwhile. Raises ModelError where the forward wrote to a
-    parameter: parameters are too large to keep a copy of each.
+    So are the random states. Compiled parts run eagerly meanwhile, and an autocast around does not reach it. Raises
+    ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of each.
     """
     with _ONE_THREAD:
         attributes = [(module, dict(vars(module)), _members(module)) for module in model.modules()]
@@ -60,6 +70,7 @@ def borrow(model: nn.Module) -> Iterator[None]:
             stack.enter_context(kept_random_state())
             stack.enter_context(torch.no_grad())
             stack.enter_context(eagerly())
+            stack.enter_context(without_autocast())
             try:
                 model.eval()
                 yield

@@ -1,7 +1,10 @@
 """What kind of thing an operation does to a tensor's range: the one table that planning and linting read."""
 
 import enum
+from collections.abc import Callable
 from typing import Any
+
+import torch
 
 
 class OperationKind(enum.Enum):
@@ -85,6 +88,10 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_SPELLINGS_OF_ARGUMENTS = {"self": "input", "train": "training"}
+_BUILTIN_BATCH_NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+
+
 # Operations that draw at random, at least in training.
 RANDOM = {
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"),
@@ -108,13 +115,22 @@ def canonical(name: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
-def bind(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def bind(
+    op: str, args: tuple[Any, ...], kwargs: dict[str, Any], function: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Arguments by name, as far as the operation's signature is in the table; positions past it are "arg0" ….
+
+    function: that was called; some of one name take their arguments in another order than torch.nn.functional's.
 
     >>> bind("hardtanh", ("x", 0.0, 6.0), {"inplace": True})
     {'input': 'x', 'min_val': 0.0, 'max_val': 6.0, 'inplace': True}
     """
-    names = _SIGNATURES.get(op, ("input",))
+    schema = getattr(function, "_schema", None)  # an operator of an exported graph, as torch.ops.aten.conv2d.default
+    if schema is not None:
+        own = [_SPELLINGS_OF_ARGUMENTS.get(argument.name, argument.name) for argument in schema.arguments]
+        kwargs = {_SPELLINGS_OF_ARGUMENTS.get(name, name): value for name, value in kwargs.items()}
+        return dict(zip(own, args, strict=False)) | kwargs
+    names = _BUILTIN_BATCH_NORM if function is torch.batch_norm else _SIGNATURES.get(op, ("input",))
     named = {names[i] if i < len(names) else f"arg{i}": value for i, value in enumerate(args)}
     return named | kwargs
 

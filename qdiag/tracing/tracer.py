@@ -64,7 +64,7 @@ class _Recorder(Interceptor):
         source = self.source()
         given = tensors_in((args, kwargs))
         inputs = tuple(self._value(tensor) for tensor in given)
-        arguments = {name: self._argument(value) for name, value in bind(site.op, args, kwargs).items()}
+        arguments = {name: self._argument(value) for name, value in bind(site.op, args, kwargs, function).items()}
         versions = [_version(tensor) for tensor in given]
         result = function(*args, **kwargs)
         changed = [t for t, before in zip(given, versions, strict=True) if _version(t) != before]

@@ -250,13 +250,16 @@ def test_weights_in_float_have_all_bits() -> None:
 
 
 def test_shares_by_hand() -> None:
-    def error(accumulated: float, added: float, weight: float, rounding: float) -> LayerError:
+    def error(accumulated: float, added: float, noise: float, rounding: float, clipping: float = 0.0) -> LayerError:
         metrics = {"relative_error": accumulated}, {"relative_error": added}
-        return LayerError("int8", *metrics, 0.0, rounding, weight, 0, 1.0, None)
+        return LayerError("int8", *metrics, noise, rounding, 0.0, 0, 1.0, None, clipping)
 
     assert error(0.5, 0.3, 3.0, 1.0).inherited_share == pytest.approx(1 - 0.36)
     assert error(0.3, 0.5, 3.0, 1.0).inherited_share == 0.0
     assert error(0.0, 0.0, 3.0, 1.0).inherited_share == 0.0
     assert error(math.inf, 0.3, 3.0, 1.0).inherited_share == 0.0
-    assert error(0.5, 0.3, 3.0, 1.0).weight_share == 0.75
+    assert error(0.5, 0.3, 4.0, 1.0).weight_share == 0.75  # what storing does not explain
+    assert error(0.5, 0.3, 1.0, 1.5).weight_share == 0.0
     assert error(0.5, 0.3, 0.0, 0.0).weight_share == 0.0
+    parted = error(0.5, 0.3, 4.0, 3.0, clipping=2.0)
+    assert (parted.weight_share, parted.clipped_share, parted.rounded_share) == (0.25, 0.5, 0.25)

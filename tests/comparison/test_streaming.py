@@ -77,7 +77,7 @@ def figures(comparison: Comparison) -> dict[str, float]:
             for key in ("added_noise", "rounding_noise", "weight_noise", "loudness"):
                 found[f"{layer.site} {lane} {key}"] = getattr(error, key)
     for lane, output in comparison.outputs.items():
-        found |= {f"{lane} {key}": value for key, value in vars(output).items() if not isinstance(value, tuple)}
+        found |= {f"{lane} {key}": value for key, value in vars(output).items() if isinstance(value, int | float)}
     return {name: value for name, value in found.items() if value is not None}
 
 

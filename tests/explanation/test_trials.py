@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from qdiag.comparison.compare import compare
-from qdiag.explanation.trials import loudest, raised_steps, trial_steps
+from qdiag.explanation.trials import Ground, loudest, raised_steps, trial_steps
 from qdiag.progress import run
 from qdiag.quantization.quantized_model import QuantizedModel
 from tests.models import calibrate
@@ -16,6 +16,10 @@ def network() -> tuple[nn.Module, torch.Tensor]:
     return net.eval(), torch.randn(16, 3, 8, 8)
 
 
+def ground(net: nn.Module, images: torch.Tensor) -> Ground:
+    return Ground(net, images, (images, None))
+
+
 def relative(test: torch.Tensor, reference: torch.Tensor) -> float:
     return float((test - reference).norm() / reference.norm())
 
@@ -23,7 +27,7 @@ def relative(test: torch.Tensor, reference: torch.Tensor) -> float:
 def test_alone_quantizes_one_layer_and_no_other() -> None:
     net, images = network()
     qm = calibrate(net, images, bits=8)
-    trials = run(trial_steps(net, images, compare(net, images, quantized={"8-bit": qm}), qm))
+    trials = run(trial_steps(ground(net, images), compare(net, images, quantized={"8-bit": qm}), qm))
     alone = {str(trial.site): trial.output for trial in trials if trial.kind == "alone"}
     assert set(alone) == {":input", "0", "2", "5"}
     for name, output in alone.items():
@@ -38,7 +42,9 @@ def test_weights_alone_and_activations_alone_are_each_less_than_both() -> None:
     net, images = network()
     qm = calibrate(net, images, bits=4)
     comparison = compare(net, images, quantized={"4-bit": qm})
-    parts = {t.title: t.output.sqnr_db for t in run(trial_steps(net, images, comparison, qm)) if t.kind == "part"}
+    parts = {
+        t.title: t.output.sqnr_db for t in run(trial_steps(ground(net, images), comparison, qm)) if t.kind == "part"
+    }
     assert min(parts.values()) > comparison.outputs["4-bit"].sqnr_db
 
 
@@ -46,7 +52,7 @@ def test_raising_every_layer_to_16_bits_gives_the_16_bit_network() -> None:
     net, images = network()
     qm, fine = calibrate(net, images, bits=8), calibrate(net, images, bits=16)
     sites = [layer.site for layer in qm.plan.layers]
-    trial = run(raised_steps(net, images, qm, sites, images=16))
+    trial = run(raised_steps(ground(net, images), qm, sites, images=16))
     expected = compare(net, images, quantized={"16-bit": fine}).outputs["16-bit"]
     assert abs(trial.output.sqnr_db - expected.sqnr_db) < 0.1
 

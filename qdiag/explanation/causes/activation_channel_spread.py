@@ -1,6 +1,7 @@
 """One scale for channels whose values are of very different size."""
 
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.wasted_range import WASTED_BITS
 
 LOUDNESS = 8.0
 """A channel 2^3 above the median leaves the usual channel 3 bits fewer than the format has."""
@@ -15,8 +16,9 @@ class ActivationChannelSpread(Cause):
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
         error = suspect.error
-        share = 1.0 - error.weight_share
-        if error.loudness < LOUDNESS or share < 0.3 or error.format == "float":
+        share, wasted = error.rounded_share, error.accumulated.get("wasted_bits") or 0.0
+        sets_the_range = error.loudness >= LOUDNESS and wasted < WASTED_BITS
+        if not sets_the_range or share < 0.3 or error.format == "float":
             return None
         return cls.evidence(
             share,

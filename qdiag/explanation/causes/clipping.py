@@ -3,6 +3,7 @@
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
 
 CLIPPED_PERCENT = 0.1
+MANY_PERCENT = 1.0
 
 
 class Clipping(Cause):
@@ -13,12 +14,14 @@ class Clipping(Cause):
 
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
-        clipped = suspect.error.accumulated.get("clipped_percent") or 0.0
+        error = suspect.error
+        clipped = error.accumulated.get("clipped_percent") or 0.0
         if clipped <= CLIPPED_PERCENT:
             return None
-        share = 1.0 - suspect.error.weight_share
+        unlike = ": the range was calibrated on other images than these" if clipped > MANY_PERCENT else ""
         return cls.evidence(
-            share * 0.9,
-            f"{clipped:.2f} % of the float values lie outside {suspect.error.format}",
+            error.clipped_share,
+            f"{clipped:.2f} % of the float values lie outside {error.format}, which causes {error.clipped_share:.0%} "
+            f"of the noise this layer adds{unlike}",
             "calibrate on more images, or on images like these",
         )

@@ -2,6 +2,7 @@
 
 from qdiag.explanation.causes.activation_channel_spread import ActivationChannelSpread
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.wasted_range import WastedRange
 
 
 class CoarseActivation(Cause):
@@ -12,9 +13,9 @@ class CoarseActivation(Cause):
 
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
-        share = 1.0 - suspect.error.weight_share
-        loud = ActivationChannelSpread.judge(suspect) is not None
-        if share < 0.5 or loud or suspect.error.format == "float":
+        share = suspect.error.rounded_share
+        others = (ActivationChannelSpread.judge(suspect), WastedRange.judge(suspect))
+        if share < 0.5 or any(others) or suspect.error.format == "float":
             return None
         wasted = suspect.error.accumulated.get("wasted_bits") or 0.0
         has_relu = any(site.op == "relu" for site in suspect.layer.sites)

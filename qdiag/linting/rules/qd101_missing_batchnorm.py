@@ -1,6 +1,7 @@
 """QD101."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ class MissingBatchNorm(Rule):
     network. One that a linear classifier follows is not, as its output is a feature like any other. Fixed filters
     (buffers) are exempt too. LayerNorm and GroupNorm do not count, because they cannot be merged.
 
+    A network of many convolutions with biases and without a single BatchNorm is most likely a deployed one, whose
+    BatchNorm are merged already, as in every file that an exporter wrote: that is one note, not a finding for each.
+
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): BatchNorm immediately
     after every convolution. Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets,
     arXiv:1803.08607.
@@ -40,14 +44,13 @@ class MissingBatchNorm(Rule):
         return "" if any(map(is_convolution, context.features)) else "the model has no convolution"
 
     def check(self, context: LintContext) -> Iterator[Finding]:
-        for call in context.features:
-            weight = call.tensor("weight")
-            if not is_convolution(call) or weight is None or weight.kind in ("buffer", "constant"):
-                continue
-            is_prediction = not (call.is_depthwise or context.feeds_weights(call))
-            if call.site not in context.norms and not is_prediction:
-                severity: Severity = "error" if call.is_depthwise else "warning"
-                yield self.finding(call, _why(context, call), _fix(call), severity=severity)
+        found = [call for call in context.features if _is_bare(context, call)]
+        if _looks_merged(context, found):
+            yield self.finding(found[0], _WHY_MERGED.format(count=len(found)), _FIX_MERGED, severity="note")
+            return
+        for call in found:
+            severity: Severity = "error" if call.is_depthwise else "warning"
+            yield self.finding(call, _why(context, call), _fix(call), severity=severity)
 
     @staticmethod
     def bad() -> Example:
@@ -86,6 +89,30 @@ def is_convolution(call: Call) -> bool:
     return call.kind is OperationKind.WEIGHTED and call.op != "linear"
 
 
+MANY = 4
+"""Convolutions, all with biases, from which on a network without any normalization looks merged."""
+_WHY_MERGED = (
+    "None of {count} convolutions is followed by a BatchNorm, and all have biases: these were merged already, or never "
+    "were. As it is deployed, there is nothing to mend here; to train again, start from the model before the merge."
+)
+_FIX_MERGED = "# train, and calibrate, the model that still has its BatchNorm: qdiag merges them as the target does"
+
+
+def _is_bare(context: LintContext, call: Call) -> bool:
+    """True for a convolution that is no prediction layer and has no BatchNorm to be merged."""
+    weight = call.tensor("weight")
+    if not is_convolution(call) or weight is None or weight.kind in ("buffer", "constant"):
+        return False
+    is_prediction = not (call.is_depthwise or context.feeds_weights(call))
+    return call.site not in context.norms and not is_prediction
+
+
+def _looks_merged(context: LintContext, found: Sequence[Call]) -> bool:
+    """True for a network whose many convolutions all have biases, and that normalizes nowhere."""
+    normalizes = any(call.kind in (OperationKind.NORM, OperationKind.NORMALIZE) for call in context.trace.calls)
+    return len(found) >= MANY and not normalizes and all(call.tensor("bias") is not None for call in found)
+
+
 def _why(context: LintContext, call: Call) -> str:
     kind = "depthwise convolution" if call.is_depthwise else "convolution"
     return f"This {kind} of {_channels(call)} channels {_followers(context, call)}."
@@ -120,5 +147,5 @@ def _fix(call: Call) -> str:
     parent, _, name = call.site.path.rpartition(".")
     if name.isdigit():
         return f"{norm},  # in the Sequential {parent or 'model'!r}, right after ({name})"
-    name = name or "conv"
+    name = re.sub(r"\W", "_", name) or "conv"  # of modules made in the forward, and of files
     return f"self.{name}_bn = {norm}  # in __init__\nx = self.{name}_bn(self.{name}(x))  # in forward"

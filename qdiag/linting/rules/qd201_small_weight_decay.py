@@ -14,10 +14,12 @@ from qdiag.linting.rule import Example, Rule
 from qdiag.tracing.operations import OperationKind
 
 RECOMMENDED = 1e-4
+DECOUPLED = 1e-2
+"""Of optimizers that do not scale the decay by the gradient's size, as AdamW: at their learning rates as much."""
 
 
 class SmallWeightDecay(Rule):
-    """Parameters that are trained with no weight decay, or with less than 1e-4.
+    """Parameters that are trained with no weight decay, or with less than 1e-4; for AdamW with less than 1e-2.
 
     **Why it hurts.** Weight decay keeps weights, biases and BatchNorm parameters small and close together. Without it
     some channels grow, and since all share one power-of-two scale, the others lose bits. Recipes that spare biases,
@@ -45,7 +47,7 @@ class SmallWeightDecay(Rule):
         for number, group in enumerate(context.optimizer.param_groups if context.optimizer else ()):
             trained = [names[id(p)] for p in group["params"] if p.requires_grad and id(p) in names]
             decay = float(group.get("weight_decay", 0.0))
-            if decay >= RECOMMENDED:
+            if decay >= _recommended(context.optimizer):
                 continue
             counts = Counter(kinds[name] for name in trained)
             for name in trained:
@@ -89,16 +91,26 @@ def _kinds(context: LintContext) -> dict[str, str]:
     return kinds
 
 
+def _recommended(optimizer: Any) -> float:
+    return DECOUPLED if _is_decoupled(optimizer) else RECOMMENDED
+
+
+def _is_decoupled(optimizer: Any) -> bool:
+    """True for AdamW and its kin, and for Adam told to be one."""
+    groups = getattr(optimizer, "param_groups", ())
+    return type(optimizer).__name__.endswith("W") or any(group.get("decoupled_weight_decay") for group in groups)
+
+
 def _why(optimizer: Any, number: int, decay: float, counts: Counter[str]) -> str:
     name = type(optimizer).__name__
-    how_much = f"of {decay:g}, under the recommended {RECOMMENDED:g}" if decay else "of 0"
+    how_much = f"of {decay:g}, under the recommended {_recommended(optimizer):g}" if decay else "of 0"
     which = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     why = f"Group {number} of this {name} has a weight decay {how_much}: {which}."
-    if name == "AdamW":
-        why += " AdamW multiplies it by the learning rate: 1e-2 corresponds to SGD's 1e-4."
+    if _is_decoupled(optimizer):
+        why += f" {name} multiplies it by the learning rate: 1e-2 corresponds to SGD's 1e-4."
     return why
 
 
 def _fix(number: int, optimizer: Any) -> str:
-    value = "1e-2" if type(optimizer).__name__ == "AdamW" else "1e-4"
+    value = "1e-2" if _is_decoupled(optimizer) else "1e-4"
     return f"optimizer.param_groups[{number}]['weight_decay'] = {value}  # and train again with it"

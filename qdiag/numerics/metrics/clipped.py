@@ -5,12 +5,12 @@ from qdiag.numerics.moments import Moments
 
 
 class Clipped(Metric):
-    """Share of reference values outside the format's least and greatest value, in percent; None without a format."""
+    """Share of reference values that the format cuts off rather than rounds, in percent; None without a format."""
 
     key = "clipped_percent"
     title = "clipped"
     unit = "%"
-    help = "values of the float tensor that lie outside the format"
+    help = "values of the float tensor that the format cuts off, by more than rounding"
     format = ".2f"
 
     @staticmethod
