@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from qdiag.comparison.brought import Brought, brought_steps
 from qdiag.comparison.compare import CALIBRATION_IMAGES, comparison_steps
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.labels import Task
+from qdiag.comparison.outputs import OutputSums
 from qdiag.explanation.culprit import covering
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain, rank
@@ -113,14 +115,19 @@ def explanation_steps(
     quantized: Mapping[str, QuantizedModel],
     evaluate: Evaluate | None = None,
     float_score: float | None = None,
+    brought: Brought | None = None,
 ) -> Steps[Diagnosis]:
     """Comparison, trials where something is lost, and the explanation of quantized models, the finest first.
 
-    float_score: what `evaluate` gives of the float model, where that is known.
+    float_score: what `evaluate` gives of the float model, where that is known. brought: the model that a trained one
+    comes from, and that its outputs are held against.
     """
     comparison = yield from comparison_steps(
         ground.model, ground.data, quantized=quantized, task=ground.task, labels_decide=ground.labels_decide
     )
+    if brought is not None:
+        sums = OutputSums(len(quantized) + 1, ground.task, labels_decide=ground.labels_decide)
+        comparison = yield from brought_steps(comparison, brought, ground.model, quantized, ground.data, sums)
     if evaluate is not None:
         if float_score is None:
             with borrow(ground.model):

@@ -28,6 +28,7 @@ class Comparison(Displayable):
     lanes: the versions' names in the order given, as "16-bit", "8-bit". layers: in the order of the forward.
     outputs: by lane. floating: operations that no lane quantizes, each with the reason.
     float_figures: how float meets the labels, where there are any. probe: what runs of the float model alone show.
+    trained: the float outputs of a network that was trained, beside the model that was brought in, as `outputs` are.
     """
 
     model_name: str
@@ -39,6 +40,7 @@ class Comparison(Displayable):
     floating: tuple[tuple[str, str], ...]
     float_figures: FloatFigures | None = None
     probe: Probe = field(default_factory=Probe)
+    trained: OutputError | None = None
 
     def layer(self, name: Site | str) -> LayerComparison:
         """The layer at an address, or that an operation at an address belongs to. Raises SiteNotFound."""

@@ -128,8 +128,9 @@ class ChannelPower:
 
 def noise(error: Tensor, signal: Tensor) -> float:
     """Error over signal power, mean over the channels that carry a signal; a channel counts at most 1, as lost."""
-    alive = (signal > 0).expand_as(error)
-    ratios = (error[alive] / signal.expand_as(error)[alive]).clamp(max=1.0)
+    error, signal = torch.broadcast_tensors(error, signal)
+    alive = signal > 0
+    ratios = (error[alive] / signal[alive]).clamp(max=1.0)
     return float(ratios.mean()) if len(ratios) else 0.0
 
 

@@ -85,6 +85,15 @@ def met_apart(reference: Any, version: Any) -> Met:
     return Met(tuple(names), tuple(tensors), (tuple(others),), tuple(dict.fromkeys(unseen)))
 
 
+def joined(met: Sequence[Met]) -> Met:
+    """Several versions beside the same reference, of what all of them could be met in."""
+    names = [name for name in met[0].names if all(name in one.names for one in met)]
+    places = [[one.names.index(name) for name in names] for one in met]
+    reference = tuple(met[0].reference[place] for place in places[0])
+    versions = tuple(tuple(one.versions[0][place] for place in own) for one, own in zip(met, places, strict=True))
+    return Met(tuple(names), reference, versions, tuple(dict.fromkeys(name for one in met for name in one.unseen)))
+
+
 def _own(leaf: Any, lockstep: Lockstep, lane: int, tape: DecisionTape | None) -> Any:
     """A lane's version of an output; None where it cannot be told."""
     if not isinstance(leaf, Tensor):

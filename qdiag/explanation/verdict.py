@@ -59,6 +59,8 @@ def judge(comparison: Comparison) -> Verdict:
 def _of_formats(comparison: Comparison) -> Verdict:
     finest, coarsest = comparison.lanes[0], comparison.lanes[-1]
     fine, coarse = comparison.outputs[finest], comparison.outputs[coarsest]
+    if comparison.trained is not None and loss(comparison.trained) is Loss.LARGE:
+        return _spoilt(comparison.trained, coarse, coarsest)
     lost = loss(coarse)
     if lost is Loss.UNKNOWN:
         return _unknown(coarse)
@@ -78,6 +80,14 @@ def _of_formats(comparison: Comparison) -> Verdict:
         return Verdict("quantization", f"{coarsest} is far from float: it {describe(coarse)}.", text)
     headline = f"It is quantization: {reference}, but {coarsest} {describe(coarse)}."
     return Verdict("quantization", headline, "The number format is to blame. The layers below cause it.")
+
+
+def _spoilt(trained: OutputError, coarse: OutputError, name: str) -> Verdict:
+    return Verdict(
+        "not-quantization",
+        f"It is the training, not the number format: already in float the trained network {describe(trained)}.",
+        f"{name} {describe(coarse)}. Train with a smaller learning rate, with float as its teacher, or longer.",
+    )
 
 
 def _unknown(output: OutputError) -> Verdict:

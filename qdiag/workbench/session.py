@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from qdiag.comparison.brought import Brought
 from qdiag.comparison.compare import CALIBRATION_IMAGES, comparison_steps, measured_steps
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
@@ -106,6 +107,7 @@ class Session(Displayable):
         self._exports: dict[str, TargetExport] = {}
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
+        self._fine: QuantizedModel | None = None
 
     # What is known ------------------------------------------------------------------------------------
 
@@ -168,9 +170,14 @@ class Session(Displayable):
             name, lane = FIRST, "8-bit"
         else:
             quantized, name, lane = known.quantized, known.name, known.name
-        pair = {"16-bit": what_if(quantized, bits=16), lane: quantized}
+        fine, brought = (yield from self._in_16_bit_steps(quantized)), None
+        if (
+            quantized.module is not self.model
+        ):  # trained: layers beside its own float, outputs beside the model's
+            fine, brought = what_if(quantized, bits=16), Brought(self.model, fine)
+        pair = {"16-bit": fine, lane: quantized}
         ground = Ground(quantized.module, self.data, self._calibration_images(), self.task, self.evaluate is None)
-        diagnosis = yield from explanation_steps(ground, self.lint(), pair, self.evaluate, self.float_score)
+        diagnosis = yield from explanation_steps(ground, self.lint(), pair, self.evaluate, self.float_score, brought)
         sites = [layer.site for layer in diagnosis.comparison.layers]
         details = dict(zip(sites, inspect(quantized.module, self.data, pair, sites), strict=True))
         if name == FIRST:
@@ -409,6 +416,20 @@ class Session(Displayable):
             formats = [(bits, per_channel)]
             steps = calibration_steps(self.model, source, method, formats, max_images=images, checkpoint=file)
             return (yield from steps)[0]
+
+    def _in_16_bit_steps(self, quantized: QuantizedModel) -> Steps[QuantizedModel]:
+        """The float model in 16 bit, whatever became of weights and ranges in a version.
+
+        quantized: a version; the first one's ranges are the float model's own.
+        """
+        if self._fine is None:
+            first = self.history.get(FIRST)
+            if first is not None:
+                quantized = first.quantized
+            elif quantized.module is not self.model or quantized.calibration.history or self._applied:
+                quantized = yield from self._calibrated_steps(FIRST, 8, None)
+            self._fine = what_if(quantized, bits=16)
+        return self._fine
 
     def _calibration_images(self) -> tuple[Any, int | None]:
         """Where ranges come from, and how many of the first images at most."""
