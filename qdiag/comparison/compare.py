@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,9 +13,9 @@ from qdiag.comparison.decision_tape import DecisionTape
 from qdiag.comparison.labels import Task, as_tensor_if_any, check_task
 from qdiag.comparison.layer_sums import LayerSums
 from qdiag.comparison.output_error import OutputError
-from qdiag.comparison.output_leaves import met_apart, met_in_lockstep
+from qdiag.comparison.output_leaves import Met, met_apart, met_in_lockstep
 from qdiag.comparison.outputs import OutputSums
-from qdiag.comparison.probe import Probe, probe
+from qdiag.comparison.probe import probe
 from qdiag.errors import OptionError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
@@ -28,7 +28,7 @@ from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.reference_check import check_reference
 from qdiag.tracing.guest import borrow, borrow_stepwise
-from qdiag.tracing.inputs import batches, example, first_batch, forward
+from qdiag.tracing.inputs import Inputs, batches, example, first_batch, forward
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
@@ -183,7 +183,7 @@ def _layers_steps(
         sums[layer.site].update(reference, twins, solo)
 
     images = yield from _stream(
-        traced, model, data, quantized, outputs, meet, "comparing", found, added_images=added_images
+        traced, model, data, quantized, outputs, meet, "comparing", constants=found.constants, added_images=added_images
     )
     names = tuple(quantized)
     reason = "did not run when the model was traced on the first images: its forward depends on the data"
@@ -209,8 +209,8 @@ def _stream(
     outputs: OutputSums,
     meet: Meet,
     label: str,
-    found: Probe | None = None,
     *,
+    constants: Collection[str] = (),
     added_images: int = 0,
     max_images: int | None = None,
 ) -> Steps[int]:
@@ -222,7 +222,6 @@ def _stream(
     for lane in lanes:
         lane.unplanned.clear()
     decides = any(not value.is_floating for _, value in traced.outputs)
-    constants = frozenset() if found is None else found.constants
 
     def steps() -> Steps[int]:
         images = 0
@@ -230,9 +229,8 @@ def _stream(
             batch = dataclasses.replace(batch, targets=as_tensor_if_any(batch.targets))  # so that it can be split
             for part in batch.split(at_once):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
-                with DecisionTape() if decides else nullcontext() as tape:
-                    result = lockstep.run(layout(part.inputs, channels_last))
-                outputs.update(met_in_lockstep(result, lockstep, tape, constants), part.targets, part.inputs.batch_size)
+                met = _met(lockstep, layout(part.inputs, channels_last), constants, decides=decides)
+                outputs.update(met, part.targets, part.inputs.batch_size)
                 images += part.inputs.batch_size
             yield progress
             if max_images is not None and images >= max_images:
@@ -240,6 +238,13 @@ def _stream(
         return images
 
     return (yield from borrow_stepwise(model, steps()))
+
+
+def _met(lockstep: Lockstep, inputs: Inputs, constants: Collection[str], *, decides: bool) -> Met:
+    """The outputs in all lanes. decides: whether there are integers among them."""
+    with DecisionTape() if decides else nullcontext() as tape:
+        result = lockstep.run(inputs)
+    return met_in_lockstep(result, lockstep, tape, constants)
 
 
 def _images_at_once(traced: Trace) -> int:

@@ -15,7 +15,10 @@ TASKS: tuple[Task, ...] = ("classification", "segmentation", "detection", "value
 def check_task(task: Any) -> None:
     """Raises OptionError for what is no task."""
     if task is not None and task not in TASKS:
-        raise OptionError(f"task={task!r}: it is one of {', '.join(map(repr, TASKS))}, or None to go by the labels.")
+        raise OptionError(
+            f"task={task!r}: it is one of {', '.join(map(repr, TASKS))}, or None to go by the labels.",
+            code="option-value",
+        )
 
 
 def as_tensor(targets: Any) -> Tensor | None:
@@ -85,5 +88,6 @@ def unusable(targets: Any, output: Tensor) -> InputError:
     return InputError(
         f"the labels are {found}, which does not fit the output {shape}: {fits} would. Give the data's batches as "
         "(images, labels) with such labels; or judge without them: task='values' leaves labels aside, and "
-        "evaluate=… takes a function of yours from a model to its figure."
+        "evaluate=… takes a function of yours from a model to its figure.",
+        code="unusable-labels",
     )

@@ -104,7 +104,8 @@ class TargetReader:
         shapes = ", ".join(str(list(output.shape)) for output in outputs)
         raise InputError(
             f"task={self.said!r}, but no output holds classes [N, C] or [N, C, H, W]: they are {shapes}. Say "
-            "task='values', or give evaluate=…, a function of yours from a model to its figure."
+            "task='values', or give evaluate=…, a function of yours from a model to its figure.",
+            code="no-classes",
         )
 
 

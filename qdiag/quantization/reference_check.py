@@ -49,7 +49,8 @@ def check_reference(model: nn.Module, plan: QuantPlan, inputs: Inputs, *, channe
         raise ModelError(
             f"the float network with BatchNorm merged, which all versions are compared with, is {apart:.2g} of the "
             f"signal off the model's own result. It leaves it at site {str(site)!r}, by {by:.2g}: what runs there is "
-            "not what its name and arguments say. Write it with torch.nn's own modules or torch.nn.functional."
+            "not what its name and arguments say. Write it with torch.nn's own modules or torch.nn.functional.",
+            code="reference-differs",
         )
 
 
@@ -62,7 +63,8 @@ def check_precision(traced: Trace) -> None:
             name = str(dtype).removeprefix("torch.")
             raise ModelError(
                 f"site {str(call.site)!r} computes in {name}, itself coarser than 16-bit fixed point, though the "
-                "model's weights may be float32: is there an autocast inside the forward? Leave it out for inference."
+                "model's weights may be float32: is there an autocast inside the forward? Leave it out for inference.",
+                code="half-precision",
             )
 
 

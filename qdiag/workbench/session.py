@@ -170,10 +170,8 @@ class Session(Displayable):
             name, lane = FIRST, "8-bit"
         else:
             quantized, name, lane = known.quantized, known.name, known.name
-        fine, brought = (yield from self._in_16_bit_steps(quantized)), None
-        if (
-            quantized.module is not self.model
-        ):  # trained: layers beside its own float, outputs beside the model's
+        fine, brought = (yield from self._in_16_bit_steps(quantized if name == FIRST else None)), None
+        if quantized.module is not self.model:  # trained: its layers beside its own float, its outputs beside the model
             fine, brought = what_if(quantized, bits=16), Brought(self.model, fine)
         pair = {"16-bit": fine, lane: quantized}
         ground = Ground(quantized.module, self.data, self._calibration_images(), self.task, self.evaluate is None)
@@ -417,18 +415,14 @@ class Session(Displayable):
             steps = calibration_steps(self.model, source, method, formats, max_images=images, checkpoint=file)
             return (yield from steps)[0]
 
-    def _in_16_bit_steps(self, quantized: QuantizedModel) -> Steps[QuantizedModel]:
-        """The float model in 16 bit, whatever became of weights and ranges in a version.
-
-        quantized: a version; the first one's ranges are the float model's own.
-        """
+    def _in_16_bit_steps(self, first: QuantizedModel | None) -> Steps[QuantizedModel]:
+        """The float model in 16 bit, whatever became of weights and ranges in a version. first: the session's first."""
         if self._fine is None:
-            first = self.history.get(FIRST)
-            if first is not None:
-                quantized = first.quantized
-            elif quantized.module is not self.model or quantized.calibration.history or self._applied:
-                quantized = yield from self._calibrated_steps(FIRST, 8, None)
-            self._fine = what_if(quantized, bits=16)
+            if first is None and FIRST in self.history:
+                first = self.history[FIRST].quantized
+            if first is None:
+                first = yield from self._calibrated_steps(FIRST, 8, None)
+            self._fine = what_if(first, bits=16)
         return self._fine
 
     def _calibration_images(self) -> tuple[Any, int | None]:
