@@ -28,7 +28,7 @@ from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.reference_check import check_reference
 from qdiag.tracing.guest import borrow, borrow_stepwise
-from qdiag.tracing.inputs import Inputs, batches, example, first_batch, forward
+from qdiag.tracing.inputs import Batch, Inputs, batches, example, first_batch, forward
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
 
@@ -215,21 +215,18 @@ def _stream(
     max_images: int | None = None,
 ) -> Steps[int]:
     """Run all lanes over the data: stored tensors go to `meet`, results to `outputs`. Returns the number of images."""
-    at_once = _images_at_once(traced)
     channels_last = all(qm.channels_last for qm in quantized.values())
     reference = Lane(model, plan_quantization(traced, None), channels_last=channels_last)
     lanes = [qm.lane for qm in quantized.values()]
     for lane in lanes:
         lane.unplanned.clear()
-    decides = any(not value.is_floating for _, value in traced.outputs)
 
     def steps() -> Steps[int]:
         images = 0
         for progress, batch in Progress.over(batches(data, model), label):
-            batch = dataclasses.replace(batch, targets=as_tensor_if_any(batch.targets))  # so that it can be split
-            for part in batch.split(at_once):
+            for part in _divisible(batch).split(_images_at_once(traced)):
                 lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
-                met = _met(lockstep, layout(part.inputs, channels_last), constants, decides=decides)
+                met = _met(lockstep, layout(part.inputs, channels_last), constants)
                 outputs.update(met, part.targets, part.inputs.batch_size)
                 images += part.inputs.batch_size
             yield progress
@@ -240,8 +237,14 @@ def _stream(
     return (yield from borrow_stepwise(model, steps()))
 
 
-def _met(lockstep: Lockstep, inputs: Inputs, constants: Collection[str], *, decides: bool) -> Met:
-    """The outputs in all lanes. decides: whether there are integers among them."""
+def _divisible(batch: Batch) -> Batch:
+    """The batch with targets in one tensor where they can be, so that it can be split."""
+    return dataclasses.replace(batch, targets=as_tensor_if_any(batch.targets))
+
+
+def _met(lockstep: Lockstep, inputs: Inputs, constants: Collection[str]) -> Met:
+    """The outputs in all lanes."""
+    decides = any(not value.is_floating for _, value in lockstep.reference.plan.trace.outputs)
     with DecisionTape() if decides else nullcontext() as tape:
         result = lockstep.run(inputs)
     return met_in_lockstep(result, lockstep, tape, constants)
