@@ -1,13 +1,16 @@
 """Long work as a generator of `Progress`, and one way to run it with a bar."""
 
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from types import MethodType
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from tqdm.auto import tqdm
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -91,3 +94,44 @@ def run(steps: Steps[T], on_progress: OnProgress = None) -> T:
         steps.close()  # now, and not when it is collected: it may have something to save
         if bar is not None:
             bar.close()
+
+
+class LongWork(Generic[P, T]):
+    """Long work with two ways to run it: a call returns its result, `steps` gives its events one by one.
+
+    Made by `long_work` from a generator function. Called, it shows a bar for parts that take over two seconds, or tells
+    `on_progress`. `steps` takes the same arguments and returns the generator, whose value is the result: whoever runs
+    it may stop between two events, and `on_progress` is left to them.
+    """
+
+    def __init__(self, function: Callable[P, Steps[T]], run: Callable[[Steps[T], OnProgress], T]):
+        functools.update_wrapper(self, function)
+        self.steps, self._run = function, run
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        on_progress: Any = kwargs.get("on_progress")
+        return self._run(self.steps(*args, **kwargs), on_progress)
+
+    def __get__(self, instance: object, owner: type | None = None) -> "LongWork[..., T]":
+        """The work of a method, bound to its object."""
+        return self if instance is None else LongWork(MethodType(self.steps, instance), self._run)
+
+
+def long_work(function: Callable[P, Steps[T]]) -> LongWork[P, T]:
+    """Make a generator function of Progress a plain function too.
+
+    The function has a parameter `on_progress`, which a call uses and the generator does not.
+
+    >>> @long_work
+    ... def add(numbers: list[int], *, on_progress: OnProgress = None) -> Steps[int]:
+    ...     total = 0
+    ...     for progress, number in Progress.over(numbers, "adding"):
+    ...         total += number
+    ...         yield progress
+    ...     return total
+    >>> add([1, 2, 3])
+    6
+    >>> [progress.done for progress in add.steps([1, 2, 3])]
+    [1, 2, 3]
+    """
+    return LongWork(function, run)

@@ -1,6 +1,7 @@
 """A session's versions, and which of them is applied."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from qdiag.errors import OptionError
 from qdiag.workbench.version import Version
@@ -54,6 +55,18 @@ class History(Mapping[str, Version]):
             raise OptionError(f"no version {name!r} in the history; there is {known}.", code="no-version")
         return self[name]
 
+    def together(self, names: Collection[str]) -> list[Version]:
+        """Versions that one float model is the reference of; without names, the applied one and the latest.
+
+        Raises OptionError for a name that it does not hold, and for versions that were trained apart.
+        """
+        found = [self.find(name) for name in names] or [self.start, self.latest]
+        if len({id(version.quantized.module) for version in found}) > 1:
+            raise OptionError(
+                "these versions were trained apart: no float model is the reference of both.", code="other-model"
+            )
+        return found
+
     def free_name(self, name: str) -> str:
         """The name, numbered where versions have it already.
 
@@ -67,6 +80,18 @@ class History(Mapping[str, Version]):
         """The first one is applied at once."""
         self._versions[version.name] = version
         self.applied = self.applied or [version.name]
+
+    @contextmanager
+    def applying(self, name: str) -> Iterator[None]:
+        """The version is the applied one, unless what is done inside fails or is stopped."""
+        version, before = self.find(name), list(self.applied)
+        if version is not self.current:
+            self.applied.append(name)
+        try:
+            yield
+        except BaseException:
+            self.applied = before
+            raise
 
     def undo(self) -> None:
         """Go back to what was applied before. Raises OptionError where nothing was."""

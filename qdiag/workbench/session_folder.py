@@ -75,6 +75,15 @@ class SessionFolder:
             if other.name != self.name and other._read_or_nothing().get("model") == current:
                 yield other
 
+    def other(self, model: nn.Module, name: str) -> "SessionFolder":
+        """One of `earlier`, by name or the latest. Raises OptionError where there is none."""
+        found = next((one for one in self.earlier(model) if name in ("", one.name)), None)
+        if found is None:
+            raise OptionError(
+                f"no earlier session {name!r} of this model, with these weights, in {self.root}.", code="no-session"
+            )
+        return found
+
     @property
     def unfinished(self) -> list[str]:
         """Training runs in it that were stopped or killed, the latest first."""

@@ -78,7 +78,7 @@ class Workbench(widgets.VBox):
 
     def run_checks(self) -> None:
         """Start the diagnosis beside the notebook; nothing happens while something is under way."""
-        self.start(self.session.diagnosis_steps, "Checking")
+        self.start(self.session.diagnose.steps, "Checking")
 
     def stop(self) -> None:
         """End what is under way, within half a second as long as it computes with torch."""

@@ -29,7 +29,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 def bench(checked: Workbench) -> Iterator[Workbench]:
     """After the checks, with nothing but the first version."""
     yield checked
-    checked.session.history = History([checked.session.history["simple"]], ["simple"])
+    checked.session._record.history = History([checked.session.history["simple"]], ["simple"])
     checked.refresh()
 
 
@@ -194,6 +194,6 @@ def test_the_users_own_figure_is_asked_for_before_long_work() -> None:
         raise ValueError("no labels today")
 
     session = Session(nn.Conv2d(3, 4, 3), torch.randn(4, 3, 8, 8), evaluate=evaluate, folder=None)
-    steps = session.calibration_steps("simple")
+    steps = session.calibrate.steps("simple")
     with pytest.raises(ValueError, match="no labels"):
         next(steps)

@@ -129,7 +129,7 @@ def test_training_stopped_in_one_session_goes_on_in_another(demo: Demo, tmp_path
 
     session = new_session(demo, tmp_path / "b")
     session.calibrate("simple")
-    steps, seen = session.training_steps(recipe), 0
+    steps, seen = session.train.steps(recipe), 0
     for progress in steps:
         seen += bool(progress.values)
         if seen == 4:
@@ -142,7 +142,7 @@ def test_training_stopped_in_one_session_goes_on_in_another(demo: Demo, tmp_path
     again.restore()
     assert again.unfinished == ["QAT-1"]
     heard: list[Progress] = []
-    version = run(again.resume_steps(), heard.append)
+    version = run(again.resume.steps(), heard.append)
     assert again.unfinished == []
     assert sum(bool(progress.values) for progress in heard) + 4 == 2 * int(heard[0].total or 0)
     assert version.name == "QAT-1"
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_session_goes_on(demo: D
 def test_a_calibration_that_was_stopped_goes_on_from_the_last_technique(demo: Demo, tmp_path: Path) -> None:
     session = new_session(demo, tmp_path)
     techniques = ["range-search", "bias-correction"]
-    steps = session.calibration_steps(techniques)
+    steps = session.calibrate.steps(techniques)
     for progress in steps:
         if progress.label == "correcting biases":
             break

@@ -61,13 +61,13 @@ class AnswerPanel(Panel):
 
     def _calibrate(self, text: str, method: str | list[str]) -> widgets.Button:
         def start() -> None:
-            self.desk.start(lambda: self.desk.session.calibration_steps(method), "Calibrating")
+            self.desk.start(lambda: self.desk.session.calibrate.steps(method), "Calibrating")
 
         return button(text, "qd-suggest", self.desk.guarded(start))
 
     def _try(self, text: str, names: list[str], **options: object) -> widgets.Button:
         def steps() -> None:
-            self.desk.start(lambda: self.desk.session.what_if_steps(names, **options), "Trying")  # type: ignore[arg-type]
+            self.desk.start(lambda: self.desk.session.what_if.steps(names, **options), "Trying")
 
         return button(text, "qd-suggest", self.desk.guarded(steps), tooltip=", ".join(names))
 

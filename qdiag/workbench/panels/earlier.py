@@ -20,7 +20,7 @@ class EarlierPanel(Panel):
         self.widget = row(self.button, found)
 
     def restore(self) -> None:
-        self.desk.start(lambda: self.desk.session.restoration_steps(self.name), "Reading the session")
+        self.desk.start(lambda: self.desk.session.restore.steps(self.name), "Reading the session")
 
     def show(self) -> None:
         folder, versions = self.desk.session.folder, len(self.desk.session.history)

@@ -75,7 +75,7 @@ class RunsPanel(Panel):
 
     def calibrate(self) -> None:
         method, granularity = self.method.value, GRANULARITIES[self.granularity.value]
-        steps = lambda: self.desk.session.calibration_steps(method, per_channel=granularity)  # noqa: E731
+        steps = lambda: self.desk.session.calibrate.steps(method, per_channel=granularity)  # noqa: E731
         self.desk.start(steps, f"Calibrating ({method})")
 
     def train(self) -> None:
@@ -85,13 +85,13 @@ class RunsPanel(Panel):
         thresholds = self.thresholds.value
         self.curves = {}
         self.desk.start(
-            lambda: self.desk.session.training_steps(recipe, learn_thresholds=thresholds),
+            lambda: self.desk.session.train.steps(recipe, learn_thresholds=thresholds),
             "Training",
         )
 
     def resume(self) -> None:
         self.curves = {}
-        self.desk.start(self.desk.session.resume_steps, "Resuming")
+        self.desk.start(self.desk.session.resume.steps, "Resuming")
 
     def show(self) -> None:
         waiting = self.desk.session.unfinished

@@ -40,29 +40,29 @@ class VersionsPanel(Panel):
 
     def apply(self) -> None:
         name = self.choice.value
-        self.desk.start(lambda: self.desk.session.application_steps(name), "Applying")
+        self.desk.start(lambda: self.desk.session.apply.steps(name), "Applying")
 
     def undo(self) -> None:
         self.desk.session.undo()
-        self.desk.start(lambda: self.desk.session.application_steps(self._applied()), "Undoing")
+        self.desk.start(lambda: self.desk.session.apply.steps(self._applied()), "Undoing")
 
     def compare(self) -> None:
         session, names = self.desk.session, dict.fromkeys([self._applied(), self.choice.value])
-        self.desk.start(lambda: session.comparison_steps(*names), "Comparing", self._show_result)
+        self.desk.start(lambda: session.compare.steps(*names), "Comparing", self._show_result)
 
     def verify(self) -> None:
-        self.desk.start(self.desk.session.verification_steps, "Verifying")
+        self.desk.start(self.desk.session.verify.steps, "Verifying")
 
     def show_code(self) -> None:
         self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
 
     def export(self) -> None:
         folder = self.folder.value
-        self.desk.start(lambda: self.desk.session.export_steps(folder), "Exporting", self._show_result)
+        self.desk.start(lambda: self.desk.session.export.steps(folder), "Exporting", self._show_result)
 
     def compare_dump(self) -> None:
         folder = self.dump.value
-        self.desk.start(lambda: self.desk.session.dump_steps(folder), "Comparing", self._show_result)
+        self.desk.start(lambda: self.desk.session.compare_dump.steps(folder), "Comparing", self._show_result)
 
     def _show_result(self, result: Displayable) -> None:
         self.code.value = render_fragment(result.report())

@@ -51,12 +51,12 @@ class WhatIfPanel(Panel):
     def try_it(self) -> None:
         session, wanted, (_, options) = self.desk.session, self._chosen(), CHANGES[self.change.value]
         if options:
-            self.desk.start(lambda: session.what_if_steps(wanted, **options), "Trying")
+            self.desk.start(lambda: session.what_if.steps(wanted, **options), "Trying")
         else:
-            self.desk.start(lambda: session.equalization_steps(wanted), "Equalizing")
+            self.desk.start(lambda: session.equalize.steps(wanted), "Equalizing")
 
     def apply(self) -> None:
-        self.desk.start(lambda: self.desk.session.application_steps(self.tried), "Applying")
+        self.desk.start(lambda: self.desk.session.apply.steps(self.tried), "Applying")
 
     def show(self) -> None:
         session = self.desk.session

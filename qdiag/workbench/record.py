@@ -1,0 +1,66 @@
+"""A session's history, measured and kept."""
+
+from typing import Any
+
+from qdiag.errors import OptionError
+from qdiag.progress import Steps
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.workbench.history import History
+from qdiag.workbench.measure import Measure
+from qdiag.workbench.session_folder import Kept, SessionFolder
+from qdiag.workbench.training_folder import TrainingFolder
+from qdiag.workbench.version import Version
+from qdiag.workbench.version_code import Change
+
+
+class Record:
+    """Versions are measured as they come, and written to the folder after each change.
+
+    folder: None where nothing is kept.
+    """
+
+    def __init__(self, measure: Measure, folder: SessionFolder | None):
+        self.measure, self.folder = measure, folder
+        self.history = History()
+
+    @property
+    def place(self) -> SessionFolder:
+        """Raises OptionError where nothing is kept."""
+        if self.folder is None:
+            raise OptionError("nothing is kept with folder=None: give folder=… to the session.", code="no-folder")
+        return self.folder
+
+    def added_steps(self, parent: str, change: Change, quantized: QuantizedModel) -> Steps[Version]:
+        """One more version."""
+        name = self.history.free_name(change.name)
+        output = yield from self.measure.output_steps(name, quantized)
+        version = Version(name, parent, quantized, output, self.measure.score(quantized), change.code)
+        self.add(version)
+        return version
+
+    def trained_steps(self, run: TrainingFolder, images: Any) -> Steps[Version]:
+        """One more version, from where a training run was left."""
+        self.measure.begin()
+        quantized = yield from run.steps(self.measure.model, self.measure.data, images)
+        return (yield from self.added_steps(run.parent, run.change, quantized))
+
+    def add(self, version: Version) -> None:
+        """In the place of the one that has its name."""
+        self.history.add(version)
+        self.keep()
+
+    def keep(self) -> None:
+        """Warns where it cannot be written."""
+        if self.folder is not None:
+            kept = Kept(self.history, self.measure.images, self.measure.float_score)
+            self.folder.save(self.measure.model, kept)
+
+    def restoration_steps(self, name: str) -> Steps[None]:
+        """The history of an earlier session, with figures of the images at hand. See `Session.restore`."""
+        found = self.place.other(self.measure.model, name)
+        kept = found.load(self.measure.model, self.measure.data)
+        self.measure.begin()
+        history = kept.history
+        if (kept.data, kept.float_score) != (self.measure.images, self.measure.float_score):
+            history = yield from self.measure.again_steps(history)
+        self.folder, self.history = found, history
