@@ -15,7 +15,10 @@ REARRANGED = ("title", "shapes", "annotations", "xaxis", "yaxis")
 
 
 class Picture(widgets.Box):
-    """Nothing, until a chart is shown.
+    """Nothing, until a chart is drawn and then shown.
+
+    The page loads plotly with the first figure: one that were shown at once would stay empty there. So a panel draws
+    all of its pictures, and shows them last.
 
     height: in pixels. on_click: takes the name that the chart has at the place of a click. names: written on the axis;
     without them they stand under the pointer only.
@@ -27,8 +30,8 @@ class Picture(widgets.Box):
         self.height, self.on_click, self.names = height, on_click, names
         self.figure: go.FigureWidget | None = None
 
-    def show(self, chart: Chart | None) -> None:
-        """Draw a chart in place of the one before; None: show nothing."""
+    def draw(self, chart: Chart | None) -> None:
+        """Draw a chart in place of the one before; None: nothing."""
         self.layout.display = "none" if chart is None else "flex"
         if chart is None:
             return
@@ -36,12 +39,17 @@ class Picture(widgets.Box):
         if self.figure is not None and _traces(self.figure) == _traces(drawn):
             _redraw(self.figure, drawn)
             return
-        old, self.figure = self.figure, _live(drawn)
+        self.figure = _live(drawn)
         for trace in self.figure.data if self.on_click else ():
             trace.on_click(self._clicked)
-        self.children = [self.figure]
-        if old is not None:
-            old.close()
+
+    def show(self) -> None:
+        """Put on the page what was drawn."""
+        old = self.children
+        if self.figure is not None and old != (self.figure,):
+            self.children = [self.figure]
+            for figure in old:
+                figure.close()
 
     def _drawn(self, chart: Chart) -> go.Figure:
         drawn = figure(chart)
