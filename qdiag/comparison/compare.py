@@ -23,7 +23,7 @@ from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.calibrate import calibration_steps
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.reference_check import check_reference
@@ -177,17 +177,17 @@ def _layers_steps(
     check_reference(model, plan_quantization(traced, None), example(data, model), channels_last=channels_last)
     found = probe(model, first_batch(data, model), traced)
     plan = plan_quantization(traced, None)
-    sums = {layer.site: LayerSums(layer, [qm.lane for qm in quantized.values()]) for layer in plan.layers}
+    sums = {layer.site: LayerSums(layer, list(quantized.values())) for layer in plan.layers}
 
-    def meet(layer: Layer, reference: Tensor, twins: list[Tensor], solo: list[Tensor]) -> None:
-        sums[layer.site].update(reference, twins, solo)
+    def meet(layer: Layer, reference: Tensor, twins: list[Tensor], added: list[Tensor]) -> None:
+        sums[layer.site].update(reference, twins, added)
 
     images = yield from _stream(
         traced, model, data, quantized, outputs, meet, "comparing", constants=found.constants, added_images=added_images
     )
     names = tuple(quantized)
     reason = "did not run when the model was traced on the first images: its forward depends on the data"
-    unplanned = {site: reason for qm in quantized.values() for site in qm.lane.unplanned}
+    unplanned = {site: reason for qm in quantized.values() for site in qm.interpreter.unplanned}
     return Comparison(
         model_name=traced.model_name,
         images=images,
@@ -216,8 +216,8 @@ def _stream(
 ) -> Steps[int]:
     """Run all lanes over the data: stored tensors go to `meet`, results to `outputs`. Returns the number of images."""
     channels_last = all(qm.channels_last for qm in quantized.values())
-    reference = Lane(model, plan_quantization(traced, None), channels_last=channels_last)
-    lanes = [qm.lane for qm in quantized.values()]
+    reference = Interpreter.in_float(model, plan_quantization(traced, None), channels_last=channels_last)
+    lanes = [qm.interpreter for qm in quantized.values()]
     for lane in lanes:
         lane.unplanned.clear()
 
@@ -225,7 +225,7 @@ def _stream(
         images = 0
         for progress, batch in Progress.over(batches(data, model), label):
             for part in _divisible(batch).split(_images_at_once(traced)):
-                lockstep = Lockstep(reference, lanes, meet, alone=images < added_images)
+                lockstep = Lockstep(reference, lanes, meet, added=images < added_images)
                 met = _met(lockstep, layout(part.inputs, channels_last), constants)
                 outputs.update(met, part.targets, part.inputs.batch_size)
                 images += part.inputs.batch_size

@@ -13,7 +13,7 @@ from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress, report
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
@@ -37,18 +37,18 @@ def inspect(
     plan = plan_quantization(trace(model, batch.inputs), None)
     wanted = {plan.layer(name).site for name in sites}
     channels_last = all(qm.channels_last for qm in quantized.values())
-    reference = Lane(model, plan, channels_last=channels_last)
-    lanes = {name: qm.lane for name, qm in quantized.items()}
+    reference = Interpreter.in_float(model, plan, channels_last=channels_last)
     found: dict[Site, SiteDetail] = {}
 
     def meet(layer: Layer, value: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
         if layer.site in wanted:
-            tensors = {"float": value, **dict(zip(lanes, twins, strict=True))}
-            found[layer.site] = _detail(layer, batch.inputs.batch_size, tensors, reference, lanes)
+            tensors = {"float": value, **dict(zip(quantized, twins, strict=True))}
+            found[layer.site] = _detail(layer, batch.inputs.batch_size, tensors, reference, quantized)
             report(Progress("looking at layers", len(found), len(wanted)))
 
     with borrow(model):
-        Lockstep(reference, list(lanes.values()), meet, alone=False).run(layout(batch.inputs, channels_last))
+        lanes = [qm.interpreter for qm in quantized.values()]
+        Lockstep(reference, lanes, meet).run(layout(batch.inputs, channels_last))
     missing = sorted(str(site) for site in wanted - set(found))
     if missing:
         raise SiteNotFound(f"layer {missing[0]!r} did not run on these images.")
@@ -56,14 +56,18 @@ def inspect(
 
 
 def _detail(
-    layer: Layer, images: int, tensors: Mapping[str, Tensor], reference: Lane, lanes: Mapping[str, Lane]
+    layer: Layer,
+    images: int,
+    tensors: Mapping[str, Tensor],
+    reference: Interpreter,
+    quantized: Mapping[str, QuantizedModel],
 ) -> SiteDetail:
     value, site = tensors["float"], layer.site
-    formats = {name: qparams for name, lane in lanes.items() if (qparams := lane.qparams.get(site))}
+    formats = {name: qparams for name, qm in quantized.items() if (qparams := qm.formats.qparams.get(site))}
     facts = reference.weight_facts.get(site)
     scales = {name: qparams.tensor_scale for name, qparams in formats.items()}
     edges, counts = _histograms(tensors, list(scales.values())[-1] if scales else 0.0)
-    weight_edges, weight_counts = _histograms(*_weights(layer, reference, lanes))
+    weight_edges, weight_counts = _histograms(*_weights(layer, reference, quantized))
     lows: tuple[float, ...] = ()
     highs: tuple[float, ...] = ()
     if value.ndim in (2, 3, 4, 5) and value.numel():
@@ -95,20 +99,21 @@ def _maps(value: Tensor, version: Tensor) -> tuple[FeatureMap, ...]:
     return tuple(FeatureMap(channel, reference[channel].numpy(), twin[channel].numpy()) for channel in worst)
 
 
-def _weights(layer: Layer, reference: Lane, lanes: Mapping[str, Lane]) -> tuple[dict[str, Tensor], float]:
+def _weights(
+    layer: Layer, reference: Interpreter, quantized: Mapping[str, QuantizedModel]
+) -> tuple[dict[str, Tensor], float]:
     """In float, and as the last lane multiplies with it; and the scale of its format, 0 where there is not one.
 
     Nothing where there is no weight, or the forward computes it.
     """
     if not layer.is_weighted:
         return {}, 0.0
-    name, lane = list(lanes.items())[-1]
-    own = lane.layers[layer.site]
-    found = {"float": reference.rounded_weight(layer), name: lane.rounded_weight(own)}
-    facts = lane.facts(own)
+    name, last = list(quantized.items())[-1]
+    found = {"float": reference.operands(layer), name: last.interpreter.operands(last.interpreter.layers[layer.site])}
+    facts = last.interpreter.facts(last.interpreter.layers[layer.site])
     qparams = None if facts is None else facts.qparams
     scale = 0.0 if qparams is None or qparams.axis is not None else qparams.tensor_scale
-    return {name: weight for name, weight in found.items() if weight is not None}, scale
+    return {name: operands.weight for name, operands in found.items() if operands is not None}, scale
 
 
 def _histograms(tensors: Mapping[str, Tensor], scale: float) -> tuple[tuple[float, ...], dict[str, tuple[int, ...]]]:

@@ -12,15 +12,16 @@ from qdiag.numerics.metrics.metric import METRICS, FormatFacts
 from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import Moments, MomentSums, ReferenceSums
 from qdiag.numerics.qparams import QParams
+from qdiag.numerics.ready_weight import WeightFacts
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import Lane, WeightFacts
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.trace import Trace
 
 
 class LayerSums:
     """Accumulates one layer's errors over batches: as they arise in the network, and from float inputs."""
 
-    def __init__(self, layer: Layer, lanes: Sequence[Lane]):
+    def __init__(self, layer: Layer, lanes: Sequence[QuantizedModel]):
         self.layer, self.lanes = layer, lanes
         self.accumulated = [MomentSums() for _ in lanes]
         self.added = [MomentSums() for _ in lanes]
@@ -29,23 +30,23 @@ class LayerSums:
         self.rounding_error = [ChannelPower(layer) for _ in lanes]
         self.clipping_error = [ChannelPower(layer) for _ in lanes]
 
-    def update(self, reference: Tensor, twins: Sequence[Tensor], solo: Sequence[Tensor]) -> None:
-        """reference, twins: this batch's tensor in float and each lane; solo: the same from float inputs, or []."""
+    def update(self, reference: Tensor, twins: Sequence[Tensor], added: Sequence[Tensor]) -> None:
+        """reference, twins: this batch's tensor in float and each lane; added: the same from float inputs, or []."""
         if not reference.numel():
             return
         shared = ReferenceSums(reference)
-        if solo:
+        if added:
             self.signal.update(reference)
         for number, lane in enumerate(self.lanes):
-            qparams = lane.qparams.get(self.layer.site)
+            qparams = lane.formats.qparams.get(self.layer.site)
             ends = None if qparams is None else representable(qparams)
-            factor = lane.factor(self.layer, reference)
+            factor = lane.formats.factor(self.layer, reference)
             stored = None if factor is None else ReferenceSums(reference * factor)
             self.accumulated[number].update(shared, twins[number], ends, stored)
-            if solo:
-                self.added[number].update(shared, solo[number], ends, stored)
-                self.added_error[number].update(solo[number] - reference)
-                rounding = lane.store(self.layer, reference.clone()) - reference
+            if added:
+                self.added[number].update(shared, added[number], ends, stored)
+                self.added_error[number].update(added[number] - reference)
+                rounding = lane.interpreter.store(self.layer.site, reference.clone()) - reference
                 self.rounding_error[number].update(rounding)
                 if ends is not None:
                     scaled = reference if factor is None else reference * factor
@@ -65,7 +66,7 @@ class LayerSums:
 
     def _error(self, number: int) -> LayerError:
         lane, site = self.lanes[number], self.layer.site
-        qparams, facts = lane.qparams.get(site), lane.weight_facts.get(site)
+        qparams, facts = lane.formats.qparams.get(site), lane.interpreter.weight_facts.get(site)
         channel, loudness = self.signal.loudest()
         shifted, shift = self.signal.farthest_shift(self.added_error[number])
         limits = None if qparams is None else FormatFacts(qparams.low, qparams.high, qparams.qtype.signed)

@@ -26,7 +26,6 @@ from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qscheme import QScheme
 from qdiag.planning.layer import Layer
 from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
@@ -65,8 +64,8 @@ def compare_dump(
     names = tensor_names(qm, None if onnx_file is None else Path(onnx_file))
     meeting = _Meeting(qm, names, dump.tensors)
     with borrow(qm.module):
-        reference = Lane(qm.module, qm.plan.in_float(), channels_last=qm.channels_last)
-        lockstep = Lockstep(reference, list(meeting.lanes.values()), meeting.meet, alone=False)
+        lanes = [version.interpreter for version in meeting.versions.values()]
+        lockstep = Lockstep(qm.in_float(), lanes, meeting.meet)
         lockstep.run(layout(inputs, qm.channels_last))
     meeting.close()
     return DumpComparison(
@@ -84,7 +83,8 @@ class _Meeting:
 
     def __init__(self, qm: QuantizedModel, names: TensorNames, tensors: Sequence[DumpedTensor]):
         self.own = qm.plan.label or "simulation"
-        self.lanes = {SIXTEEN: _sixteen_bits(qm), self.own: qm.lane}
+        self.versions = {SIXTEEN: _sixteen_bits(qm), self.own: qm}
+        self.formats = qm.formats
         self.sites: list[DumpedSite] = []
         self.problems: list[DumpProblem] = []
         self.dumped: dict[str, list[DumpedTensor]] = {}
@@ -99,7 +99,7 @@ class _Meeting:
                 self.problems.append(DumpProblem("unmatched", tensor.file, text))
 
     def meet(self, layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
-        qparams = self.lanes[self.own].qparams.get(layer.site)
+        qparams = self.formats.qparams.get(layer.site)
         if qparams is None or not reference.numel():
             return
         found = self.dumped.pop(str(layer.site), [])
@@ -109,18 +109,18 @@ class _Meeting:
             name = found[0].file if found else str(layer.site)
             self.problems.append(DumpProblem(error.kind, name, error.text))
             return
-        by_lane = dict(zip(self.lanes, twins, strict=True))
+        by_lane = dict(zip(self.versions, twins, strict=True))
         self.sites.append(self._compared(layer, found[0].file, steps, reference, by_lane))
 
     def _compared(
         self, layer: Layer, file: str, steps: Array, reference: Tensor, by_lane: Mapping[str, Tensor]
     ) -> DumpedSite:
-        lane, simulated = self.lanes[self.own], by_lane[self.own]
-        qparams, factor = lane.qparams[layer.site], lane.factor(layer, reference)
+        qparams, factor = self.formats.qparams[layer.site], self.formats.factor(layer, reference)
         device = torch.from_numpy(steps * qparams.tensor_scale).to(reference)
         if factor is not None:
             device = device / factor
-        expected = stored_integers(lane, layer, simulated).numpy(force=True)
+        simulated = by_lane[self.own]
+        expected = stored_integers(self.formats, layer, simulated).numpy(force=True)
         return DumpedSite(
             agreement=SiteAgreement.of(str(layer.site), str(qparams), distances(steps, expected)),
             file=file,
@@ -135,7 +135,7 @@ class _Meeting:
             self.problems += [DumpProblem("unmatched", tensor.file, text) for tensor in tensors]
 
 
-def _sixteen_bits(qm: QuantizedModel) -> Lane:
+def _sixteen_bits(qm: QuantizedModel) -> QuantizedModel:
     """Every format of the plan with 16 bits, for the model's own weights: what calibration rounded stays out of it."""
 
     def wide(scheme: QScheme | None) -> QScheme | None:
@@ -147,7 +147,7 @@ def _sixteen_bits(qm: QuantizedModel) -> Lane:
     )
     known = qm.calibration
     calibration = Calibration({**known.ranges, **known.seen}, shifts=known.shifts)
-    return Lane(qm.module, plan, calibration, channels_last=qm.channels_last)
+    return QuantizedModel(qm.module, plan, calibration, channels_last=qm.channels_last)
 
 
 def _steps(found: list[DumpedTensor], qparams: QParams, shape: tuple[int, ...]) -> Array:

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qdiag.numerics.channels import shift_factor
-from qdiag.numerics.merge import input_first
+from qdiag.numerics.merge import input_first, output_first
+from qdiag.numerics.qparams import QParams
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.fixed_numerics import FixedNumerics
+from qdiag.quantization.formats import Formats
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
+from qdiag.quantization.numerics import Operands
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 
@@ -46,49 +51,47 @@ def layer_constants(model: QuantizedModel, plan: QuantPlan, inputs: Inputs) -> d
     BatchNorm is merged and channel shifts are multiplied in. They are found by running the forward, since a weight may
     be computed in it. Raises ModelError where the model raises or leaves the plan.
     """
-    lane = _ConstantsLane(model.module, plan, model.calibration)
-    LaneRunner(lane).forward(inputs)
-    return lane.found
+    formats, found = Formats(plan, model.calibration), {}
+
+    def keep(layer: Layer, operands: Operands) -> None:
+        found[layer.site] = _constants(layer, operands, formats)
+
+    interpreter = Interpreter(
+        model.module,
+        formats.plan,
+        FixedNumerics(formats),
+        given=model.calibration.weights,
+        watchers=Watchers(multiplied=keep),
+    )
+    InterpreterRun(interpreter).forward(inputs)
+    return found
 
 
-class _ConstantsLane(Lane):
-    """Keeps the weights that it multiplies with, in the target's own scale."""
+def _constants(layer: Layer, operands: Operands, formats: Formats) -> LayerConstants:
+    """What a layer multiplies with, in the target's own scale."""
+    assert operands.facts is not None, "fixed point tells what became of a weight"
+    format, qparams = formats.weight(layer), operands.facts.qparams
+    own = output_first(operands.weight, layer.is_transposed, layer.groups)
+    weight, bias = _weight(layer, own * format.factor(own), qparams), operands.bias
+    return LayerConstants(
+        weight, None if bias is None else _bias(bias * format.bias_factor(bias), qparams, format.input)
+    )
 
-    found: dict[Site, LayerConstants]
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self.found = {}
+def _weight(layer: Layer, scaled: Tensor, qparams: QParams | None) -> Constant:
+    if qparams is None:
+        return Constant(input_first(scaled, layer.is_transposed, layer.groups).contiguous())
+    integers = (scaled / qparams.scale(scaled)).to(INT_DTYPES[qparams.qtype.bits])
+    if qparams.axis is None:
+        integers = input_first(integers, layer.is_transposed, layer.groups)
+    return Constant(integers.contiguous(), qparams.exponent)
 
-    def _quantized(self, layer: Layer, merged: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        weight, new_bias = super()._quantized(layer, merged, bias)
-        self.found[layer.site] = LayerConstants(
-            self._weight(layer, weight * self.weight_factor(layer, weight)),
-            None if new_bias is None else self._bias(layer, new_bias * self._own_factor(layer, new_bias)),
-        )
-        return weight, new_bias
 
-    def _own_factor(self, layer: Layer, bias: Tensor) -> Tensor:
-        shift = self.calibration.shifts.get(layer.site)
-        return torch.ones_like(bias) if shift is None else shift_factor(shift, bias)
-
-    def _weight(self, layer: Layer, scaled: Tensor) -> Constant:
-        qparams = self.weight_facts[layer.site].qparams
-        if qparams is None:
-            return Constant(input_first(scaled, layer.is_transposed, layer.groups).contiguous())
-        integers = (scaled / qparams.scale(scaled)).to(INT_DTYPES[qparams.qtype.bits])
-        if qparams.axis is None:
-            integers = input_first(integers, layer.is_transposed, layer.groups)
-        return Constant(integers.contiguous(), qparams.exponent)
-
-    def _bias(self, layer: Layer, scaled: Tensor) -> Constant:
-        """In 32 bits at the accumulator's scale; as floats where it was not rounded, or takes more than 32 bits."""
-        weight = self.weight_facts[layer.site].qparams
-        source = self.qparams.get(layer.sources[0]) if layer.sources else None
-        if weight is None or source is None:
-            return Constant(scaled)
-        exponent = source.exponent + weight.exponent
-        steps = scaled.double() * 2.0 ** -torch.as_tensor(exponent, dtype=torch.float64)
-        if float(steps.abs().max()) > torch.iinfo(torch.int32).max:
-            return Constant(scaled)
-        return Constant(steps.to(torch.int32), exponent)
+def _bias(scaled: Tensor, weight: QParams | None, source: QParams | None) -> Constant:
+    """In 32 bits at the accumulator's scale; as floats where it was not rounded, or takes more than 32 bits."""
+    if weight is None or source is None:
+        return Constant(scaled)
+    codes = scaled.double() / (source.scale(scaled) * weight.scale(scaled.double()))
+    if float(codes.abs().max()) > torch.iinfo(torch.int32).max:
+        return Constant(scaled)
+    return Constant(codes.to(torch.int32), source.exponent + weight.exponent)

@@ -11,14 +11,16 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from qdiag.errors import InputError, ModelError, OptionError, QdiagWarning
+from qdiag.export.constant_tensors import ConstantTensors
 from qdiag.export.constants import layer_constants
-from qdiag.export.export_lane import ExportLane
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.naming import drop_remarks, name_batch, name_tensors
 from qdiag.export.network import Network
+from qdiag.export.operators import in_one_operator
 from qdiag.export.styles import STYLES
 from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
@@ -68,12 +70,12 @@ def export_onnx(
     with borrow(qm.module), warnings.catch_warnings():
         # Attributes that a forward sets are put back by `borrow`.
         warnings.filterwarnings("ignore", message="The tensor attribute")
-        lane = _lane(qm, inputs, style)
-        program = _captured(Network(lane, inputs), inputs, dynamic_batch)
+        network = _network(qm, inputs, style)
+        program = _captured(network, inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
         outputs = tuple(f"output{name}" for name, _ in qm.plan.trace.outputs)
         written = _translated(program, names, outputs, opset)
-    sites = name_tensors(written.model, lane)
+    sites = name_tensors(written.model, network.tensors.names)
     is_dynamic = name_batch(written.model)
     if dynamic_batch and not is_dynamic:
         warnings.warn(
@@ -84,7 +86,7 @@ def export_onnx(
     drop_remarks(written.model)
     written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
     _save(written, target)
-    formats = {str(site): str(qparams) for site, qparams in lane.qparams.items()}
+    formats = {str(site): str(qparams) for site, qparams in qm.formats.qparams.items()}
     return ExportedModel(target, style, opset, names, outputs, sites, formats, is_dynamic)
 
 
@@ -173,10 +175,13 @@ def _traced_inputs(qm: QuantizedModel) -> Inputs:
     return Inputs(*args, **kwargs)
 
 
-def _lane(qm: QuantizedModel, inputs: Inputs, style: Style) -> ExportLane:
+def _network(qm: QuantizedModel, inputs: Inputs, style: Style) -> Network:
     kind = STYLES[style]
-    constants = layer_constants(qm, kind.formats(qm.plan), inputs)
-    return kind(qm.module, qm.plan, qm.calibration, constants)
+    constants = ConstantTensors(layer_constants(qm, kind.weight_formats(qm.plan), inputs))
+    interpreter = Interpreter(
+        qm.module, qm.formats.plan, kind(qm.formats, constants), rewrite=in_one_operator, keeps_weights=False
+    )
+    return Network(interpreter, constants, inputs)
 
 
 def _captured(network: Network, inputs: Inputs, dynamic_batch: bool) -> torch.export.ExportedProgram:

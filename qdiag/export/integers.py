@@ -1,14 +1,14 @@
-"""The integers that the target holds where a lane computes in the user's own scale."""
+"""The integers that the target holds where the simulation computes in the user's own scale."""
 
 import torch
 from torch import Tensor
 
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.formats import Formats
 
 
-def stored_integers(lane: Lane, layer: Layer, stored: Tensor) -> Tensor:
-    """What a lane stored of a layer, in steps of its format: int32 of the same shape."""
-    factor = lane.factor(layer, stored)
+def stored_integers(formats: Formats, layer: Layer, stored: Tensor) -> Tensor:
+    """The codes of what was stored of a layer: int32 of the same shape."""
+    factor = formats.factor(layer, stored)
     scaled = stored if factor is None else stored * factor
-    return (scaled / lane.qparams[layer.site].scale(scaled)).to(torch.int32)
+    return (scaled / formats.qparams[layer.site].scale(scaled)).to(torch.int32)

@@ -1,15 +1,18 @@
 """Names that a reader of the file knows: the user's own, and the addresses of stored tensors."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from qdiag.export.export_lane import SITE, ExportLane
+from qdiag.export.operators import SITE
 
 
-def name_tensors(model: Any, lane: ExportLane) -> dict[str, str]:
+def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
     """Rename an onnx_ir model's tensors in place; the ONNX tensor of every stored one, by address.
+
+    constants: names of the buffers that hold layers' weights and biases.
 
     Weights are named after their layer, other parameters as in the user's state_dict. A stored tensor in integers is
     the address followed by its type, its float values are the address itself.
@@ -19,7 +22,7 @@ def name_tensors(model: Any, lane: ExportLane) -> dict[str, str]:
     taken = {value.name for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
     for value in list(graph.initializers.values()):
         buffer = value.name.removeprefix("tensors.")
-        _rename(value, lane.tensor_names.get(buffer, value.name.removeprefix("model.")), taken)
+        _rename(value, constants.get(buffer, value.name.removeprefix("model.")), taken)
     for node in graph:
         _name_parameters(node, taken)
         site = node.metadata_props.get(SITE)

@@ -1,9 +1,10 @@
-"""What `torch.export` records: the user's forward in a lane, from tensors to tensors."""
+"""What `torch.export` records: the user's forward in ONNX's operators, from tensors to tensors."""
 
 from torch import Tensor, nn
 
-from qdiag.export.export_lane import ExportLane
-from qdiag.quantization.lane import LaneRunner
+from qdiag.export.constant_tensors import ConstantTensors
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.tracing.inputs import Inputs, named_leaves
 
 
@@ -13,12 +14,12 @@ class Network(nn.Module):
     Everything else that the model is called with stays as it is in `inputs`.
     """
 
-    def __init__(self, lane: ExportLane, inputs: Inputs):
+    def __init__(self, interpreter: Interpreter, constants: ConstantTensors, inputs: Inputs):
         super().__init__()
-        self.model, self.tensors = lane.model, lane.tensors
-        self.lane, self.inputs = lane, inputs
+        self.model, self.tensors = interpreter.model, constants
+        self.interpreter, self.inputs = interpreter, inputs
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = iter(tensors)
-        result = LaneRunner(self.lane).forward(self.inputs.map(lambda _: next(given)))
+        result = InterpreterRun(self.interpreter).forward(self.inputs.map(lambda _: next(given)))
         return tuple(tensor for _, tensor in named_leaves(result))

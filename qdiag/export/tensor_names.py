@@ -28,7 +28,7 @@ def tensor_names(qm: QuantizedModel, file: Path | None) -> TensorNames:
     Raises InputError where the file is no such one.
     """
     sites: dict[str, str] = {}
-    for site, qparams in qm.lane.qparams.items():
+    for site, qparams in qm.formats.qparams.items():
         sites |= {str(site): str(site), f"{site} {qparams.qtype}": str(site)}
     if file is None:
         return TensorNames(sites)

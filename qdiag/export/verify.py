@@ -21,8 +21,10 @@ from qdiag.numerics.rounding import Rounding
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import OnProgress, Progress, Steps, run
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.formats import Formats
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import Inputs, batches, named_leaves
 
@@ -46,21 +48,21 @@ def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -
     check_installed("onnx", "onnxscript", "onnxruntime")
     if images < 1:
         raise OptionError(f"images={images}: at least one is needed.")
-    simulated = qm.change(plan=_half_to_even(qm.plan))
+    simulated = QuantizedModel(qm.module, _half_to_even(qm.plan), qm.calibration)
     first = next(_images(data, qm, 1))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         exported = export_onnx(simulated, path, first, dynamic_batch=False)
         runtime, watching = IntegerRuntime(path), IntegerRuntime(path, exported.names.values())
-        lane = _IntegersLane(simulated)
-        tally = _Tally(exported.names)
+        integers, tally = _Integers(simulated.formats), _Tally(exported.names)
+        simulation = InterpreterRun(simulated.watched(Watchers(stored=integers.keep)))
 
         def compare_all() -> Steps[None]:
             for progress, inputs in Progress.over(_images(data, qm, images), "verifying"):
-                result = LaneRunner(lane).forward(inputs)
+                result = simulation.forward(inputs)
                 tensors = [tensor for _, tensor in inputs.tensors()]
                 watched = watching.run(tensors)
-                tally.sites(lane.integers, watched)
+                tally.sites(integers.by_site, watched)
                 tally.outputs(named_leaves(result), runtime.run(tensors), watched)
                 yield progress
 
@@ -95,18 +97,17 @@ def _images(data: Any, qm: QuantizedModel, count: int) -> Iterator[Inputs]:
     return itertools.islice(parts, count)
 
 
-class _IntegersLane(Lane):
-    """Keeps the integers of every tensor that it stores, as the target holds them."""
+class _Integers:
+    """The integers of every stored tensor in the last forward, as the target holds them."""
 
-    def __init__(self, qm: QuantizedModel):
-        super().__init__(qm.module, qm.plan, qm.calibration)
-        self.integers: dict[str, Tensor] = {}
+    def __init__(self, formats: Formats):
+        self.formats = formats
+        self.by_site: dict[str, Tensor] = {}
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        stored = super().store(layer, result)
-        if layer.site in self.qparams:
-            self.integers[str(layer.site)] = stored_integers(self, layer, stored)
-        return stored
+    def keep(self, layer: Layer, stored: Tensor) -> None:
+        """Watches stored tensors."""
+        if layer.site in self.formats.qparams:
+            self.by_site[str(layer.site)] = stored_integers(self.formats, layer, stored)
 
 
 class _Tally:

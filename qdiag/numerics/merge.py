@@ -19,6 +19,11 @@ class NormState:
     bias: Tensor | None
     eps: float
 
+    def detached(self) -> "NormState":
+        """The same without gradients."""
+        weight, bias = (None if part is None else part.detach() for part in (self.weight, self.bias))
+        return NormState(self.mean.detach(), self.variance.detach(), weight, bias, self.eps)
+
     def factor(self) -> Float[Tensor, " c"]:
         """gamma / sqrt(variance + eps): what each output channel of the convolution is multiplied by."""
         inverse = torch.rsqrt(self.variance + self.eps)

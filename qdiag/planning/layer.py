@@ -1,5 +1,6 @@
 """Operations that the target computes in one go, and stores once."""
 
+import math
 from dataclasses import dataclass
 
 from qdiag.numerics.qscheme import QScheme
@@ -46,6 +47,15 @@ class Layer:
     @property
     def is_transposed(self) -> bool:
         return "transpose" in self.site.op
+
+    @property
+    def fuses_bounds(self) -> bool:
+        """True where clamping to the format's ends does the work of the ReLU-like operation at the layer's end.
+
+        Not where that bends values instead of bounding them, as LeakyReLU does.
+        """
+        is_bounded = self.bounds is not None and self.bounds != (-math.inf, math.inf)
+        return is_bounded and len(self.sites) > 1 and self.output is not None
 
     @property
     def title(self) -> str:

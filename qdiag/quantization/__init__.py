@@ -1,6 +1,6 @@
 """Quantization: a plan put to work on the user's own model, without replacing anything in it.
 
-Here live `Lane` (one numeric version of a forward), `Lockstep` (several side by side), `QuantizedModel`, `calibrate()`,
-the calibration techniques, one file each in `techniques/`, and the methods made of them, in `methods/`. May import:
-planning, tracing, numerics, report, registry, errors.
+Here live `Interpreter` (carries out a plan in the numbers of a `Numerics`), `Lockstep` (several side by side),
+`QuantizedModel`, `calibrate()`, the calibration techniques, one file each in `techniques/`, and the methods made of
+them, in `methods/`. May import: planning, tracing, numerics, report, registry, errors.
 """

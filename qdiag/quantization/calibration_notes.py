@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from qdiag.quantization.lane import WeightFacts
+from qdiag.numerics.ready_weight import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.site import Site
 
@@ -35,7 +35,7 @@ def calibration_notes(quantized: QuantizedModel) -> Iterator[tuple[str, str]]:
 
 
 def _weight_facts(quantized: QuantizedModel) -> dict[Site, WeightFacts | None]:
-    return {layer.site: quantized.lane.facts(layer) for layer in quantized.plan.layers}
+    return {layer.site: quantized.interpreter.facts(layer) for layer in quantized.plan.layers}
 
 
 def _lost_channels(facts: Mapping[Site, WeightFacts | None]) -> Iterator[tuple[Site, int, int]]:

@@ -11,7 +11,7 @@ from qdiag.numerics.moments import signal_and_noise
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Fidelity
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.formats import Formats
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow_stepwise
@@ -29,10 +29,9 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
 
     def meet(layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
         sums[layer.site] = sums.get(layer.site, 0) + signal_and_noise(reference, twins[0])
-        clipped[layer.site] = clipped.get(layer.site, 0) + _clipped(model.lane, layer, reference)
+        clipped[layer.site] = clipped.get(layer.site, 0) + _clipped(model.formats, layer, reference)
 
-    reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
-    lockstep = Lockstep(reference, [model.lane], meet, alone=False)
+    lockstep = Lockstep(model.in_float(), [model.interpreter], meet)
 
     def steps() -> Steps[None]:
         for progress, batch in Progress.over(first_images(data, model.module, images), "measuring"):
@@ -48,9 +47,9 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
     return Fidelity(_decibels(output), decibels, shares)
 
 
-def _clipped(lane: Lane, layer: Layer, reference: Tensor) -> Tensor:
+def _clipped(formats: Formats, layer: Layer, reference: Tensor) -> Tensor:
     """[values beyond the format's ends by more than rounding, values]."""
-    qparams, factor = lane.qparams.get(layer.site), lane.factor(layer, reference)
+    qparams, factor = formats.qparams.get(layer.site), formats.factor(layer, reference)
     if qparams is None:
         return torch.zeros(2)
     scaled = reference if factor is None else reference * factor

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.operation import Operation
 from qdiag.tracing.inputs import Inputs, forward, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.operations import RANDOM, OperationKind, kind_of
@@ -21,22 +23,29 @@ Meet = Callable[[Layer, Tensor, list[Tensor], list[Tensor]], None]
 
 
 class Lockstep(Interceptor):
-    """Runs the user's forward once on the reference lane, and every operation in the other lanes beside it.
+    """Runs the user's forward once in the reference, and every operation in the other lanes beside it.
 
     The user's code sees the reference values alone; each of its tensors has twins, one for each lane, that live as
     long as it does. Hence sites of all lanes correspond even where a forward branches on its data, and memory is that
     of one forward for each lane. Indices and masks are the reference's in every lane. Until a lane differs for the
     first time its twins are the reference's own tensors, and nothing is computed twice.
 
-    meet: called for every stored tensor. alone: also compute each layer from float inputs, so that what the layer
+    meet: called for every stored tensor. added: also compute each layer from float inputs, so that what the layer
     itself adds is seen apart from what it inherits.
     """
 
-    def __init__(self, reference: Lane, lanes: Sequence[Lane], meet: Meet, *, alone: bool):
+    def __init__(
+        self,
+        reference: Interpreter,
+        lanes: Sequence[Interpreter],
+        meet: Meet = lambda *_: None,
+        *,
+        added: bool = False,
+    ):
         super().__init__(reference.model)
-        self.reference, self.lanes, self.meet, self.alone = reference, lanes, meet, alone
+        self.reference, self.lanes, self.meet, self.added = reference, lanes, meet, added
         self.twins: Any = WeakIdKeyDictionary()  # the reference's tensor -> one twin for each lane
-        self.solos: Any = WeakIdKeyDictionary()  # the same inside a layer, for lanes that started from float inputs
+        self.inner: Any = WeakIdKeyDictionary()  # the same inside a layer, for lanes that started from float inputs
 
     def run(self, inputs: Inputs) -> Any:
         """The model's result in the reference lane; `twin` gives what became of its tensors in the others."""
@@ -52,10 +61,10 @@ class Lockstep(Interceptor):
                     tensor if x.leaves_alone(layer.site) else twin for x, twin in zip(self.lanes, twins, strict=True)
                 ]
                 self.twins[tensor] = twins
-                self.meet(layer, tensor, twins, twins if self.alone else [])
+                self.meet(layer, tensor, twins, twins if self.added else [])
         with self:
             result = forward(self.reference.model, reference, self)
-        self.reference.way.end(tensor for _, tensor in named_leaves(result))
+        self.reference.guard.end(tensor for _, tensor in named_leaves(result))
         return result
 
     def twin(self, tensor: Tensor, lane: int) -> Tensor:
@@ -64,30 +73,30 @@ class Lockstep(Interceptor):
         return tensor if twins is None else twins[lane]
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = tensors_in((args, kwargs))
-        layer = self.reference.layers.get(site)
+        operation = Operation(site, function, args, kwargs)
+        given, layer = operation.tensors, self.reference.layers.get(site)
         if layer is None and not any(tensor in self.twins for tensor in given):
-            return self.reference.run(site, function, args, kwargs)
+            return self.reference.run(operation)
         if site.op in RANDOM:
-            function = _drawing_the_same(function)
-        overwritten = _overwritten(site, function, args, kwargs)
+            operation = replace(operation, function=_drawing_the_same(function))
+        overwritten = _overwritten(operation)
         same = [self._same(number, layer, given) for number in range(len(self.lanes))]
         if overwritten is not None:
             twins = self.twins.get(overwritten, [overwritten] * len(self.lanes))
             self.twins[overwritten] = [
                 twin.clone() if twin is overwritten and not same[number] else twin for number, twin in enumerate(twins)
             ]
-        solo = self._solo(layer, site, function, args, kwargs, overwritten) if self.alone and layer else []
-        result = self.reference.run(site, function, args, kwargs)
+        added = self._added(layer, operation, overwritten) if self.added and layer else []
+        result = self.reference.run(operation)
         made = [tensor for tensor in tensors_in(result) if is_float(tensor)]
         if not made and overwritten is None:
             return result  # a question about the tensor, an index or a mask: the reference's answer counts
-        self._run_lanes(site, function, args, kwargs, made, same)
+        self._run_lanes(replace(operation, beside=result), made, same)
         if layer is not None and made:
             if site == layer.sites[-1]:
-                self.meet(layer, made[0], self.twins[made[0]], solo)
-            elif solo:
-                self.solos[made[0]] = solo
+                self.meet(layer, made[0], self.twins[made[0]], added)
+            elif added:
+                self.inner[made[0]] = added
         return result
 
     def _same(self, number: int, layer: Layer | None, given: list[Tensor]) -> bool:
@@ -97,50 +106,33 @@ class Lockstep(Interceptor):
             self.twin(tensor, number) is tensor for tensor in given
         )
 
-    def _run_lanes(
-        self,
-        site: Site,
-        function: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        made: list[Tensor],
-        same: list[bool],
-    ) -> None:
+    def _run_lanes(self, operation: Operation, made: list[Tensor], same: list[bool]) -> None:
+        """The operation in every lane; made: what it gave in the reference."""
         results = []
         for number, lane in enumerate(self.lanes):
             if same[number]:
                 results.append(made)
                 continue
-            own_args, own_kwargs = _exchanged((args, kwargs), functools.partial(self.twin, lane=number))
-            result = lane.run(site, function, own_args, own_kwargs)
+            result = lane.run(_exchanged(operation, functools.partial(self.twin, lane=number)))
             results.append([tensor for tensor in tensors_in(result) if is_float(tensor)])
         for position, tensor in enumerate(made):
             self.twins[tensor] = [tensors[position] for tensors in results]
 
-    def _solo(
-        self,
-        layer: Layer,
-        site: Site,
-        function: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        overwritten: Tensor | None,
-    ) -> list[Tensor]:
+    def _added(self, layer: Layer, operation: Operation, overwritten: Tensor | None) -> list[Tensor]:
         """The operation in every lane, from the reference's values at the layer's beginning; [] where not under way."""
-        begins = site == layer.site
+        begins = operation.site == layer.site
+        if not begins and not any(tensor in self.inner for tensor in operation.tensors):
+            return []
         results = []
         for number, lane in enumerate(self.lanes):
 
             def own(tensor: Tensor, number: int = number) -> Tensor:
                 if begins:  # the reference's own value, which a lane must not overwrite
                     return tensor.clone() if tensor is overwritten else tensor
-                solos = self.solos.get(tensor)
-                return tensor if solos is None else solos[number]
+                inner = self.inner.get(tensor)
+                return tensor if inner is None else inner[number]
 
-            if not begins and not any(tensor in self.solos for tensor in tensors_in((args, kwargs))):
-                return []
-            result = lane.run(site, function, *_exchanged((args, kwargs), own))
-            results.append(tensors_in(result)[0])
+            results.append(tensors_in(lane.run(_exchanged(operation, own)))[0])
         return results
 
 
@@ -156,18 +148,20 @@ def _drawing_the_same(function: Function) -> Function:
     return again
 
 
-def _exchanged(given: tuple[Any, Any], new: Callable[[Tensor], Tensor]) -> tuple[Any, Any]:
-    args, kwargs = tree_map_only(Tensor, new, given)
-    return args, kwargs
+def _exchanged(operation: Operation, new: Callable[[Tensor], Tensor]) -> Operation:
+    """The operation with other tensors."""
+    args, kwargs = tree_map_only(Tensor, new, (operation.args, operation.kwargs))
+    return replace(operation, args=args, kwargs=kwargs)
 
 
-def _overwritten(site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+def _overwritten(operation: Operation) -> Tensor | None:
     """The tensor that an operation writes to, by its name, `out` or `inplace`; None where it makes a new one."""
-    name = getattr(function, "__name__", "").partition(".")[0]
+    args, kwargs = operation.args, operation.kwargs
+    name = getattr(operation.function, "__name__", "").partition(".")[0]
     if isinstance(kwargs.get("out"), Tensor):
         return kwargs["out"]
     by_name = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name.startswith("__i")
-    by_option = kwargs.get("inplace") or (kind_of(site.op) in _WITH_INPLACE and any(a is True for a in args))
+    by_option = kwargs.get("inplace") or (kind_of(operation.site.op) in _WITH_INPLACE and any(a is True for a in args))
     if by_name or by_option:
         first = args[0] if args else kwargs.get("input")
         return first if isinstance(first, Tensor) else None

@@ -13,23 +13,23 @@ from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import layout, unplanned_warning
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import batches, example, forward
 from qdiag.tracing.site import Site
 
 
-class ObservingLane(Lane):
-    """The float network with Conv and BatchNorm merged, which shows every stored tensor to an estimator."""
+class _Observed:
+    """What estimators saw of every stored tensor."""
 
-    def __init__(self, model: nn.Module, plan: QuantPlan, new: Callable[[], RangeEstimator], *, channels_last: bool):
-        super().__init__(model, plan, channels_last=channels_last)
-        self.estimators = {layer.site: new() for layer in plan.layers}
+    def __init__(self, plan: QuantPlan, new: Callable[[], RangeEstimator]):
+        self.plan, self.estimators = plan, {layer.site: new() for layer in plan.layers}
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        self.estimators[layer.site].update(result)
-        return result
+    def see(self, layer: Layer, stored: Tensor) -> None:
+        self.estimators[layer.site].update(stored)
 
     def ranges(self) -> Mapping[Site, Range]:
         """Raises ModelError, naming the first site in the forward's order, where a tensor became NaN or infinite."""
@@ -52,31 +52,34 @@ def observe(
     channels_last: bool,
 ) -> Steps[Calibration]:
     """Ranges by site, from float forwards over the data: what calibration sets out from."""
-    lane = ObservingLane(model, plan, new, channels_last=channels_last)
-    images = yield from run_over(lane, data, "calibrating", after_first=lane.ranges)
-    ranges = lane.ranges()
+    observed = _Observed(plan, new)
+    interpreter = Interpreter.in_float(model, plan, watchers=Watchers(stored=observed.see), channels_last=channels_last)
+    images = yield from run_over(interpreter, data, "calibrating", after_first=observed.ranges)
+    ranges = observed.ranges()
     return Calibration(ranges, ranges, images=images)
 
 
-def run_over(lane: Lane, data: Any, label: str, *, after_first: Callable[[], object] = lambda: None) -> Steps[int]:
-    """Run a lane over the data; the number of images.
+def run_over(
+    interpreter: Interpreter, data: Any, label: str, *, after_first: Callable[[], object] = lambda: None
+) -> Steps[int]:
+    """Run a numeric version over the data, for its watchers; the number of images.
 
     after_first: called after the first batch, so that what cannot come out well is refused before the others.
     """
 
     def steps() -> Steps[int]:
-        runner, images = LaneRunner(lane), 0
-        for progress, batch in Progress.over(batches(data, lane.model), label):
-            runner.forward(layout(batch.inputs, lane.channels_last))
+        run, images = InterpreterRun(interpreter), 0
+        for progress, batch in Progress.over(batches(data, interpreter.model), label):
+            run.forward(layout(batch.inputs, interpreter.channels_last))
             images += batch.inputs.batch_size
             if progress.done == 1:
                 after_first()
             yield progress
         return images
 
-    images = yield from borrow_stepwise(lane.model, steps())
-    if lane.unplanned:
-        warnings.warn(unplanned_warning(lane.unplanned), QdiagWarning, stacklevel=2)
+    images = yield from borrow_stepwise(interpreter.model, steps())
+    if interpreter.unplanned:
+        warnings.warn(unplanned_warning(interpreter.unplanned), QdiagWarning, stacklevel=2)
     return images
 
 

@@ -1,20 +1,30 @@
 """The user's model, run in fixed point."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qdiag.errors import QdiagWarning
 from qdiag.numerics.qparams import QParams
+from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.calibration import Calibration, LayerWeights
+from qdiag.quantization.fixed_numerics import FixedNumerics
+from qdiag.quantization.formats import Formats
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
+from qdiag.quantization.numerics import Numerics
+from qdiag.quantization.watchers import Watchers
+from qdiag.quantization.weight_source import WeightSource
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
+
+NewNumerics = Callable[[Formats], Numerics]
+"""Makes the numerics of given formats: the class itself where that is all it needs."""
 
 
 class QuantizedModel(nn.Module):
@@ -24,36 +34,100 @@ class QuantizedModel(nn.Module):
     calibration: ranges of every stored tensor, and more. Both are saved with `state_dict()`, and come back with it.
     Weights that calibration left alone are quantized from the module's current ones at every forward, so that loading
     others into `module` takes effect.
+    numerics: what becomes of numbers in these formats, the target's rounding if not given; see `Numerics`.
     """
 
-    def __init__(self, module: nn.Module, plan: QuantPlan, calibration: Calibration, *, channels_last: bool = False):
+    def __init__(
+        self,
+        module: nn.Module,
+        plan: QuantPlan,
+        calibration: Calibration,
+        *,
+        channels_last: bool = False,
+        numerics: NewNumerics = FixedNumerics,
+    ):
         super().__init__()
         self.module, self.plan, self.calibration, self.channels_last = module, plan, calibration, channels_last
-        self._lane: Lane | None = None
+        self.numerics = numerics
+        self._formats: Formats | None = None
+        self._interpreter: Interpreter | None = None
 
     @property
-    def lane(self) -> Lane:
-        if self._lane is None:
-            self._lane = Lane(self.module, self.plan, self.calibration, channels_last=self.channels_last)
-        return self._lane
+    def formats(self) -> Formats:
+        """The formats of all stored tensors and weights."""
+        if self._formats is None:
+            self._formats = Formats(self.plan, self.calibration)
+        return self._formats
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """What carries out the forward; it keeps prepared weights from one to the next."""
+        if self._interpreter is None:
+            self._interpreter = self.watched(Watchers())
+        return self._interpreter
+
+    def watched(self, watchers: Watchers, given: Mapping[Site, LayerWeights] | None = None) -> Interpreter:
+        """Another interpreter of the same version, which shows what it computes.
+
+        given: in place of the weights that calibration found; read anew at each forward.
+        """
+        return Interpreter(
+            self.module,
+            self.formats.plan,
+            self.numerics(self.formats),
+            given=self.calibration.weights if given is None else given,
+            watchers=watchers,
+            channels_last=self.channels_last,
+        )
+
+    def in_float(
+        self, watchers: Watchers | None = None, given: Mapping[Site, LayerWeights] | None = None
+    ) -> Interpreter:
+        """The float network with the same layers, what the others are compared with; given: weights not its own."""
+        return Interpreter.in_float(
+            self.module, self.plan, given=given, watchers=watchers, channels_last=self.channels_last
+        )
+
+    def weights(self, layer: Layer) -> LayerWeights | None:
+        """A layer's weight and bias before rounding; None where the model computes them in its forward."""
+        return WeightSource(self.module, self.plan, self.calibration.weights).layer_weights(layer)
 
     def format(self, name: Site | str) -> QParams | None:
         """The number format of the tensor stored at an address; None where it stays in float."""
-        return self.lane.qparams.get(self.plan.layer(name).site)
+        return self.formats.qparams.get(self.plan.layer(name).site)
+
+    def weight_clip_exponents(self) -> dict[Site, Tensor]:
+        """log2 of the ends of weights' formats, as they are now; not of weights computed in the forward."""
+        facts = {layer.site: self.interpreter.facts(layer) for layer in self.plan.layers}
+        return {
+            site: torch.as_tensor(found.qparams.clip_exponent)
+            for site, found in facts.items()
+            if found is not None and found.qparams is not None
+        }
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
-        self.lane.unplanned.clear()
+        self.interpreter.unplanned.clear()
         with borrow(self.module):
-            result = LaneRunner(self.lane).forward(layout(Inputs(*args, **kwargs), self.channels_last))
-        if self.lane.unplanned:
-            warnings.warn(unplanned_warning(self.lane.unplanned), QdiagWarning, stacklevel=2)
+            result = InterpreterRun(self.interpreter).forward(layout(Inputs(*args, **kwargs), self.channels_last))
+        if self.interpreter.unplanned:
+            warnings.warn(unplanned_warning(self.interpreter.unplanned), QdiagWarning, stacklevel=2)
         return result
 
-    def change(self, plan: QuantPlan | None = None, calibration: Calibration | None = None) -> "QuantizedModel":
-        """The same module in other formats, or with another calibration."""
+    def change(
+        self,
+        plan: QuantPlan | None = None,
+        calibration: Calibration | None = None,
+        *,
+        numerics: NewNumerics | None = None,
+    ) -> "QuantizedModel":
+        """The same module in other formats, with another calibration, or in other numbers."""
         return QuantizedModel(
-            self.module, plan or self.plan, calibration or self.calibration, channels_last=self.channels_last
+            self.module,
+            plan or self.plan,
+            calibration or self.calibration,
+            channels_last=self.channels_last,
+            numerics=numerics or self.numerics,
         )
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -62,7 +136,7 @@ class QuantizedModel(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.plan = self.plan.of_state(state["formats"])
         self.calibration = Calibration.of_state(state, [layer.site for layer in self.plan.layers])
-        self._lane = None
+        self._formats = self._interpreter = None
 
 
 def unplanned_warning(sites: Collection[Site]) -> str:

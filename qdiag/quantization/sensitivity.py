@@ -11,7 +11,6 @@ from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.fidelity import IMAGES
-from qdiag.quantization.lane import Lane
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow_stepwise
@@ -29,15 +28,15 @@ def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) ->
     comparable: a layer's is what is gained where it alone leaves the fixed point.
     """
     sites = [layer.site for layer in model.plan.layers if layer.output is not None]
-    reference = Lane(model.module, model.plan.in_float(), channels_last=model.channels_last)
+    reference = model.in_float()
     batches = list(first_images(data, model.module, images))
     powers = {site: torch.zeros(2, dtype=torch.float64) for site in sites}
 
     def steps() -> Steps[None]:
         parts = [sites[start : start + LANES] for start in range(0, len(sites), LANES)]
         for number, (part, batch) in enumerate(itertools.product(parts, batches), start=1):
-            lanes = [model.change(model.plan.only(site)).lane for site in part]
-            lockstep = Lockstep(reference, lanes, lambda *_: None, alone=False)
+            lanes = [model.change(model.plan.only(site)).interpreter for site in part]
+            lockstep = Lockstep(reference, lanes)
             result = lockstep.run(layout(batch.inputs, model.channels_last))
             for _, tensor in named_leaves(result):
                 if tensor.is_floating_point():

@@ -47,7 +47,7 @@ def stored_formats(quantized: QuantizedModel) -> tuple[StoredFormat, ...]:
     clipped = calibration.history[-1].reached.clipped_percent if calibration.history else {}
     formats = []
     for layer in quantized.plan.layers:
-        qparams, seen = quantized.lane.qparams.get(layer.site), calibration.seen.get(layer.site)
+        qparams, seen = quantized.formats.qparams.get(layer.site), calibration.seen.get(layer.site)
         if qparams is None or seen is None or layer.output is None:
             continue
         shift = calibration.shifts.get(layer.site)

@@ -1,7 +1,7 @@
 """Quantization-aware training in the shape that users of TI's tools know: wrap, train as before, go to eval mode."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +10,24 @@ from torch import nn
 
 from qdiag.errors import QdiagWarning
 from qdiag.planning.formats import PerChannelOption
+from qdiag.planning.plan import QuantPlan
 from qdiag.planning.widths import Bits
-from qdiag.quantization.absorb import absorb
 from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.lane import LaneRunner
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.modules import QuantTestModule
-from qdiag.quantization.qat_lane import QatLane
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.running_ranges import RunningRanges
 from qdiag.quantization.thresholds import Thresholds
+from qdiag.quantization.training_numerics import TrainingNumerics
+from qdiag.quantization.write_back import write_back
 from qdiag.tracing.guest import eagerly
 from qdiag.tracing.inputs import Inputs
-from qdiag.tracing.intercept import Function
+from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import OperationKind, kind_of
 from qdiag.tracing.site import Site
+from qdiag.tracing.source import Source
 
 SETTLED = 1000
 """Batches that ranges from elsewhere count for: they move no faster than after so many."""
@@ -83,7 +87,7 @@ class QuantTrainModule(QuantTestModule):
         self._hold(quantized)
         self._begin()
         self._keep_weight_formats()
-        self._absorb()
+        self._write_back()
         if learn_thresholds:
             self.thresholds, self.ranges_frozen = self._new_thresholds(), False
         return self
@@ -100,7 +104,7 @@ class QuantTrainModule(QuantTestModule):
 
     def _new_thresholds(self) -> Thresholds:
         known, device = self._quantized, next(iter(self.module.parameters()), torch.empty(0)).device
-        return Thresholds(known.lane.qparams, known.calibration.tops, device)
+        return Thresholds(known.formats.qparams, known.calibration.tops, device)
 
     def _follow_from(self, calibration: Calibration, batches: Mapping[str, int]) -> None:
         for site, known in calibration.ranges.items():
@@ -109,12 +113,12 @@ class QuantTrainModule(QuantTestModule):
     def _keep_weight_formats(self) -> None:
         known = self._quantized.calibration
         if self.thresholds is None and self.ranges_frozen != bool(known.tops):
-            tops = self._quantized.lane.weight_tops() if self.ranges_frozen else {}
+            tops = self._quantized.weight_clip_exponents() if self.ranges_frozen else {}
             self._hold(self._quantized.change(calibration=replace(known, tops=tops)))
 
-    def _absorb(self) -> None:
+    def _write_back(self) -> None:
         if self._quantized.calibration.weights:
-            self._hold(self._quantized.change(calibration=absorb(self._quantized)))
+            self._hold(self._quantized.change(calibration=write_back(self._quantized)))
 
     @property
     def quantized(self) -> QuantizedModel:
@@ -148,25 +152,41 @@ class QuantTrainModule(QuantTestModule):
         if not self.training:
             return super().forward(*args, **kwargs)
         self._keep_weight_formats()
-        self._absorb()
+        self._write_back()
         quantized = self.quantized
-        lane = QatLane(
-            self.module,
-            quantized.plan,
-            quantized.calibration,
-            self.ranges,
-            ranges_frozen=self.ranges_frozen,
-            norms_frozen=self.norms_frozen,
-            channels_last=quantized.channels_last,
-            thresholds=None if self.ranges_frozen else self.thresholds,
-        )
-        runner = LaneRunner(lane) if self.has_run else _FirstRunner(lane)
+        interpreter = self._interpreter(quantized)
+        first = None if self.has_run else _FirstForward(quantized.plan)
+        run = InterpreterRun(interpreter, None if first is None else first.see)
         with eagerly():
-            result = runner.forward(layout(Inputs(*args, **kwargs), quantized.channels_last))
-        if isinstance(runner, _FirstRunner):
-            runner.tell()
+            result = run.forward(layout(Inputs(*args, **kwargs), quantized.channels_last))
+        if first is not None:
+            first.tell(interpreter.unplanned)
             self.has_run = True
         return result
+
+    def _interpreter(self, quantized: QuantizedModel) -> Interpreter:
+        """For one forward in train mode."""
+        numerics = TrainingNumerics(
+            quantized.formats,
+            self._is_by_batch,
+            self.ranges,
+            ranges_frozen=self.ranges_frozen,
+            thresholds=None if self.ranges_frozen else self.thresholds,
+        )
+        return Interpreter(
+            self.module,
+            quantized.plan,
+            numerics,
+            rewrite=_by_running_statistics if self.norms_frozen else None,
+            channels_last=quantized.channels_last,
+            keeps_weights=False,
+        )
+
+    def _is_by_batch(self, norm: MergedNorm) -> bool:
+        """True where a BatchNorm is to normalize by the batch, and to learn its statistics."""
+        if self.norms_frozen or norm.sites[0].op != "batch_norm":
+            return False
+        return self.module.get_submodule(norm.mean.rpartition(".")[0]).training
 
     # State --------------------------------------------------------------------------------------------
 
@@ -187,24 +207,28 @@ class QuantTrainModule(QuantTestModule):
             thresholds.load(training["thresholds"])
 
 
-class _FirstRunner(LaneRunner):
+def _by_running_statistics(operation: Operation) -> Operation:
+    return operation.given(training=False) if operation.site.op == "batch_norm" else operation
+
+
+class _FirstForward:
     """Compares the first forward in train mode with the one that was traced in eval mode.
 
     Addresses of functional operations count them: one that runs in training alone shifts those after it.
     """
 
-    def __init__(self, lane: QatLane):
-        super().__init__(lane)
+    def __init__(self, plan: QuantPlan):
+        self.plan = plan
         self.moved: list[str] = []
 
-    def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if site in self.lane.plan.by_site and not site.named_by_module:
-            traced, here = self.lane.plan.trace[site].source, self.source()
+    def see(self, site: Site, source: Callable[[], Source | None]) -> None:
+        """An operation begins."""
+        if site in self.plan.by_site and not site.named_by_module:
+            traced, here = self.plan.trace[site].source, source()
             if traced != here:
                 self.moved.append(f"{str(site)!r} ({here} in training, {traced} in inference)")
-        return super().operation(site, function, args, kwargs)
 
-    def tell(self) -> None:
+    def tell(self, unplanned: Collection[Site]) -> None:
         """Warn of what training computes otherwise than inference."""
         if self.moved:
             warnings.warn(
@@ -214,7 +238,7 @@ class _FirstRunner(LaneRunner):
                 QdiagWarning,
                 stacklevel=3,
             )
-        extra = sorted(str(site) for site in self.lane.unplanned if kind_of(site.op) is OperationKind.WEIGHTED)
+        extra = sorted(str(site) for site in unplanned if kind_of(site.op) is OperationKind.WEIGHTED)
         if extra:
             warnings.warn(
                 f"{len(extra)} layer(s) with weights run in train mode alone, and are trained in float: "

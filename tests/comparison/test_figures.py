@@ -15,8 +15,8 @@ from qdiag.comparison.layer_sums import ChannelPower, noise, weight_error
 from qdiag.errors import SiteNotFound
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
+from qdiag.numerics.ready_weight import WeightFacts
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import WeightFacts
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
@@ -82,7 +82,7 @@ def test_error_at_a_layer_is_that_of_the_two_networks_run_by_hand(
     x = torch.cat(batches).double()
     float_input, ours = x, stored(x, quantized, ":input")
     exponents = {
-        name: int(quantized.lane.qparams[quantized.plan.layer(name).site].exponent) for name in (":input", "conv1")
+        name: int(quantized.formats.qparams[quantized.plan.layer(name).site].exponent) for name in (":input", "conv1")
     }
     weight, bias = merged(model.conv1, model.bn1)
     float1 = F.conv2d(float_input, weight, bias, padding=1).relu()

@@ -2,8 +2,9 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -15,12 +16,15 @@ from torch.utils._pytree import tree_map_only
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.verification import Verification
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.float_numerics import FloatNumerics
+from qdiag.quantization.formats import Formats
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
+from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
-from qdiag.tracing.intercept import Function
-from qdiag.tracing.site import Site
 
 
 def check_integers(verification: Verification) -> None:
@@ -57,9 +61,12 @@ def run_file(path: Path, inputs: Inputs) -> list[Any]:
 def clamped(quantized: QuantizedModel, inputs: Inputs) -> list[Any]:
     """The model's outputs with float weights and every stored tensor clamped to a power of two, in double precision."""
     double = copy.deepcopy(quantized.module).double()
-    lane = ClampingLane(QuantizedModel(double, quantized.plan, quantized.calibration))
+    formats = quantized.formats
+    interpreter = Interpreter(
+        double, formats.plan, Clamping(formats), given=quantized.calibration.weights, rewrite=_in_double
+    )
     with borrow(double):
-        result = LaneRunner(lane).forward(inputs.map(_double))
+        result = InterpreterRun(interpreter).forward(inputs.map(_double))
     return [tensor.numpy() for _, tensor in named_leaves(result)]
 
 
@@ -67,21 +74,27 @@ def _double(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-class ClampingLane(Lane):
-    def __init__(self, quantized: QuantizedModel) -> None:
-        layers = quantized.plan.layers
-        plan = quantized.plan.change(weight={layer.site: None for layer in layers})
-        super().__init__(quantized.module, plan, quantized.calibration)
+def _in_double(operation: Operation) -> Operation:
+    """Modules that the model keeps where torch does not see them stay in float."""
+    args, kwargs = tree_map_only(Tensor, _double, (operation.args, operation.kwargs))
+    return replace(operation, args=args, kwargs=kwargs)
 
-    def run(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # modules that the model keeps where torch does not see them stay in float
-        return super().run(site, function, *tree_map_only(Tensor, _double, (args, kwargs)))
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        qparams = self.qparams[layer.site]
+@final
+class Clamping(Numerics):
+    """Float weights, and every stored tensor clamped to a power of two."""
+
+    def __init__(self, formats: Formats) -> None:
+        self.formats, self.weights = formats, FloatNumerics()
+
+    def weight(self, layer: Layer, own: OwnWeights) -> Operands:
+        return self.weights.weight(layer, own)
+
+    def stored(self, layer: Layer, result: Tensor) -> Tensor:
+        qparams = self.formats.qparams[layer.site]
         power = 2.0 ** math.ceil(math.log2(qparams.high))  # high is one step below it
         low, high = layer.bounds or (-math.inf, math.inf)
-        factor = self.factor(layer, result)
+        factor = self.formats.factor(layer, result)
         scale = torch.ones(()) if factor is None else factor
         return (
             result.mul_(scale).clamp_(max(low, -power if qparams.qtype.signed else 0.0), min(high, power)).div_(scale)

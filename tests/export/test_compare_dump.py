@@ -59,7 +59,7 @@ class Device:
 
     def run(self, qm: QuantizedModel, write: Write = write_npy, images: Tensor = GIVEN) -> ExportedModel:
         exported, integers = self.compute(qm, images)
-        exponents = {exported.name(site): int(q.exponent) for site, q in qm.lane.qparams.items()}
+        exponents = {exported.name(site): int(q.exponent) for site, q in qm.formats.qparams.items()}
         write(integers, exponents, self.folder)
         return exported
 
@@ -98,7 +98,7 @@ Change = Callable[[QuantizedModel], QuantizedModel]
 def one_weight_more(site: str) -> Change:
     def change(qm: QuantizedModel) -> QuantizedModel:
         layer = qm.plan.layer(site)
-        own = qm.lane.weights(layer)
+        own = qm.weights(layer)
         assert own is not None
         weight = own.weight.clone()
         weight.view(-1)[weight.abs().argmin()] += 2.0 ** (torch.ceil(torch.log2(weight.abs().max())) - 5)

@@ -134,7 +134,7 @@ def check_ranges(found: TargetExport, qm: QuantizedModel) -> None:
         (output,) = written.outputs
         assert rule(output, expected.qtype.bits) == (expected.qtype.signed, expected.exponent), name
         check_tensor(output, expected)
-        facts = qm.lane.weight_facts.get(qm.plan.layer(site).site)
+        facts = qm.interpreter.weight_facts.get(qm.plan.layer(site).site)
         assert len(written.weights) == (facts is not None and name in stored), name
         if facts is None or name not in stored:
             continue
@@ -292,7 +292,7 @@ def test_what_calibration_made_of_the_weights_is_in_the_file(tmp_path: Path) -> 
     held = {v.name: numpy_helper.to_array(v) for v in onnx.load(found.exported.path).graph.initializer}
     weight = held["conv1.weight"]
     qm(IMAGES)
-    qparams = qm.lane.weight_facts[qm.plan.layer("conv1").site].qparams
+    qparams = qm.interpreter.weight_facts[qm.plan.layer("conv1").site].qparams
     assert qparams is not None
     assert int(np.ceil(np.log2(np.abs(weight).max()))) == int(qparams.exponent) + 7
     check_ranges(found, qm)

@@ -101,7 +101,7 @@ def test_one_weight_off_by_one_step_is_found_where_it_is(
 ) -> None:
     def change(qm: QuantizedModel) -> QuantizedModel:
         layer = qm.plan.layer(site)
-        own = qm.lane.weights(layer)
+        own = qm.weights(layer)
         assert own is not None
         weight = own.weight.clone()
         place = weight.abs().argmin()  # a step more or less leaves the tensor's range as it was

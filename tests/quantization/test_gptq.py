@@ -70,8 +70,9 @@ def test_weights_lie_on_a_grid_that_the_format_finds_again(images: Tensor) -> No
     assert weights is not None
     with torch.no_grad():
         after(images[:1])
-    (prepared,) = (weight for _, weight, _ in after.lane._prepared.values())
-    assert torch.equal(prepared, weights.weight)
+    prepared = after.interpreter.operands(after.plan.layer("0"))
+    assert prepared is not None
+    assert torch.equal(prepared.weight, weights.weight)
 
 
 def test_a_layer_makes_up_for_what_the_layer_before_it_lost(images: Tensor) -> None:
@@ -79,7 +80,7 @@ def test_a_layer_makes_up_for_what_the_layer_before_it_lost(images: Tensor) -> N
     model = network(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), images=images)
     coarse = calibrate(model, images[:32], bits={"0": 3, "*": 16})
     after = apply(coarse, images[:32])
-    own, solved = coarse.lane.weights(coarse.plan.layer("2")), changed(after, "2")
+    own, solved = coarse.weights(coarse.plan.layer("2")), changed(after, "2")
     assert own is not None
     assert solved is not None
     kept = after.change(calibration=after.calibration.change(weights={after.plan.layer("2").site: own}))
@@ -91,7 +92,7 @@ def test_where_images_tell_little_weights_stay_near_their_own(images: Tensor) ->
     model = network(nn.Flatten(), nn.Linear(768, 4), images=images)
     before = calibrate(model, images[:2], bits={"1": 16, "*": 4})
     after = changed(apply(before, images[:2]), "1")
-    own = before.lane.weights(before.plan.layer("1"))
+    own = before.weights(before.plan.layer("1"))
     assert own is not None
     assert after is not None
     assert float((after.weight - own.weight).norm()) < 0.1 * float(own.weight.norm())
@@ -99,7 +100,7 @@ def test_where_images_tell_little_weights_stay_near_their_own(images: Tensor) ->
 
 def test_transposed_convolutions_keep_their_weights_and_get_their_means_right(images: Tensor) -> None:
     before = calibrate(network(nn.ConvTranspose2d(3, 4, 2, stride=2), images=images), images, bits={"*": 4})
-    own, after = before.lane.weights(before.plan.layer("0")), changed(apply(before, images), "0")
+    own, after = before.weights(before.plan.layer("0")), changed(apply(before, images), "0")
     assert own is not None
     assert after is not None
     assert torch.equal(after.weight, own.weight)
@@ -109,7 +110,7 @@ def test_transposed_convolutions_keep_their_weights_and_get_their_means_right(im
 def test_a_layer_of_too_many_inputs_keeps_its_weights(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gptq, "MOST_INPUTS", 26)
     before = calibrate(network(*LAYERS["convolution"](), images=images), images)
-    own, after = before.lane.weights(before.plan.layer("0")), changed(apply(before, images), "0")
+    own, after = before.weights(before.plan.layer("0")), changed(apply(before, images), "0")
     assert own is not None
     assert after is not None
     assert torch.equal(after.weight, own.weight)
@@ -122,7 +123,7 @@ def test_each_channel_finds_its_own_range(images: Tensor) -> None:
     after = apply(calibrate(model, images, per_channel="all"), images)
     with torch.no_grad():
         after(images[:1])
-    qparams = after.lane.weight_facts[after.plan.layer("0").site].qparams
+    qparams = after.interpreter.weight_facts[after.plan.layer("0").site].qparams
     assert qparams is not None
     exponents = torch.as_tensor(qparams.exponent)
     assert int(exponents[2]) > int(exponents[[0, 1, 3, 4, 5, 6, 7]].max())

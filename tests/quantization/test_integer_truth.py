@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
 from tests.models import calibrate, settle
@@ -44,18 +45,6 @@ class Fixed:
     exponent: Ints
 
 
-class Recording(Lane):
-    """Keeps what it stores."""
-
-    def __init__(self, quantized: QuantizedModel) -> None:
-        super().__init__(quantized.module, quantized.plan, quantized.calibration)
-        self.stored: dict[str, Tensor] = {}
-
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        self.stored[str(layer.site)] = super().store(layer, result).clone()
-        return result
-
-
 @pytest.mark.parametrize("per_channel", [None, "depthwise", "all"])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 20.0])
 def test_every_stored_tensor_is_that_of_integer_arithmetic(per_channel: PerChannelOption, scale: float) -> None:
@@ -64,15 +53,19 @@ def test_every_stored_tensor_is_that_of_integer_arithmetic(per_channel: PerChann
     with torch.no_grad():
         net.stem_bn.weight.mul_(6)  # type: ignore[union-attr,operator]  # so that ReLU6 has something to cut off
     quantized = calibrate(net, images[:4], per_channel=per_channel)
-    lane = Recording(quantized)
+    stored: dict[str, Tensor] = {}
+
+    def keep(layer: Layer, tensor: Tensor) -> None:
+        stored[str(layer.site)] = tensor.clone()
+
     with borrow(net):
-        LaneRunner(lane).forward(Inputs(images))
+        InterpreterRun(quantized.watched(Watchers(stored=keep))).forward(Inputs(images))
     truth = Integers(quantized, per_channel)
     expected = truth.run(images)
-    assert set(expected) == set(lane.stored)
+    assert set(expected) == set(stored)
     for name, fixed in expected.items():
         assert len(np.unique(fixed.ints)) > 20, f"{name} is rich enough to tell"
-        found = lane.stored[name].double().numpy() / 2.0**fixed.exponent
+        found = stored[name].double().numpy() / 2.0**fixed.exponent
         np.testing.assert_array_equal(found, fixed.ints, err_msg=name)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from qdiag.comparison.compare import compare
 from qdiag.errors import ModelError, QdiagWarning
 from qdiag.planning.plan_quantization import plan_quantization
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
@@ -22,8 +22,10 @@ every_specimen = pytest.mark.parametrize("specimen", ZOO.values(), ids=ZOO.keys(
 
 def lockstep(model: nn.Module, inputs: Inputs, *bits: Any) -> Lockstep:
     """The float network and one lane for each entry of bits, with ranges of these inputs."""
-    reference = Lane(model, plan_quantization(trace(model, inputs), None))
-    return Lockstep(reference, [calibrate(model, inputs, bits=b).lane for b in bits], lambda *_: None, alone=True)
+    reference = Interpreter.in_float(model, plan_quantization(trace(model, inputs), None))
+    return Lockstep(
+        reference, [calibrate(model, inputs, bits=b).interpreter for b in bits], lambda *_: None, added=True
+    )
 
 
 @every_specimen
@@ -60,13 +62,13 @@ def test_a_lane_without_formats_is_the_float_network(specimen: Specimen) -> None
 def test_a_lane_is_shared_until_it_differs() -> None:
     model, inputs = Small().eval(), Inputs(torch.randn(IMAGE))
     met: dict[str, bool] = {}
-    reference = Lane(model, plan_quantization(trace(model, inputs), None))
+    reference = Interpreter.in_float(model, plan_quantization(trace(model, inputs), None))
     quantized = calibrate(model, inputs, bits={"pool": 8, "*": None})
     beside = Lockstep(
         reference,
-        [quantized.lane],
+        [quantized.interpreter],
         lambda layer, value, twins, _: met.update({str(layer.site): twins[0] is value}),
-        alone=False,
+        added=False,
     )
     with borrow(model):
         beside.run(inputs)
@@ -100,10 +102,10 @@ def test_in_place_operations_on_shared_tensors_leave_the_float_network_alone(fir
     with borrow(model):
         expected = model(*inputs.map(torch.clone).args)
         beside = Lockstep(
-            Lane(model, plan_quantization(trace(model, inputs), None)),
-            [quantized.lane],
+            Interpreter.in_float(model, plan_quantization(trace(model, inputs), None)),
+            [quantized.interpreter],
             lambda *_: None,
-            alone=True,
+            added=True,
         )
         result = beside.run(inputs)
         own = quantized(*inputs.args)

@@ -148,7 +148,7 @@ def calibrated_noise(model: Small, images: Tensor, option: object) -> Tensor:
     """Noise of conv2's weight, by channel."""
     quantized = calibrate(model, images, per_channel=option)  # type: ignore[arg-type]
     quantized(images)
-    return quantized.lane.weight_facts[quantized.plan.layer("conv2").site].noise
+    return quantized.interpreter.weight_facts[quantized.plan.layer("conv2").site].noise
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_saturated_bias_is_counted() -> None:
         conv.bias = nn.Parameter(torch.tensor([1e6, -1e6, 0.0, 1.0]))
     quantized = calibrate(model, 2.0**-6 * torch.rand(IMAGE))
     quantized(2.0**-6 * torch.rand(IMAGE))
-    facts = quantized.lane.weight_facts[quantized.plan.layer("0").site]
+    facts = quantized.interpreter.weight_facts[quantized.plan.layer("0").site]
     assert facts.saturated == 3  # int8 · 2^-19 weights, uint8 · 2^-14 inputs: 32 bits hold up to 2^31 * 2^-33 = 0.25
 
 

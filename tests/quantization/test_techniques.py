@@ -13,7 +13,7 @@ from qdiag.quantization.calibrate import calibrate as calibrate_model
 from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.fidelity import fidelity_steps
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques import reconstruction
 from qdiag.quantization.techniques.bias_correction import BiasCorrection
@@ -107,14 +107,15 @@ def test_a_shifted_layer_computes_the_rounded_layer_in_the_user_s_own_scale(mode
     before, after = (equalized.calibration.shifts[equalized.plan.layer(n).site] for n in ("stem.0", "dw.0"))
     with torch.no_grad():
         equalized(images[:2])
-    own = equalized.lane.weights(layer)
+    own = equalized.weights(layer)
     assert own is not None
     scaled = own.weight * torch.exp2(after.float() - before.float()).reshape(-1, 1, 1, 1)
     exponent = int(torch.ceil(torch.log2(scaled.abs().max()))) - 7
     expected = (scaled / 2.0**exponent).round().clamp(-128, 127) * 2.0**exponent
     expected /= torch.exp2(after.float() - before.float()).reshape(-1, 1, 1, 1)
-    (prepared,) = (w for site, (_, w, _) in equalized.lane._prepared.items() if site == layer.site)
-    torch.testing.assert_close(prepared, expected, rtol=0, atol=0)
+    prepared = equalized.interpreter.operands(layer)
+    assert prepared is not None
+    torch.testing.assert_close(prepared.weight, expected, rtol=0, atol=0)
 
 
 def test_bias_correction_makes_the_means_meet(model: Depthwise, images: Tensor) -> None:
@@ -136,7 +137,7 @@ def test_range_search_clips_one_outlier_where_that_errs_less(images: Tensor) -> 
     before = calibrate(model, data)
     after = apply(RangeSearch, before, data)
     site = before.plan.layer("0").site
-    old, new = before.lane.qparams[site].exponent, after.lane.qparams[site].exponent
+    old, new = before.formats.qparams[site].exponent, after.formats.qparams[site].exponent
     assert (old, new) == (-6, -7)
     errors = []
     for exponent in range(old - 3, old + 1):
@@ -203,7 +204,7 @@ def test_a_technique_that_does_harm_is_not_kept(
     def harm(_: Technique, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         yield from ()
         head = model.plan.layer("head")
-        own = model.lane.weights(head)
+        own = model.weights(head)
         assert own is not None
         spoilt = LayerWeights(own.weight * 0, own.bias, own.made_from)
         return model.change(calibration=model.calibration.change(weights={head.site: spoilt}))
@@ -263,6 +264,6 @@ def test_degenerate_data_and_weights_give_a_working_model(method: str, case: str
     with torch.no_grad():
         assert bool(torch.isfinite(found(data)).all())
     with borrow(model):
-        expected = LaneRunner(Lane(model, found.plan.in_float())).forward(Inputs(data))
+        expected = InterpreterRun(found.in_float()).forward(Inputs(data))
     error = (found(data) - expected).detach().square().sum() / expected.square().sum()
     assert float(error) < 0.2

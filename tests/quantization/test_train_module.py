@@ -156,17 +156,17 @@ def test_frozen_formats_clip_weights_that_grow(model: nn.Module) -> None:
     wrapped = QuantTrainModule(model, images, bits=16).train()
     wrapped(images)
     wrapped.freeze_norms().freeze_ranges()(images)
-    before, layer = wrapped.quantized.lane.weight_tops(), wrapped.quantized.plan.layer("conv2")
+    before, layer = wrapped.quantized.weight_clip_exponents(), wrapped.quantized.plan.layer("conv2")
     with torch.no_grad():
         model.get_parameter("conv2.weight")[0, 0, 0, 0] = 1000.0
     trained = wrapped(images)
-    assert wrapped.quantized.lane.weight_tops() == before
+    assert wrapped.quantized.weight_clip_exponents() == before
     assert distance(outputs(trained), outputs(wrapped.eval()(images))) < 1e-4
     loaded = QuantTestModule(Small(), images)
     loaded.load_state_dict(wrapped.state_dict())
     assert torch.equal(loaded.eval()(images), wrapped(images))
     wrapped.train().freeze_ranges(False)(images)
-    assert wrapped.quantized.lane.weight_tops()[layer.site] > before[layer.site]
+    assert wrapped.quantized.weight_clip_exponents()[layer.site] > before[layer.site]
 
 
 def test_weights_lost_in_rounding_are_lost_in_training_too() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
 from qdiag.planning.plan_quantization import plan_quantization
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
@@ -49,8 +49,8 @@ def test_lane_of_a_comparison_is_the_quantized_models_own_forward(specimen: Spec
 def lane_outputs(quantized: QuantizedModel, inputs: Inputs) -> list[Tensor]:
     """The model's outputs in the fixed-point lane that runs beside the float one."""
     model, channels_last = quantized.module, quantized.channels_last
-    reference = Lane(model, plan_quantization(trace(model, inputs), None), channels_last=channels_last)
-    lockstep = Lockstep(reference, [quantized.lane], lambda *_: None, alone=True)
+    reference = Interpreter.in_float(model, plan_quantization(trace(model, inputs), None), channels_last=channels_last)
+    lockstep = Lockstep(reference, [quantized.interpreter], lambda *_: None, added=True)
     with borrow(model):
         result = lockstep.run(layout(inputs, channels_last))
     return [lockstep.twin(tensor, 0) for _, tensor in named_leaves(result)]
@@ -89,7 +89,7 @@ def test_weights_are_quantized(specimen: Specimen) -> None:
     for layer in quantized.plan.layers:
         if not layer.is_weighted:
             continue
-        facts = quantized.lane.weight_facts[layer.site]
+        facts = quantized.interpreter.weight_facts[layer.site]
         assert str(facts.qparams).startswith("int8")
         assert float(facts.noise.sum()) > 0
 
@@ -97,12 +97,12 @@ def test_weights_are_quantized(specimen: Specimen) -> None:
 def stored_tensors(quantized: QuantizedModel, inputs: Inputs) -> dict[str, Tensor]:
     """What the target stores at each layer, by the address of its last operation."""
     found: dict[str, Tensor] = {}
-    reference = Lane(quantized.module, plan_quantization(trace(quantized.module, inputs), None))
+    reference = Interpreter.in_float(quantized.module, plan_quantization(trace(quantized.module, inputs), None))
     lockstep = Lockstep(
         reference,
-        [quantized.lane],
+        [quantized.interpreter],
         lambda layer, _, twins, __: found.update({str(layer.sites[-1]): twins[0].clone()}),
-        alone=False,
+        added=False,
     )
     with borrow(quantized.module):
         lockstep.run(inputs)

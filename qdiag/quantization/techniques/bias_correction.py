@@ -9,13 +9,14 @@ from qdiag.numerics.channels import by_channel
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import LayerWeights
-from qdiag.quantization.lane import Lane
+from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.quantization.techniques.technique import Technique
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import batches
-from qdiag.tracing.intercept import Function
 from qdiag.tracing.site import Site
 
 
@@ -31,8 +32,9 @@ class BiasCorrection(Technique):
     title = "moves biases, so that quantized means meet the float means"
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        lane = CorrectingLane(model)
-        lockstep = Lockstep(lane.reference, [lane], lambda *_: None, alone=False)
+        corrections = Corrections()
+        lane = model.watched(Watchers(weighted=corrections.move))
+        lockstep = Lockstep(model.in_float(), [lane])
 
         def pass_over() -> Steps[None]:
             for progress, batch in Progress.over(batches(data, model.module), "correcting biases"):
@@ -40,43 +42,28 @@ class BiasCorrection(Technique):
                 yield progress
 
         yield from borrow_stepwise(model.module, pass_over())
-        return model.change(calibration=model.calibration.change(weights=lane.corrected()))
+        return model.change(calibration=model.calibration.change(weights=corrections.applied(lane)))
 
 
-class ResultLane(Lane):
-    """The float network, which keeps the last weighted layer's result."""
+class Corrections:
+    """By how much each weighted layer's channels have to move to the means of the float network beside."""
 
-    result: Tensor
-
-    def _weighted(
-        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Tensor:
-        self.result = super()._weighted(layer, site, function, args, kwargs)
-        return self.result
-
-
-class CorrectingLane(Lane):
-    """Moves each weighted layer's result to the mean of the reference beside it, and remembers by how much."""
-
-    def __init__(self, model: QuantizedModel):
-        super().__init__(model.module, model.plan, model.calibration, channels_last=model.channels_last)
-        self.reference = ResultLane(model.module, model.plan.in_float(), channels_last=model.channels_last)
+    def __init__(self) -> None:
         self.moved: dict[Site, Tensor] = {}
         self.batches: dict[Site, int] = {}
 
-    def _weighted(
-        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Tensor:
-        result: Tensor = super()._weighted(layer, site, function, args, kwargs)
-        lost = _channel_means(layer, self.reference.result) - _channel_means(layer, result)
+    def move(self, layer: Layer, operation: Operation, result: Tensor) -> Tensor:
+        """Watches a lockstep's weighted layers: moves a result by the average over the batches, and goes on with it."""
+        site = layer.site
+        lost = _channel_means(layer, operation.beside) - _channel_means(layer, result)
         self.batches[site] = self.batches.get(site, 0) + 1
         before = self.moved.get(site, torch.zeros_like(lost))
         self.moved[site] = before + (lost - before) / self.batches[site]
         return result.add_(self.moved[site] if _is_last(layer) else by_channel(self.moved[site], result, 1))
 
-    def corrected(self) -> dict[Site, LayerWeights]:
-        """The layers' weights with their biases moved."""
-        found = {site: (self.weights(self.layers[site]), moved) for site, moved in self.moved.items()}
+    def applied(self, lane: Interpreter) -> dict[Site, LayerWeights]:
+        """The weights that a lane multiplies with, their biases moved."""
+        found = {site: (lane.weights.layer_weights(lane.layers[site]), moved) for site, moved in self.moved.items()}
         return {
             site: LayerWeights(own.weight, moved if own.bias is None else own.bias + moved, own.made_from)
             for site, (own, moved) in found.items()

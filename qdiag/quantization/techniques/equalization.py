@@ -12,10 +12,10 @@ from qdiag.numerics.ranges.range import Range
 from qdiag.planning.channels import ChannelGroup, channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.progress import Steps
-from qdiag.quantization.lane import Lane
 from qdiag.quantization.observe import run_over
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.site import Site
 
 SWEEPS = 30
@@ -53,22 +53,21 @@ class Equalization(Technique):
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         groups = self.groups(model)
         ceilings = {site: group.ceiling for group in groups for site in group.stored}
-        lane = _ClippingLane(model, ceilings)
-        yield from run_over(lane, data, "equalizing")
-        room = [_room(group, lane) for group in groups]
-        shifts = balance(groups, Lane(model.module, model.plan, model.calibration), room)
-        ranges = {site: lane.range(site, shift) for site, shift in shifts.items()}
+        clipping = _Clipping(model, ceilings)
+        yield from run_over(model.in_float(Watchers(stored=clipping.see)), data, "equalizing")
+        room = [_room(group, clipping) for group in groups]
+        shifts = balance(groups, model, room)
+        ranges = {site: clipping.range(site, shift) for site, shift in shifts.items()}
         return model.change(calibration=model.calibration.change(ranges, ranges, shifts))
 
 
-class _ClippingLane(Lane):
-    """The float network, which sums up what each channel of some tensors would lose if multiplied and then cut off.
+class _Clipping:
+    """Sums up what each channel of some of the float network's tensors would lose if multiplied and then cut off.
 
     tops: where the tensors are cut off. lost[site][k]: what a factor of 2^k costs each channel, in power [K, C].
     """
 
     def __init__(self, model: QuantizedModel, ceilings: Mapping[Site, float]):
-        super().__init__(model.module, model.plan.in_float(), channels_last=model.channels_last)
         ranges = model.calibration.ranges
         self.tops = {site: min(ranges[site].clip, ceiling) for site, ceiling in ceilings.items()}
         self.power: dict[Site, Tensor] = {}
@@ -80,23 +79,23 @@ class _ClippingLane(Lane):
         shifted, top = self.extremes[site].shifted(shift), self.tops[site]
         return Range(max(shifted.low, -top), min(shifted.high, top))
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
+    def see(self, layer: Layer, stored: Tensor) -> None:
+        """Watches stored tensors."""
         site = layer.site
-        if site in self.tops and result.numel():
-            rows = result.transpose(0, 1).flatten(1).abs()
+        if site in self.tops and stored.numel():
+            rows = stored.transpose(0, 1).flatten(1).abs()
             over = [(rows - self.tops[site] / 2.0**k).clamp_(min=0).square().sum(1) for k in range(1, MOST + 1)]
             self.lost[site] = self.lost.get(site, 0) + torch.stack(over)
-            self.extremes[site].update(result)
+            self.extremes[site].update(stored)
             self.power[site] = self.power.get(site, 0) + rows.square().sum(1)
-        return result
 
 
-def balance(groups: list[ChannelGroup], lane: Lane, room: list[tuple[Tensor, Tensor]]) -> dict[Site, Tensor]:
+def balance(groups: list[ChannelGroup], model: QuantizedModel, room: list[tuple[Tensor, Tensor]]) -> dict[Site, Tensor]:
     """The shift of every stored tensor of the groups, as whole numbers [C].
 
     room: for each group the least and the greatest shift of each channel.
     """
-    weights = {layer.site: _magnitude(lane, layer) for group in groups for layer in (*group.writers, *group.readers)}
+    weights = {layer.site: _magnitude(model, layer) for group in groups for layer in (*group.writers, *group.readers)}
     logs = [torch.zeros(group.channels) for group in groups]
     writer_of = {layer.site: number for number, group in enumerate(groups) for layer in group.writers}
     reader_of = {layer.site: number for number, group in enumerate(groups) for layer in group.readers}
@@ -127,18 +126,18 @@ def _whole(logs: Tensor, room: tuple[Tensor, Tensor]) -> Tensor:
     return torch.minimum(torch.maximum(logs.round(), least.ceil()), most.floor()).to(torch.int8)
 
 
-def _room(group: ChannelGroup, lane: _ClippingLane) -> tuple[Tensor, Tensor]:
+def _room(group: ChannelGroup, clipping: _Clipping) -> tuple[Tensor, Tensor]:
     """The least and the greatest shift of each channel [C]."""
     most = torch.full((group.channels,), float(MOST))
     for site in group.stored:
-        bearable = lane.lost[site] <= CUT_OFF * lane.power[site]
+        bearable = clipping.lost[site] <= CUT_OFF * clipping.power[site]
         most = torch.minimum(most, bearable.cumprod(0).sum(0).cpu())
     return torch.full_like(most, 0.0 if math.isfinite(group.ceiling) else -MOST), most
 
 
-def _magnitude(lane: Lane, layer: Layer) -> Tensor:
+def _magnitude(model: QuantizedModel, layer: Layer) -> Tensor:
     """log2 of the largest magnitude for each output and input channel [C_out, C_in/groups]."""
-    weights = lane.weights(layer)
+    weights = model.weights(layer)
     assert weights is not None, "channel groups hold layers with parameters alone"
     rows = weights.weight.abs().reshape(*weights.weight.shape[:2], -1)
     return rows.amax(2).log2().cpu()

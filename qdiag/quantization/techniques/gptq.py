@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,20 +10,18 @@ from torch import Tensor
 
 from qdiag.numerics.gptq import Compensation, output_error
 from qdiag.numerics.patches import convolution_padding, each, patches
-from qdiag.numerics.qparams import weight_qparams
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps, report
-from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel, layout
-from qdiag.quantization.techniques.bias_correction import CorrectingLane
+from qdiag.quantization.techniques.bias_correction import Corrections
 from qdiag.quantization.techniques.range_search import candidates
 from qdiag.quantization.techniques.technique import Technique
+from qdiag.quantization.watchers import Watchers
+from qdiag.quantization.weight_source import WeightSource
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import joined_images
-from qdiag.tracing.intercept import Function
-from qdiag.tracing.operations import bind
-from qdiag.tracing.site import Site
 
 MOST_VALUES = 128 * 3 * 224 * 224
 """Of the network's input, over all images: they pass the network together."""
@@ -61,42 +59,49 @@ class Gptq(Technique):
     title = "solves weights for quantized inputs, and rounds them so that errors make up for each other"
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        lane = _RoundingLane(model)
-        lockstep = Lockstep(lane.reference, [lane], lambda *_: None, alone=False)
+        solving = _Solving(model)
+        lane = model.watched(Watchers(arriving=solving.solve, weighted=solving.correct), given=solving.weights)
+        lockstep = Lockstep(model.in_float(), [lane])
 
         def all_at_once() -> Steps[None]:
-            yield Progress(LABEL, 0, lane.layers_to_round)
+            yield Progress(LABEL, 0, solving.layers)
             images = joined_images(data, model.module, MOST_VALUES)
             lockstep.run(layout(images, model.channels_last))
 
         yield from borrow_stepwise(model.module, all_at_once())
-        return model.change(calibration=model.calibration.change(weights=lane.corrected()))
+        return model.change(calibration=model.calibration.change(weights=solving.corrections.applied(lane)))
 
 
-class _RoundingLane(CorrectingLane):
-    """Exchanges each layer's weights as soon as its inputs are there, and goes on with them."""
+class _Solving:
+    """Solves each layer's weights as soon as its inputs are there.
+
+    weights: those solved by now, and those of the calibration; the lane beside the float one multiplies with them.
+    """
 
     def __init__(self, model: QuantizedModel):
-        super().__init__(model)
-        self.layers_to_round = sum(layer.is_weighted for layer in model.plan.layers)
+        self.formats = model.formats
+        self.own = WeightSource(model.module, model.plan, {})  # also where another technique has changed them
+        self.weights = dict(model.calibration.weights)
+        self.corrections = Corrections()
+        self.layers = sum(layer.is_weighted for layer in model.plan.layers)
         self.generator = torch.Generator().manual_seed(0)
 
-    def _weighted(
-        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Tensor:
-        own = self.reference.weights(layer)  # the float ones, also where another technique has changed them
-        if own is not None and layer.weight is not None:
-            moments = self._moments(layer, own.weight, bind(site.op, args, kwargs))
-            if moments is not None:
-                weight = self._rounded(layer, own.weight, moments)
-                given = LayerWeights(weight, own.bias, own.made_from)
-                self.calibration = self.calibration.change(weights={site: given})
-        result = super()._weighted(layer, site, function, args, kwargs)
-        report(Progress(LABEL, len(self.moved), self.layers_to_round))
-        return result
+    def solve(self, layer: Layer, operation: Operation) -> None:
+        """Watches inputs arrive: from now on the layer multiplies with the weights that suit them."""
+        own = None if layer.weight is None else self.own.layer_weights(layer)
+        moments = None if own is None else self._moments(layer, own.weight, operation)
+        if own is not None and moments is not None:
+            self.weights[layer.site] = replace(own, weight=self._rounded(layer, own.weight, moments))
 
-    def _moments(self, layer: Layer, weight: Tensor, arguments: dict[str, Any]) -> "_Moments | None":
-        x, result = arguments["input"], self.reference.result
+    def correct(self, layer: Layer, operation: Operation, result: Tensor) -> Tensor:
+        """Watches results: makes the means meet, and tells how far the work is."""
+        moved = self.corrections.move(layer, operation, result)
+        report(Progress(LABEL, len(self.corrections.moved), self.layers))
+        return moved
+
+    def _moments(self, layer: Layer, weight: Tensor, operation: Operation) -> "_Moments | None":
+        arguments, result = operation.arguments, operation.beside
+        x = arguments["input"]
         if layer.site.op == "linear":
             rows = iter([(x.flatten(0, -2), result.flatten(0, -2))])
         elif layer.is_transposed or not layer.site.op.startswith("conv") or x.ndim != weight.ndim:
@@ -120,19 +125,20 @@ class _RoundingLane(CorrectingLane):
             yield inputs, result.movedim(1, -1)[positions.unbind(1)]
 
     def _rounded(self, layer: Layer, own: Tensor, moments: "_Moments") -> Tensor:
-        scheme = layer.weight
-        assert scheme is not None
+        format = self.formats.weight(layer).free
         weight = _grouped(own, layer.groups)
         gram = moments.ridged
         solved = weight + torch.linalg.solve(gram, moments.cross - weight @ moments.gram, left=False)
         compensation = Compensation(gram)
-        factor = self.weight_factor(layer, own)
+        factor = format.factor(own)
         best, least = solved, torch.tensor(math.inf)
-        for candidate in candidates(weight_qparams(scheme, solved.reshape(own.shape).to(own) * factor)):
+        qparams = format.qparams(solved.reshape(own.shape).to(own) * factor)
+        assert qparams is not None, "layers without a format are left alone"
+        for candidate in candidates(qparams):
             step = _grouped((candidate.scale(own) / factor).expand_as(own), layer.groups)
             rounded = compensation.round(solved, step, (candidate.qtype.qmin, candidate.qtype.qmax))
             error = output_error(solved - rounded, gram)
-            error = error.sum() if scheme.axis is None else error[..., None]
+            error = error.sum() if qparams.axis is None else error[..., None]
             if not bool((error < least).any()):
                 break
             best, least = torch.where(error < least, rounded, best), torch.minimum(error, least)

@@ -9,17 +9,16 @@ from torch import Tensor
 
 from qdiag.numerics.fake_quantize import fake_quantize, fake_quantize_
 from qdiag.numerics.merge import input_first
-from qdiag.numerics.qparams import QParams, weight_qparams
+from qdiag.numerics.qparams import QParams
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
 from qdiag.progress import Steps
 from qdiag.quantization.calibration import LayerWeights
-from qdiag.quantization.lane import Lane
 from qdiag.quantization.observe import run_over
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
-from qdiag.tracing.intercept import Function
-from qdiag.tracing.operations import replace_arguments
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.site import Site
 
 FINER = 3
@@ -37,83 +36,72 @@ class RangeSearch(Technique):
     title = "clips ranges where the finer step gains more than the clipping loses"
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        lane = _ErrorLane(model)
-        yield from run_over(lane, data, "searching ranges")
-        ranges = {site: lane.best(site) for site in lane.errors}
-        weights = {layer.site: found for layer in lane.plan.layers if (found := lane.clipped(layer)) is not None}
+        trial = _Trial(model)
+        watchers = Watchers(arriving=trial.try_weights, stored=trial.try_ranges)
+        yield from run_over(model.in_float(watchers, model.calibration.weights), data, "searching ranges")
+        ranges = {site: trial.best(site) for site in trial.errors}
+        clipped = {site: tried.best() for site, tried in trial.weights.items() if tried is not None}
+        weights = {site: weight for site, weight in clipped.items() if weight is not None}
         return model.change(calibration=model.calibration.change(ranges=ranges, weights=weights))
 
 
-class _ErrorLane(Lane):
-    """The float network, which sums up what each candidate format would do to its tensors."""
+class _Trial:
+    """Watches the float network, and sums up what each candidate format would do to its tensors."""
 
     def __init__(self, model: QuantizedModel):
-        super().__init__(model.module, model.plan.in_float(), model.calibration, channels_last=model.channels_last)
-        self.quantized = Lane(model.module, model.plan, model.calibration)
+        self.model, self.formats = model, model.formats
         self.errors: dict[Site, Tensor] = {}
-        self.weights_tried: dict[Site, _WeightsTried | None] = {}
+        self.weights: dict[Site, _WeightsTried | None] = {}
 
-    def _weighted(
-        self, layer: Layer, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if layer.site not in self.weights_tried:
-            self.weights_tried[layer.site] = self._try(layer)
-        tried = self.weights_tried[layer.site]
-        if tried is not None:
-            for number, deviation in enumerate(
-                tried.deviations
-            ):  # the layer is linear: what it makes of them is the error
-                positional, named = replace_arguments(site.op, args, kwargs, {"weight": deviation, "bias": None})
-                error = function(*positional, **named)
-                channels = error.ndim - deviation.ndim + 1
-                tried.errors[number] += error.square().sum([d for d in range(error.ndim) if d != channels])
-        return super()._weighted(layer, site, function, args, kwargs)
+    def try_weights(self, layer: Layer, operation: Operation) -> None:
+        """What each candidate for the weight's format makes of these inputs."""
+        if layer.site not in self.weights:
+            self.weights[layer.site] = self._tried(self.model.plan.by_site[layer.site])
+        tried = self.weights[layer.site]
+        for number, deviation in enumerate(tried.deviations if tried is not None else ()):
+            assert tried is not None
+            error = operation.given(weight=deviation, bias=None)()  # the layer is linear
+            channels = error.ndim - deviation.ndim + 1
+            tried.errors[number] += error.square().sum([d for d in range(error.ndim) if d != channels])
 
-    def _try(self, layer: Layer) -> "_WeightsTried | None":
-        scheme = self.quantized.layers[layer.site].weight
-        own = None if scheme is None else self.weights(layer)
-        if scheme is None or own is None:
+    def try_ranges(self, layer: Layer, stored: Tensor) -> None:
+        """What each candidate for a stored tensor's format makes of it."""
+        qparams, factor = self.formats.qparams.get(layer.site), self.formats.factor(layer, stored)
+        if qparams is None:
+            return
+        scaled = stored if factor is None else stored * factor
+        errors = [
+            (fake_quantize_(scaled.clone(), candidate, layer.bounds) - scaled).square().sum()
+            for candidate in candidates(qparams)
+        ]
+        self.errors[layer.site] = self.errors.get(layer.site, 0) + torch.stack(errors).double()
+
+    def _tried(self, layer: Layer) -> "_WeightsTried | None":
+        own = None if layer.weight is None else self.model.weights(layer)
+        if own is None:
             return None
-        factor = self.weight_factor(layer, own.weight)
+        format = self.formats.weight(layer).free
+        factor = format.factor(own.weight)
         scaled = own.weight * factor
-        formats = candidates(weight_qparams(scheme, scaled))
-        deviations = []
-        for qparams in formats:
-            deviation = input_first(
-                fake_quantize(scaled, qparams) / factor - own.weight, layer.is_transposed, layer.groups
-            )
-            is_channels_last = self.channels_last and deviation.ndim == 4
+        qparams = format.qparams(scaled)
+        assert qparams is not None, "layers without a format are left alone"
+        formats, deviations = candidates(qparams), []
+        for candidate in formats:
+            deviation = fake_quantize(scaled, candidate) / factor - own.weight
+            deviation = input_first(deviation, layer.is_transposed, layer.groups)
+            is_channels_last = self.model.channels_last and deviation.ndim == 4
             layout = torch.channels_last if is_channels_last else torch.contiguous_format
             deviations.append(deviation.contiguous(memory_format=layout))
         errors = torch.zeros(len(formats), len(own.weight), dtype=torch.float64, device=own.weight.device)
         return _WeightsTried(own, factor, formats, deviations, errors)
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        qparams, factor = self.quantized.qparams.get(layer.site), self.factor(layer, result)
-        if qparams is None:
-            return result
-        stored = result if factor is None else result * factor
-        errors = [
-            (fake_quantize_(stored.clone(), candidate, self.quantized.layers[layer.site].bounds) - stored)
-            .square()
-            .sum()
-            for candidate in candidates(qparams)
-        ]
-        self.errors[layer.site] = self.errors.get(layer.site, 0) + torch.stack(errors).double()
-        return result
-
     def best(self, site: Site) -> Range:
         """The range whose format errs least; the old one where it does already."""
-        finer, old = int(self.errors[site].argmin()), self.calibration.ranges[site]
+        finer, old = int(self.errors[site].argmin()), self.model.calibration.ranges[site]
         if finer == 0:
             return old
-        clip = self.quantized.qparams[site].finer(finer).clip
+        clip = self.formats.qparams[site].finer(finer).clip
         return Range(max(old.low, -clip), min(old.high, clip))
-
-    def clipped(self, layer: Layer) -> LayerWeights | None:
-        """The layer's weight, clipped where that errs less; None where it does not."""
-        tried = self.weights_tried.get(layer.site)
-        return None if tried is None else tried.best()
 
 
 @dataclass

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from qdiag.errors import ModelError
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.reconstruction_numerics import ReconstructionNumerics, trained_layers
 from qdiag.quantization.techniques.technique import Technique
-from qdiag.quantization.training_lane import TrainingLane
+from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.inputs import Batch, Inputs, batches, floating_leaves
 from qdiag.tracing.site import Site
@@ -45,45 +47,48 @@ class Reconstruction(Technique):
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
         student = _Student(model)
-        if not student.trained:
+        if not student.layers:
             return model
         yield from borrow_stepwise(model.module, _training(student, data))
-        weights = {site: layer.layer_weights() for site, layer in student.trained.items()}
+        weights = {site: layer.layer_weights() for site, layer in student.layers.items()}
         return model.change(calibration=model.calibration.change(weights=weights))
 
 
-class _Teacher(Lane):
-    """The float network, which keeps the stored tensors of the last forward."""
+class _Student:
+    """The quantized network with layers to train, beside the float one that teaches it.
+
+    taught: the float network's stored tensors in the last forward. errors: how far the student's are from them.
+    """
 
     def __init__(self, model: QuantizedModel):
-        super().__init__(model.module, model.plan.in_float(), channels_last=model.channels_last)
-        self.seen: dict[Site, Tensor] = {}
-
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        self.seen[layer.site] = result.clone()  # the forward may write to it afterwards
-        return result
-
-
-class _Student(TrainingLane):
-    """The quantized network, which writes down how far its stored tensors are from the teacher's."""
-
-    def __init__(self, model: QuantizedModel):
-        super().__init__(model)
-        self.teacher = _Teacher(model)
+        self.model, self.layers = model, trained_layers(model)
+        self.taught: dict[Site, Tensor] = {}
         self.errors: list[Tensor] = []
+        own = Interpreter(
+            model.module,
+            model.formats.plan,
+            ReconstructionNumerics(model.formats, self.layers),
+            given=model.calibration.weights,
+            watchers=Watchers(stored=self._meet),
+            channels_last=model.channels_last,
+            keeps_weights=False,
+        )
+        self.run, self.teacher = InterpreterRun(own), InterpreterRun(model.in_float(Watchers(stored=self._teach)))
 
-    def store(self, layer: Layer, result: Tensor) -> Tensor:
-        stored = super().store(layer, result)
-        if layer.site in self.qparams and layer.site in self.teacher.seen and not layer.is_input:
-            self.errors.append(_relative_error(stored, self.teacher.seen[layer.site]))
-        return stored
+    def _teach(self, layer: Layer, stored: Tensor) -> None:
+        self.taught[layer.site] = stored.clone()  # the forward may write to it afterwards
 
-    def loss(self, runner: LaneRunner, taught: LaneRunner, inputs: Inputs) -> Tensor:
+    def _meet(self, layer: Layer, stored: Tensor) -> None:
+        if layer.output is not None and layer.site in self.taught and not layer.is_input:
+            self.errors.append(_relative_error(stored, self.taught[layer.site]))
+
+    def loss(self, inputs: Inputs) -> Tensor:
         """Of one batch. Raises ModelError where the outputs do not depend on the weights by a gradient."""
-        expected = floating_leaves(taught.forward(inputs))
+        inputs = layout(inputs, self.model.channels_last)
+        expected = floating_leaves(self.teacher.forward(inputs))
         self.errors = []
         with torch.enable_grad():
-            found = floating_leaves(runner.forward(inputs))
+            found = floating_leaves(self.run.forward(inputs))
             outputs = [_relative_error(a, b) for a, b in zip(found, expected, strict=True)]
             terms = [_mean(outputs), _mean(self.errors)]
             loss = torch.stack([term for term in terms if term is not None]).sum()
@@ -96,20 +101,18 @@ class _Student(TrainingLane):
 
 
 def _training(student: _Student, data: Any) -> Steps[None]:
-    parts = _Parts(data, student)
-    layers = student.trained.values()
+    parts, layers = _Parts(data, student.model), student.layers.values()
     optimizer = torch.optim.Adam(
         [
-            {"params": [layer.steps for layer in layers], "lr": WEIGHT_RATE},
-            {"params": [layer.bias_steps for layer in layers], "lr": BIAS_RATE},
+            {"params": [layer.in_scale_units for layer in layers], "lr": WEIGHT_RATE},
+            {"params": [layer.bias_in_scale_units for layer in layers], "lr": BIAS_RATE},
         ]
     )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     steps = min(max(EPOCHS * len(parts), LEAST_STEPS), MOST_STEPS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    runner, taught = LaneRunner(student), LaneRunner(student.teacher)
     for step in range(steps):
-        loss = student.loss(runner, taught, layout(parts.next(), student.channels_last))
+        loss = student.loss(parts.next())
         # backward() would also leave gradients on the user's own parameters.
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -122,8 +125,8 @@ def _training(student: _Student, data: Any) -> Steps[None]:
 class _Parts:
     """The data in small batches, over and over, in an order of its own each time."""
 
-    def __init__(self, data: Any, lane: Lane):
-        self.parts = [part.inputs for batch in batches(data, lane.model) for part in _small(batch)]
+    def __init__(self, data: Any, model: QuantizedModel):
+        self.parts = [part.inputs for batch in batches(data, model.module) for part in _small(batch)]
         self.generator = torch.Generator().manual_seed(0)
         self.order: list[int] = []
 

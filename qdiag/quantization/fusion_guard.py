@@ -1,4 +1,4 @@
-"""Whether a forward goes the way that was traced."""
+"""Whether a forward still allows what the plan fused."""
 
 import weakref
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from qdiag.planning.layer import Layer
 from qdiag.tracing.site import Site
 
 
-class Way:
+class FusionGuard:
     """Holds a forward to its plan: inside a layer, what one operation computes goes to the next one and nowhere else.
 
     A convolution that is merged with the BatchNorm after it would be silently wrong where a branch of the forward skips

@@ -20,7 +20,7 @@ INSIDE = 1 - 2**-20
 
 
 @torch.no_grad()
-def absorb(model: QuantizedModel) -> Calibration:
+def write_back(model: QuantizedModel) -> Calibration:
     """Write the calibrated weights into the module, BatchNorm taken out of them again; the calibration without them.
 
     A bias goes where it can: into BatchNorm's beta, or the convolution's bias. Warns of what the module has no place
