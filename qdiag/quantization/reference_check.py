@@ -10,7 +10,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.errors import ModelError
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.lane import Lane, LaneRunner
+from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter_run import InterpreterRun
+from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import layout
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, floating_leaves, forward
@@ -31,17 +33,17 @@ def check_reference(model: nn.Module, plan: QuantPlan, inputs: Inputs, *, channe
     inputs; and where a layer computes in half precision, as under an autocast inside the forward.
     """
     check_precision(plan.trace)
-    lane = Lane(model, plan.in_float(), channels_last=channels_last)
+    merged = Interpreter.in_float(model, plan, channels_last=channels_last)
     with borrow(model):
         before = RandomState.now()
         expected = forward(model, inputs.map(torch.clone))
         before.restore()
-        found = LaneRunner(lane).forward(layout(inputs.map(torch.clone), channels_last))
+        found = InterpreterRun(merged).forward(layout(inputs.map(torch.clone), channels_last))
         apart = difference(expected, found)
         if not apart > APART:
             return
         before.restore()
-        beside = _Beside(lane)
+        beside = _Beside(merged)
         with beside:
             forward(model, inputs.map(torch.clone), beside)
     if beside.left is not None:  # otherwise a selection fell otherwise, as of two boxes that score alike
@@ -79,19 +81,19 @@ def difference(expected: Any, found: Any) -> float:
 
 
 class _Beside(Interceptor):
-    """Runs the model's own forward, and each layer of a lane from the same inputs beside it.
+    """Runs the model's own forward, and each layer of the merged network from the same inputs beside it.
 
     left: the first layer whose result is another, and by how much of its signal.
     """
 
-    def __init__(self, lane: Lane):
-        super().__init__(lane.model)
-        self.lane = lane
+    def __init__(self, merged: Interpreter):
+        super().__init__(merged.model)
+        self.merged = merged
         self.left: tuple[Site, float] | None = None
-        self.twins: Any = WeakIdKeyDictionary()  # what a layer under way has computed -> the same in the lane
+        self.twins: Any = WeakIdKeyDictionary()  # what a layer under way has computed -> the same in the merged network
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        layer = self.lane.layers.get(site)
+        layer = self.merged.layers.get(site)
         if layer is None or self.left is not None:
             return function(*args, **kwargs)
 
@@ -102,7 +104,7 @@ class _Beside(Interceptor):
             return tensor.clone() if is_value else tensor  # an operation in place must not reach the model's own
 
         own_args, own_kwargs = tree_map_only(Tensor, own, (args, kwargs))
-        beside = self.lane.run(site, function, own_args, own_kwargs)
+        beside = self.merged.run(Operation(site, function, own_args, own_kwargs))
         result = function(*args, **kwargs)
         made, mine = ([tensor for tensor in tensors_in(tree) if is_float(tensor)] for tree in (result, beside))
         if made and mine and site == layer.sites[-1]:
