@@ -99,7 +99,7 @@ class _Beside(Interceptor):
 
         def own(tensor: Tensor) -> Tensor:
             if tensor in self.twins:
-                return self.twins[tensor]  # type: ignore[no-any-return]
+                return self.twins[tensor]
             is_value = is_float(tensor) and not isinstance(tensor, nn.Parameter)
             return tensor.clone() if is_value else tensor  # an operation in place must not reach the model's own
 
