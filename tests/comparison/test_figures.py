@@ -222,7 +222,8 @@ def test_loudness_is_an_amplitude_over_the_medians() -> None:
 
 
 def facts(magnitudes: list[float], exponent: Any, noise: float = 1e-4) -> WeightFacts:
-    qparams = None if exponent is None else QParams(QType(8, signed=True), exponent, axis=0)
+    axis = 0 if isinstance(exponent, Tensor) else None
+    qparams = None if exponent is None else QParams(QType(8, signed=True), exponent, axis=axis)
     count = len(magnitudes)
     return WeightFacts(torch.tensor(magnitudes), qparams, torch.ones(count), torch.full((count,), noise), saturated=2)
 
