@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).parents[1]
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 # A test that asks for the fixture carries the mark, so that no selection by marks can miss it.
 MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data"}
+
+# Shapes in signatures are checked at every call, from the first import of these modules on.
+# To the checker an int is a float, as it is to mypy.
+SHAPED = ("qdiag.numerics", "qdiag.linting.layer_weight", "qdiag.demo.digits")
+install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 def pytest_configure() -> None:

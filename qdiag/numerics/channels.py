@@ -11,7 +11,10 @@ DEAD = 2.0**-16
 def by_channel(values: Shaped[Tensor, "... c"], like: Tensor, axis: int) -> Shaped[Tensor, "..."]:
     """values, shaped to broadcast against `like`, whose channels lie along `axis`.
 
-    values: [C], or with the axes before it as well, such as [C_out, C_in] against a weight's axis 1.
+    Args:
+        values: [C], or with the axes before it as well, such as [C_out, C_in] against a weight's axis 1.
+        like: What they are to be multiplied with.
+        axis: Where the channels lie.
 
     >>> by_channel(torch.ones(3), torch.zeros(2, 3, 8, 8), axis=1).shape
     torch.Size([3, 1, 1])
@@ -21,6 +24,10 @@ def by_channel(values: Shaped[Tensor, "... c"], like: Tensor, axis: int) -> Shap
 
 def shift_factor(shift: Shaped[Tensor, "*shape"], like: Tensor) -> Float[Tensor, "*shape"]:
     """What the target multiplies channels by: 2^shift, of the type and on the device of `like`.
+
+    Args:
+        shift: Whole numbers.
+        like: What is to be multiplied.
 
     >>> shift_factor(torch.tensor([-1, 0, 2]), torch.zeros(()))
     tensor([0.5000, 1.0000, 4.0000])

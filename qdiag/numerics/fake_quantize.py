@@ -11,6 +11,10 @@ from qdiag.numerics.rounding import Rounding
 def fake_quantize(x: Float[Tensor, "..."], qparams: QParams) -> Float[Tensor, "..."]:
     """x rounded to the format's grid and clamped to its ends: clamp(round(x / 2^k)) * 2^k, same shape and type.
 
+    Args:
+        x: Any values.
+        qparams: The format; with a scale for each channel where x has its axis.
+
     >>> from qdiag.numerics.qtype import QType
     >>> fake_quantize(torch.tensor([0.3, 0.5, 9.0]), QParams(QType(4, signed=True), -1))
     tensor([0.5000, 0.5000, 3.5000])
@@ -24,8 +28,16 @@ def fake_quantize_(
 ) -> Float[Tensor, "..."]:
     """`fake_quantize` for a per-tensor format in x's own memory, with the bounds of a ReLU-like activation merged in.
 
-    bounds: values are bounded by these too, after rounding to the grid. Rounding and clamping are monotonic, so
-    clamping to rounded bounds afterwards equals activating first.
+    Rounding and clamping are monotonic: clamping to rounded bounds afterwards equals activating first.
+
+    Args:
+        x: Overwritten, and returned.
+        qparams: A per-tensor format.
+        bounds: Least and greatest value after the activation; they are rounded to the grid too.
+
+    >>> from qdiag.numerics.qtype import QType
+    >>> fake_quantize_(torch.tensor([-1.0, 0.3, 9.0]), QParams(QType(4, signed=True), -1), bounds=(0.0, 2.0))
+    tensor([0.0000, 0.5000, 2.0000])
     """
     scale = qparams.tensor_scale
     qmin, qmax = integer_bounds(qparams, bounds)
@@ -38,7 +50,16 @@ def fake_quantize_(
 
 
 def integer_bounds(qparams: QParams, bounds: tuple[float, float] | None) -> tuple[float, float]:
-    """The ends of a per-tensor format in steps, with an activation's (low, high) merged in."""
+    """The least and the greatest code of a per-tensor format, with an activation's bounds merged in.
+
+    Args:
+        qparams: A per-tensor format.
+        bounds: Least and greatest value after the activation; None where there is none.
+
+    >>> from qdiag.numerics.qtype import QType
+    >>> integer_bounds(QParams(QType(8, signed=True), -5), (0.0, 1.0))
+    (0.0, 32.0)
+    """
     scale, qtype = qparams.tensor_scale, qparams.qtype
     if bounds is None:
         return qtype.qmin, qtype.qmax

@@ -11,8 +11,13 @@ BLOCK = 64
 class Compensation:
     """GPTQ (arXiv:2210.17323): Optimal Brain Quantization (arXiv:2208.11580) in one order for all outputs.
 
-    gram: E[x x'] of the inputs in each group, positive definite. Inputs of the greatest power are rounded first, as
-    they can be made up for least. Raises torch.linalg.LinAlgError where a gram is not positive definite.
+    Inputs of the greatest power are rounded first, as they can be made up for least.
+
+    Args:
+        gram: E[x x'] of the inputs in each group.
+
+    Raises:
+        torch.linalg.LinAlgError: Where a gram is not positive definite.
 
     >>> alike = torch.tensor([[[1.0, 0.99], [0.99, 1.0]]])
     >>> Compensation(alike).round(torch.tensor([[[0.4, 0.4]]]), torch.tensor(1.0), (-8, 7))  # 0 and 0 would lose 0.8
@@ -28,21 +33,27 @@ class Compensation:
         self.passed_on = upper / upper.diagonal(dim1=1, dim2=2)[:, :, None]
 
     def round(
-        self, weight: Float[Tensor, "g out in"], step: Float[Tensor, "#g #out #in"], ends: tuple[int, int]
+        self,
+        weight: Float[Tensor, "g out in"],
+        scale: Float[Tensor, ""] | Float[Tensor, "#g #out #in"],
+        limits: tuple[int, int],
     ) -> Float[Tensor, "g out in"]:
         """The weight on its grid, so that `output_error` of the difference is small.
 
-        step: distance of neighbouring values. ends: the least and the greatest integer.
+        Args:
+            weight: As it is to be multiplied with the inputs of each group.
+            scale: Distance of neighbouring values.
+            limits: The least and the greatest code.
         """
         columns = self.order[:, None].expand_as(weight)
-        rest, step = weight.gather(2, columns), step.expand_as(weight).gather(2, columns)
+        rest, scale = weight.gather(2, columns), scale.expand_as(weight).gather(2, columns)
         rounded = torch.empty_like(weight)
         inputs = weight.shape[2]
         for start in range(0, inputs, BLOCK):
             end = min(start + BLOCK, inputs)
             errors = torch.empty_like(rest[..., start:end])
             for j in range(start, end):
-                rounded[..., j] = (rest[..., j] / step[..., j]).round().clamp(*ends) * step[..., j]
+                rounded[..., j] = (rest[..., j] / scale[..., j]).round().clamp(*limits) * scale[..., j]
                 error = errors[..., j - start] = rest[..., j] - rounded[..., j]
                 rest[..., j + 1 : end] -= error[..., None] * self.passed_on[:, None, j, j + 1 : end]
             rest[..., end:] -= errors @ self.passed_on[:, start:end, end:]
@@ -50,5 +61,13 @@ class Compensation:
 
 
 def output_error(error: Float[Tensor, "g out in"], gram: Float[Tensor, "g in in"]) -> Float[Tensor, "g out"]:
-    """The mean square that an error of the weight makes in each output."""
+    """The mean square that an error of the weight makes in each output.
+
+    Args:
+        error: Of the weight.
+        gram: E[x x'] of the inputs in each group.
+
+    >>> output_error(torch.tensor([[[0.1, -0.1]]]), torch.tensor([[[1.0, 1.0], [1.0, 1.0]]]))  # it cancels
+    tensor([[0.]])
+    """
     return (error @ gram * error).sum(2)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from qdiag.numerics.channels import by_channel
@@ -11,12 +11,12 @@ from qdiag.numerics.channels import by_channel
 
 @dataclass(frozen=True)
 class NormState:
-    """A BatchNorm's running statistics and affine parameters, each [C]; weight and bias None where affine=False."""
+    """A BatchNorm's running statistics and affine parameters; weight and bias None where affine=False."""
 
-    mean: Tensor
-    variance: Tensor
-    weight: Tensor | None
-    bias: Tensor | None
+    mean: Float[Tensor, " c"]
+    variance: Float[Tensor, " c"]
+    weight: Float[Tensor, " c"] | None
+    bias: Float[Tensor, " c"] | None
     eps: float
 
     def detached(self) -> "NormState":
@@ -29,8 +29,12 @@ class NormState:
         inverse = torch.rsqrt(self.variance + self.eps)
         return inverse if self.weight is None else inverse * self.weight
 
-    def offset(self, bias: Tensor | None) -> Float[Tensor, " c"]:
-        """The merged bias: (bias - mean) * factor + beta."""
+    def offset(self, bias: Float[Tensor, " c"] | None) -> Float[Tensor, " c"]:
+        """The merged bias: (bias - mean) * factor + beta.
+
+        Args:
+            bias: The convolution's own, if it has one.
+        """
         shifted = (-self.mean if bias is None else bias - self.mean) * self.factor()
         return shifted if self.bias is None else shifted + self.bias
 
@@ -38,12 +42,31 @@ class NormState:
 def merge(
     weight: Float[Tensor, "out ..."], bias: Float[Tensor, " out"] | None, norm: NormState
 ) -> tuple[Float[Tensor, "out ..."], Float[Tensor, " out"]]:
-    """The weight (output channels first) and bias of the one convolution that equals convolution and BatchNorm."""
+    """Weight and bias of the one convolution that equals convolution and BatchNorm.
+
+    Args:
+        weight: Output channels first.
+        bias: The convolution's own, if it has one.
+        norm: The BatchNorm after it.
+
+    >>> norm = NormState(torch.tensor([1.0]), torch.tensor([4.0]), None, torch.tensor([0.5]), eps=0.0)
+    >>> merge(torch.tensor([[3.0]]), None, norm)
+    (tensor([[1.5000]]), tensor([0.]))
+    """
     return weight * by_channel(norm.factor(), weight, 0), norm.offset(bias)
 
 
-def output_first(weight: Tensor, transposed: bool, groups: int) -> Tensor:
-    """A weight with its output channels along axis 0: [in, out/g, …] of a transposed convolution as [out, in/g, …]."""
+def output_first(weight: Shaped[Tensor, "..."], transposed: bool, groups: int) -> Shaped[Tensor, "..."]:
+    """A weight with its output channels along axis 0: [in, out/g, …] of a transposed convolution as [out, in/g, …].
+
+    Args:
+        weight: As the operation takes it.
+        transposed: Whether it is a transposed convolution's.
+        groups: The convolution's.
+
+    >>> output_first(torch.zeros(4, 3, 2, 2), transposed=True, groups=2).shape
+    torch.Size([6, 2, 2, 2])
+    """
     if not transposed:
         return weight
     inputs, per_group, *kernel = weight.shape
@@ -51,8 +74,17 @@ def output_first(weight: Tensor, transposed: bool, groups: int) -> Tensor:
     return grouped.transpose(1, 2).reshape(groups * per_group, inputs // groups, *kernel)
 
 
-def input_first(weight: Tensor, transposed: bool, groups: int) -> Tensor:
-    """The inverse of `output_first`."""
+def input_first(weight: Shaped[Tensor, "..."], transposed: bool, groups: int) -> Shaped[Tensor, "..."]:
+    """The inverse of `output_first`.
+
+    Args:
+        weight: Output channels first.
+        transposed: Whether it is a transposed convolution's.
+        groups: The convolution's.
+
+    >>> input_first(torch.zeros(6, 2, 2, 2), transposed=True, groups=2).shape
+    torch.Size([4, 3, 2, 2])
+    """
     if not transposed:
         return weight
     outputs, per_group, *kernel = weight.shape

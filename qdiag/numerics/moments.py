@@ -30,14 +30,18 @@ class Moments:
 class ReferenceSums:
     """The sums that depend on the reference alone: taken once, shared by every lane."""
 
-    def __init__(self, ref: Tensor):
+    def __init__(self, ref: Float[Tensor, "..."]):
         self.order = sorted(range(ref.ndim), key=lambda d: ref.stride(d), reverse=True)
         self.flat = self.flatten(ref)
         self.low, self.high = (t.double() for t in torch.aminmax(self.flat))
         self.sums = torch.stack([torch.dot(self.flat, self.flat), self.flat.sum()]).double()
 
-    def flatten(self, x: Tensor) -> Tensor:
-        """All values in one row in the order of the reference's memory: no copy where x is dense and laid out alike."""
+    def flatten(self, x: Float[Tensor, "..."]) -> Float[Tensor, " values"]:
+        """All values in one row in the order of the reference's memory: no copy where x is dense and laid out alike.
+
+        Args:
+            x: Of the reference's shape.
+        """
         return x.permute(self.order).reshape(-1)
 
 
@@ -51,12 +55,24 @@ class MomentSums:
         self.clipped: int | Tensor = 0
 
     def update(
-        self, ref: ReferenceSums, test: Tensor, ends: tuple[float, float] | None, stored: ReferenceSums | None = None
+        self,
+        ref: ReferenceSums,
+        test: Float[Tensor, "..."],
+        limits: tuple[float, float] | None,
+        stored: ReferenceSums | None = None,
     ) -> None:
         """Fold one batch in.
 
-        ends: the least and greatest value of the test's format; None counts no clipping.
-        stored: the reference as that format holds it, where it holds it at another scale.
+        Args:
+            ref: The reference on this batch.
+            test: What is compared with it.
+            limits: The least and the greatest value of the test's format; None counts no clipping.
+            stored: The reference as that format holds it, where it holds it at another scale.
+
+        >>> sums = MomentSums()
+        >>> sums.update(ReferenceSums(torch.tensor([1.0, 4.0])), torch.tensor([1.0, 3.0]), limits=(0.0, 3.0))
+        >>> sums.moments().err2, sums.moments().clipped
+        (1.0, 1)
         """
         stored = stored or ref
         error = ref.flatten(test) - ref.flat
@@ -67,10 +83,11 @@ class MomentSums:
         self.sums = sums if self.sums is None else self.sums + sums
         self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
         self.count += error.numel()
-        if ends is not None and (float(stored.low) < ends[0] or float(stored.high) > ends[1]):
-            self.clipped = self.clipped + int(((stored.flat < ends[0]) | (stored.flat > ends[1])).sum())
+        if limits is not None and (float(stored.low) < limits[0] or float(stored.high) > limits[1]):
+            self.clipped = self.clipped + int(((stored.flat < limits[0]) | (stored.flat > limits[1])).sum())
 
     def moments(self) -> Moments:
+        """Of all batches so far."""
         if self.sums is None or self.peaks is None:
             return Moments(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         ref2, ref, err2, cross, err = self.sums.tolist()
@@ -80,6 +97,10 @@ class MomentSums:
 
 def signal_and_noise(reference: Float[Tensor, "..."], test: Float[Tensor, "..."]) -> Float[Tensor, "2"]:
     """Sums of squares of the reference and of the error, in double precision: what an SQNR is made of.
+
+    Args:
+        reference: In float.
+        test: What is compared with it.
 
     >>> signal_and_noise(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
     tensor([25.,  1.], dtype=torch.float64)

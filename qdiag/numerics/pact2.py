@@ -19,17 +19,31 @@ SLOWEST = 0.001
 
 
 def batch_extremes(x: Float[Tensor, "..."]) -> Float[Tensor, "2"]:
-    """The least and the greatest value of a tensor, one in ten thousand cut off on each side."""
+    """The least and the greatest value of a tensor, one in ten thousand cut off on each side.
+
+    Args:
+        x: Of maps, every so many rows and columns are looked at.
+
+    >>> batch_extremes(torch.cat([torch.arange(20000.0), torch.tensor([1e9])]))
+    tensor([2.0000e+00, 1.9998e+04])
+    """
     values = _sample(x.detach())
     cut = 1 + int(CUT_OFF * len(values))
     low = values.topk(cut, largest=False).values[-1]
     return torch.stack([low, values.topk(cut).values[-1]]).float()
 
 
-def follow(extremes: Tensor, seen: Tensor, batches: int) -> None:
-    """Move running extremes [2], in place, towards those of a batch: the mean of the first thousand, then slowly.
+def follow(extremes: Float[Tensor, "2"], seen: Float[Tensor, "2"], batches: int) -> None:
+    """Move running extremes, in place, towards those of a batch: the mean of the first thousand, then slowly.
 
-    batches: how many were seen before.
+    Args:
+        extremes: The least and the greatest value so far.
+        seen: Those of a batch.
+        batches: How many were seen before.
+
+    >>> extremes = torch.tensor([0.0, 2.0])
+    >>> follow(extremes, torch.tensor([0.0, 4.0]), batches=1); extremes
+    tensor([0., 3.])
     """
     extremes.lerp_(seen, max(1 / (batches + 1), SLOWEST))
 
@@ -51,8 +65,16 @@ class PACT2(nn.Module):
     to a power of two, so that float training already sees the clipping that 8 bits bring. `QuantTrainModule` does the
     same for every stored tensor of a model by itself, and quantizes: it needs no PACT2 in the model.
 
-    signed: clip to [-2^k, 2^k] in place of [0, 2^k]. most: an upper bound, as the 6 of a ReLU6.
-    Raises OptionError for a bound that is not positive.
+    Args:
+        signed: Clip to [-2^k, 2^k] in place of [0, 2^k].
+        most: An upper bound, as the 6 of a ReLU6.
+
+    Raises:
+        OptionError: For a bound that is not positive.
+
+    >>> act = PACT2()
+    >>> act(torch.tensor([-1.0, 0.3, 0.7])), act.clip
+    (tensor([0.0000, 0.3000, 0.7000]), 1.0)
     """
 
     def __init__(self, signed: bool = False, most: float = math.inf):

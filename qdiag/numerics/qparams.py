@@ -28,7 +28,15 @@ class QParams:
     axis: int | None = None
 
     def scale(self, like: Tensor) -> float | Tensor:
-        """2^exponent; for channels a tensor that broadcasts against `like`."""
+        """2^exponent; for channels a tensor that broadcasts against `like`.
+
+        Args:
+            like: A tensor that has the format's channels along its axis.
+
+        >>> by_channel_format = QParams(QType(8, signed=True), torch.tensor([-7, -3]), axis=0)
+        >>> by_channel_format.scale(torch.zeros(2, 4)).tolist()
+        [[0.0078125], [0.125]]
+        """
         if isinstance(self.exponent, int):
             return 2.0**self.exponent
         return by_channel(torch.exp2(self.exponent.to(like)), like, self.axis or 0)
@@ -68,7 +76,11 @@ class QParams:
         return 2.0 ** int(self.clip_exponent)
 
     def used_bits(self, magnitude: float, channel: int = 0) -> float:
-        """Bits that a channel of this magnitude takes, its sign included; a per-tensor format has but one channel.
+        """Bits that a channel of this magnitude takes, its sign included.
+
+        Args:
+            magnitude: The largest of the channel.
+            channel: Which it is; all have one scale in a per-tensor format.
 
         >>> QParams(QType(8, signed=True), -7).used_bits(0.25), QParams(QType(8, signed=True), -7).used_bits(0.0)
         (6.0, 0.0)
@@ -78,13 +90,23 @@ class QParams:
     def headroom_bits(self, seen: Range) -> float:
         """Bits between the largest value seen and the (per-tensor) format's end: unused, or clipped where negative.
 
+        Args:
+            seen: Extremes of the values.
+
         >>> QParams(QType(8, signed=True), -5).headroom_bits(Range(-1.0, 2.0))
         1.0
         """
         return math.log2(self.clip / seen.magnitude) if seen.magnitude else math.inf
 
     def finer(self, bits: int) -> "QParams":
-        """The format that many bits finer, and as much shorter."""
+        """The format that many bits finer, and as much shorter.
+
+        Args:
+            bits: How many.
+
+        >>> str(QParams(QType(8, signed=True), -5).finer(2))
+        'int8 · 2^-7'
+        """
         return dataclasses.replace(self, exponent=self.exponent - bits)
 
     def __str__(self) -> str:
@@ -97,7 +119,11 @@ def activation_qparams(scheme: QScheme, observed: Range) -> QParams:
     """The format for a tensor whose values were seen between observed.low and observed.high.
 
     Signed only where it must be: values below zero that an unsigned format would round to zero cost no bit. Zeros alone
-    say nothing about the scale: their range is 1, whose step lets the biases of what reads them fit the accumulator.
+    say nothing about the scale: their range is 1, whose scale lets the biases of what reads them fit the accumulator.
+
+    Args:
+        scheme: Bits and rounding; its sign where it is given.
+        observed: Of the tensor's values.
 
     >>> str(activation_qparams(QScheme(8), Range(0.0, 6.0)))
     'uint8 · 2^-5'
@@ -112,7 +138,10 @@ def activation_qparams(scheme: QScheme, observed: Range) -> QParams:
 def weight_qparams(scheme: QScheme, weight: Tensor, clip_exponent: Tensor | None = None) -> QParams:
     """The signed format for a weight by its largest magnitude: of the tensor, or of each channel.
 
-    clip_exponent: log2 of the format's end, where that is known: [], or for each channel [C].
+    Args:
+        scheme: Bits, rounding, and the axis of the channels.
+        weight: Merged, as it is to be rounded.
+        clip_exponent: log2 of the format's end, where that is known: [], or for each channel [C].
 
     >>> str(weight_qparams(QScheme(8), torch.tensor([[0.3, -0.7]])))
     'int8 · 2^-7'

@@ -41,6 +41,13 @@ class QScheme:
 
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> "QScheme":
-        """The inverse of `state`."""
+        """The inverse of `state`.
+
+        Args:
+            state: What it gave.
+
+        >>> QScheme.of_state(QScheme(4, PerChannel(0)).state()) == QScheme(4, PerChannel(0))
+        True
+        """
         granularity = PerTensor() if state["axis"] is None else PerChannel(state["axis"])
         return cls(state["bits"], granularity, state["signed"], Rounding(state["rounding"]))

@@ -32,6 +32,15 @@ class QType:
 
 
 def check_bits(bits: int) -> None:
-    """Raises OptionError for what no fixed-point format has."""
+    """Refuse what no fixed-point format has.
+
+    Args:
+        bits: As a user gave them.
+
+    Raises:
+        OptionError: Unless they are 2 to 32, a whole number.
+
+    >>> check_bits(8)
+    """
     if not isinstance(bits, int) or not 2 <= bits <= 32:
         raise OptionError(f"{bits!r} bits: a fixed-point format has 2 to 32 bits, a whole number.")

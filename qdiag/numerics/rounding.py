@@ -2,6 +2,7 @@
 
 import enum
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -11,9 +12,17 @@ class Rounding(enum.Enum):
     HALF_UP = "half-up"
     HALF_EVEN = "half-even"
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return x.add(0.5).floor() if self is Rounding.HALF_UP else x.round()
 
-    def apply_(self, x: Tensor) -> Tensor:
-        """The same in x's own memory."""
+    def apply_(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The same in x's own memory.
+
+        Args:
+            x: Overwritten, and returned.
+
+        >>> import torch
+        >>> Rounding.HALF_EVEN.apply_(torch.tensor([0.5, 1.5])), Rounding.HALF_UP.apply_(torch.tensor([0.5, 1.5]))
+        (tensor([0., 2.]), tensor([1., 2.]))
+        """
         return x.add_(0.5).floor_() if self is Rounding.HALF_UP else x.round_()

@@ -28,8 +28,14 @@ class _Round(torch.autograd.Function):
         return gradients[0] * inside, None, None, None
 
 
-def round_through(x: Tensor, rounding: Rounding, low: float, high: float) -> Tensor:
+def round_through(x: Float[Tensor, "*shape"], rounding: Rounding, low: float, high: float) -> Float[Tensor, "*shape"]:
     """x rounded to whole numbers and clamped to [low, high]; the gradient is 1 inside and 0 outside.
+
+    Args:
+        x: In units of the scale.
+        rounding: Of values between two whole numbers.
+        low: The least code.
+        high: The greatest code.
 
     >>> x = torch.tensor([0.4, 0.6, 9.0], requires_grad=True)
     >>> y = round_through(x, Rounding.HALF_UP, 0, 3); y.sum().backward(); y.detach(), x.grad
@@ -76,8 +82,12 @@ def store_through(
 ) -> Float[Tensor, "..."]:
     """`fake_quantize_` with gradients: 1 for what lies between the ends, and 0 for what was put on one.
 
-    in_place: overwrite x, which is float32 or float64, and no leaf or view. overwritten: the result will be, before
-    the backward pass.
+    Args:
+        x: Any values.
+        qparams: A per-tensor format.
+        bounds: Of a ReLU-like activation that is merged in.
+        in_place: Overwrite x, which is float32 or float64, and no leaf or view.
+        overwritten: The result will be, before the backward pass.
 
     >>> from qdiag.numerics.qtype import QType
     >>> x = torch.tensor([-1.0, 0.3, 9.0], requires_grad=True)
@@ -123,9 +133,13 @@ def weight_through(
 ) -> Float[Tensor, "c ..."]:
     """The weight as its product with the factor is rounded, divided by it again; the gradient is 1 everywhere.
 
-    scheme, clip_exponent: as for `weight_qparams`. factor: broadcasts against weight.
-    keeps_lost: a channel that rounds to nothing keeps its own values, where BatchNorm learns from what it gives: zeros
-    would teach it a variance of 0, and with it a factor that is far too large.
+    Args:
+        weight: Output channels first.
+        scheme: Its format.
+        factor: What it is multiplied by before it is rounded; broadcasts against it.
+        clip_exponent: log2 of the format's end, where that is known: [], or for each channel [C].
+        keeps_lost: A channel that rounds to nothing keeps its own values, where BatchNorm learns from what it gives:
+            zeros would teach it a variance of 0, and with it a factor that is far too large.
 
     >>> weight = torch.tensor([[0.3, -1.0], [0.02, 0.01]])
     >>> weight_through(weight, QScheme(4), torch.ones(1, 1), keeps_lost=True)

@@ -39,8 +39,13 @@ def learned_through(
     """x in its format, with gradients to x and to the threshold: log2 of the format's end, before it is rounded up.
 
     Where x is clipped, it has no gradient, and the threshold that of the end; elsewhere x has a gradient of 1, and the
-    threshold that of the rounding error (equations 7 and 8). qparams: the format with the end 2^ceil(threshold),
-    per-tensor. bounds: of an activation function that is merged in.
+    threshold that of the rounding error (equations 7 and 8).
+
+    Args:
+        x: Any values.
+        threshold: Learned.
+        qparams: The per-tensor format that ends at 2^ceil(threshold).
+        bounds: Of a ReLU-like activation that is merged in.
 
     >>> from qdiag.numerics.qtype import QType
     >>> x, threshold = torch.tensor([0.3, 9.0], requires_grad=True), torch.tensor(1.5, requires_grad=True)

@@ -23,6 +23,10 @@ class Sqnr(Metric):
 def sqnr_db(signal: float, noise: float) -> float:
     """The ratio of two sums of squares in dB; inf without noise, -inf where there is noise alone.
 
+    Args:
+        signal: Of the reference.
+        noise: Of the error.
+
     >>> sqnr_db(100.0, 1.0), sqnr_db(0.0, 0.0), sqnr_db(0.0, 1.0)
     (20.0, inf, -inf)
     """

@@ -1,7 +1,7 @@
 """The range of each channel."""
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from qdiag.numerics.channels import shift_factor
@@ -14,7 +14,7 @@ class ChannelMinMax:
     def __init__(self) -> None:
         self.extremes: Tensor | None = None  # [2, C]: low, -high
 
-    def update(self, x: Tensor) -> None:
+    def update(self, x: Float[Tensor, "..."]) -> None:
         if x.numel():
             rows = x.transpose(0, 1).flatten(1) if x.ndim > 1 else x.reshape(1, -1)
             low, high = rows.amin(1), rows.amax(1)
@@ -22,7 +22,16 @@ class ChannelMinMax:
             self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
 
     def shifted(self, shift: Shaped[Tensor, " c"]) -> Range:
-        """The range of the whole tensor with each channel multiplied by 2^shift."""
+        """The range of the whole tensor with each channel multiplied by 2^shift.
+
+        Args:
+            shift: Of each channel, whole numbers.
+
+        >>> extremes = ChannelMinMax()
+        >>> extremes.update(torch.tensor([[-1.0, 3.0]]))
+        >>> extremes.shifted(torch.tensor([2, 0]))
+        Range(low=-4.0, high=3.0)
+        """
         if self.extremes is None:
             return Range(0.0, 0.0)
         low, high = (self.extremes * shift_factor(shift, self.extremes)).amin(1).tolist()

@@ -1,6 +1,7 @@
 """The range that clips nothing."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from qdiag.numerics.ranges.range import Range
@@ -18,7 +19,7 @@ class MinMax:
     def __init__(self) -> None:
         self.extremes: Tensor | None = None  # [low, -high] on the tensor's device, so that no step waits for it
 
-    def update(self, x: Tensor) -> None:
+    def update(self, x: Float[Tensor, "..."]) -> None:
         if not x.numel():
             return
         low, high = torch.aminmax(x)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from jaxtyping import Float
 from torch import Tensor
 
 from qdiag.numerics.power_of_two import ceil_log2
@@ -32,6 +33,9 @@ class Range:
     def wider(self, octaves: int) -> "Range":
         """2^octaves times as wide.
 
+        Args:
+            octaves: Powers of two; narrower where negative.
+
         >>> Range(-1.0, 3.0).wider(-1)
         Range(low=-0.5, high=1.5)
         """
@@ -45,8 +49,12 @@ class Range:
 class RangeEstimator(Protocol):
     """Sees a tensor's values batch by batch, and then gives a range."""
 
-    def update(self, x: Tensor) -> None:
-        """Take one batch into account."""
+    def update(self, x: Float[Tensor, "..."]) -> None:
+        """Take one batch into account.
+
+        Args:
+            x: The tensor's values on it.
+        """
 
     def range(self) -> Range:
         """The range for all that was seen."""
