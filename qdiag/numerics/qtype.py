@@ -31,7 +31,7 @@ class QType:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
 
-def check_bits(bits: int) -> None:
+def check_bits(bits: object) -> None:
     """Refuse what no fixed-point format has.
 
     Args:
