@@ -141,9 +141,12 @@ def powers_of_two(tree: ast.AST) -> list[str]:
     """Expressions that raise 2 to what is not a number in the text itself, as a limit is, or take a logarithm to 2."""
     found = []
     for node in ast.walk(tree):
-        named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-        if named in EXPONENTIALS or (isinstance(node, ast.BinOp) and is_power_of_two(node)):
-            found.append(f"{node.lineno}: {ast.unparse(node)}")
+        if isinstance(node, ast.Attribute | ast.Name):
+            is_one = (node.attr if isinstance(node, ast.Attribute) else node.id) in EXPONENTIALS
+        else:
+            is_one = isinstance(node, ast.BinOp) and is_power_of_two(node)
+        if is_one:
+            found.append(ast.unparse(node))
     return found
 
 
