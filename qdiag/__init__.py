@@ -24,6 +24,7 @@ from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
+from qdiag.loading.load_model import load_model
 from qdiag.numerics.pact2 import PACT2
 from qdiag.pipeline import diagnose
 from qdiag.planning.mac_budget import MacBudget
@@ -47,6 +48,7 @@ __version__ = version("qdiag")
 
 __all__ = [
     "load_demo",
+    "load_model",
     "trace",
     "lint_model",
     "calibrate",

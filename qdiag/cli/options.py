@@ -31,8 +31,9 @@ class ModelOptions:
         typer.Argument(
             metavar="MODEL",
             show_default=False,
-            help="The function that returns your model: my_model.py:build, or torchvision.models:mobilenet_v2. "
-            "It may return (model, data) or (model, data, optimizer) as well.",
+            help="A file that holds your model, model.onnx or model.pt2; or the function that returns it: "
+            "my_model.py:build, or torchvision.models:mobilenet_v2. It may return (model, data) or (model, data, "
+            "optimizer) as well.",
         ),
     ]
     arg: Annotated[

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from qdiag.cli.options import DataOptions, ModelOptions, whole_numbers
-from qdiag.cli.output import tell
-from qdiag.cli.specs import call
+from qdiag.cli.output import bar, tell
 from qdiag.comparison.compare import CALIBRATION_IMAGES
 from qdiag.errors import InputError, OptionError
 from qdiag.image_folder import ImageFolder
+from qdiag.loading.load_model import is_model_file, load_model
+from qdiag.loading.specs import call
 from qdiag.weights import load_weights
 
 
@@ -44,7 +45,7 @@ def gather(model: ModelOptions, data: DataOptions, calibration: Path | None = No
 
 
 def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer | None]:
-    made = call(options.model, options.arg or ())
+    made = _made(options)
     parts = made if isinstance(made, tuple) else (made,)
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
         raise OptionError(
@@ -60,6 +61,15 @@ def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer
     except (AssertionError, RuntimeError) as error:  # torch asserts that it was built for the device
         raise OptionError(f"device {options.device!r}: {error}", code="device") from error
     return model, data, optimizer
+
+
+def _made(options: ModelOptions) -> Any:
+    """What the file holds, or what the function returns."""
+    if not is_model_file(options.model):
+        return call(options.model, options.arg or ())
+    if options.arg:
+        raise OptionError(f"--arg {options.arg[0]}: {options.model} is a file, which takes no arguments.")
+    return load_model(options.model, on_progress=bar())
 
 
 def _images(options: DataOptions) -> Any:

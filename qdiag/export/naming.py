@@ -23,6 +23,7 @@ def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
     for value in list(graph.initializers.values()):
         buffer = value.name.removeprefix("tensors.")
         _rename(value, constants.get(buffer, value.name.removeprefix("model.")), taken)
+    _make_room(graph, taken)
     for node in graph:
         _name_parameters(node, taken)
         site = node.metadata_props.get(SITE)
@@ -37,6 +38,18 @@ def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
             _rename(value, site, taken)
         names[site] = value.name
     return names
+
+
+def _make_room(graph: Any, taken: set[str]) -> None:
+    """Take from tensors inside of layers the names that stored ones are to have: an exporter may have chosen the same.
+
+    Addresses in a model that was loaded from a file are often just what the exporter called its tensors.
+    """
+    sites = {node.metadata_props.get(SITE) for node in graph} - {None, ""}
+    for value in (value for node in graph for value in node.outputs):
+        if value.name in sites and not value.is_graph_output():
+            value.name = f"{value.name} inner"
+            taken.add(value.name)
 
 
 def _name_parameters(node: Any, taken: set[str]) -> None:

@@ -83,8 +83,12 @@ class Interceptor(TorchFunctionMode):
         return self.operation(self._address(name), func, args, kwargs)
 
     def source(self) -> Source | None:
-        """Where in the user's code the operation now under way was called."""
-        self.last_source = calling_source()
+        """Where in the user's code the operation now under way was called.
+
+        A module that a file was loaded as says itself where it comes from.
+        """
+        own = getattr(self.stack[-1][1], "source", None) if self.stack else None
+        self.last_source = own if isinstance(own, Source) else calling_source()
         return self.last_source
 
     def _address(self, op: str) -> Site:

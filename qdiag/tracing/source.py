@@ -1,6 +1,8 @@
 """The user's own file and line, found from inside a torch call."""
 
+import linecache
 import os
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+import torch.fx
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _QDIAG = Path(__file__).parent.parent
@@ -20,14 +23,14 @@ _CALLER = str(_QDIAG / "tracing" / "inputs.py")
 
 @dataclass(frozen=True)
 class Source:
-    """A place in the user's code."""
+    """A place in the user's code; without a line (0), one in a model file, which `function` names."""
 
     file: str
     line: int
     function: str
 
     def __str__(self) -> str:
-        return f"{_short(self.file)}:{self.line}"
+        return f"{_short(self.file)}:{self.line}" if self.line else f"{_short(self.file)}: {self.function}"
 
 
 def calling_source() -> Source | None:
@@ -35,10 +38,34 @@ def calling_source() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _CALLER:
         code = frame.f_code
+        if code.co_filename.startswith("<eval_with_key>"):
+            return _in_graph(frame)
         if not _is_machinery(code.co_filename):
             return Source(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def _in_graph(frame: FrameType) -> Source | None:
+    """The user's line that a node of an fx graph was recorded from, else the node."""
+    name = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition("=")[0].strip()
+    module = frame.f_locals.get("self")
+    nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
+    node = next((node for node in nodes if node.name == name), None)
+    return (recorded_source(node) if node is not None else None) or Source(type(module).__name__, 0, name)
+
+
+def recorded_source(node: torch.fx.Node) -> Source | None:
+    """The user's line that a node was recorded from; None where nobody wrote it down."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [frame for frame in frames if not frame[0].startswith(_TORCH)]
+    if not own:
+        return None
+    file, line, function = own[-1]
+    return Source(file, int(line), function)
+
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
 @cache

@@ -1,0 +1,127 @@
+"""Windows without weights, and reductions over axes."""
+
+from typing import Any
+
+from torch import nn
+
+from qdiag.loading.conversion import Converter, Operands, Ref, Step
+from qdiag.loading.modules import operation
+from qdiag.loading.operators.convolution import padded
+from qdiag.loading.operators.edges import edges_of
+
+MAX_POOLS: dict[int, Any] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVERAGE_POOLS: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+GLOBAL_AVERAGES = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+GLOBAL_MAXIMA = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
+
+
+def _max_pool(node: Operands) -> Step:
+    """Largest values; padding that differs from side to side comes before it, as values that never win."""
+    if len(node.node.outputs) > 1 and node.node.outputs[1]:
+        node.refuse("gives the places of its largest values, beside the values")
+    kernel = node.get("kernel_shape")
+    stride, dilation = node.get("strides", [1] * len(kernel)), node.get("dilations", [1] * len(kernel))
+    lowest = -3.4028234663852886e38
+    x, padding = padded(node, edges_of(node, len(kernel)), kernel, stride, dilation, lowest)
+    make = MAX_POOLS[len(kernel)]
+    return node.step(make(kernel, stride, padding, dilation, ceil_mode=bool(node.get("ceil_mode", 0))), x)
+
+
+def _average_pool(node: Operands) -> Step:
+    """Means; padding that differs from side to side only where its zeros count."""
+    kernel = node.get("kernel_shape")
+    axes = len(kernel)
+    stride, counts_zeros = node.get("strides", [1] * axes), bool(node.get("count_include_pad", 0))
+    if any(length != 1 for length in node.get("dilations", [1])):
+        node.refuse("is an average over a window with holes")
+    edges = edges_of(node, axes)
+    if (edges.same or edges.before != edges.after) and not counts_zeros:
+        node.refuse("pads its two sides differently and leaves the zeros out of its means")
+    x, padding = padded(node, edges, kernel, stride, [1] * axes)
+    ceil = bool(node.get("ceil_mode", 0))
+    return node.step(AVERAGE_POOLS[axes](kernel, stride, padding, ceil, counts_zeros), x)
+
+
+def _whole(modules: dict[int, Any]) -> Converter:
+    """Over all of the image."""
+    return lambda node: node.step(modules[node.rank() - 2](1), node.tensor(0))
+
+
+def _reduction(name: str) -> Converter:
+    """Over some axes; over all where the file names none."""
+
+    def convert(node: Operands) -> Step:
+        axes = node.known(1, "axes")
+        if not axes and node.get("noop_with_empty_axes"):
+            return node.step(nn.Identity(), node.tensor(0))
+        return node.step(operation(name), node.tensor(0), axes or _all(node), bool(node.get("keepdims", 1)))
+
+    return convert
+
+
+def _all(node: Operands) -> list[int]:
+    return list(range(node.rank()))
+
+
+def _norm(order: int) -> Converter:
+    def convert(node: Operands) -> Step:
+        axes = node.known(1, "axes") or _all(node)
+        return node.step(operation("norm"), node.tensor(0), order, axes, bool(node.get("keepdims", 1)))
+
+    return convert
+
+
+def _sum_of_squares(node: Operands) -> Step:
+    squares = node.before(operation("mul"), node.tensor(0), node.tensor(0), suffix="squares")
+    axes = node.known(1, "axes") or _all(node)
+    return node.step(operation("sum"), squares, axes, bool(node.get("keepdims", 1)))
+
+
+def _product(node: Operands) -> Step:
+    """Along one axis after the other."""
+    axes = sorted((int(axis) % node.rank() for axis in node.known(1, "axes") or _all(node)), reverse=True)
+    keep = bool(node.get("keepdims", 1))
+    x = node.tensor(0)
+    for axis in axes[:-1]:
+        x = node.before(operation("prod"), x, axis, keep, suffix=f"axis{axis}")
+    return node.step(operation("prod"), x, axes[-1], keep)
+
+
+def _place(name: str) -> Converter:
+    """Where the largest or smallest value is."""
+
+    def convert(node: Operands) -> Step:
+        if node.get("select_last_index"):
+            node.refuse("takes the last of several equal values")
+        return node.step(operation(name), node.tensor(0), node.get("axis", 0), bool(node.get("keepdims", 1)))
+
+    return convert
+
+
+def _top_k(node: Operands) -> Step:
+    count: Any = node.numbers(1, "k")
+    count = count if isinstance(count, Ref) else int(count[0])
+    if isinstance(count, Ref):
+        node.refuse("takes as many values as a tensor's shape says")
+    largest = bool(node.get("largest", 1))
+    return node.step(operation("topk"), node.tensor(0), count, node.get("axis", -1), largest, True)
+
+
+OPERATORS: dict[str, Converter] = {
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _whole(GLOBAL_AVERAGES),
+    "GlobalMaxPool": _whole(GLOBAL_MAXIMA),
+    "ReduceMean": _reduction("mean"),
+    "ReduceSum": _reduction("sum"),
+    "ReduceMax": _reduction("amax"),
+    "ReduceMin": _reduction("amin"),
+    "ReduceLogSumExp": _reduction("logsumexp"),
+    "ReduceL1": _norm(1),
+    "ReduceL2": _norm(2),
+    "ReduceSumSquare": _sum_of_squares,
+    "ReduceProd": _product,
+    "ArgMax": _place("argmax"),
+    "ArgMin": _place("argmin"),
+    "TopK": _top_k,
+}
