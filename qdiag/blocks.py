@@ -90,7 +90,10 @@ class ResizeWith(nn.Module):
         super().__init__()
         _check_mode(mode, align_corners)
         if size is not None and scale_factor is not None:
-            raise OptionError("ResizeWith got both size and scale_factor. Give one, or neither and a reference tensor.")
+            raise OptionError(
+                "ResizeWith got both size and scale_factor. Give one, or neither and a reference tensor.",
+                code="resize-arguments",
+            )
         self.size = size
         self.scale_factor = scale_factor
         self.mode = mode
@@ -130,7 +133,10 @@ def resize_with(
     """
     _check_mode(mode, align_corners)
     if sum(option is not None for option in (size, scale_factor, reference)) != 1:
-        raise OptionError("resize_with needs exactly one of size, scale_factor and reference. Remove or add one.")
+        raise OptionError(
+            "resize_with needs exactly one of size, scale_factor and reference. Remove or add one.",
+            code="resize-arguments",
+        )
     if reference is not None:
         size = _spatial_size(reference)
     if size is not None:
@@ -151,16 +157,19 @@ def _operands(block: nn.Module, arguments: tuple[Tensor | Sequence[Tensor], ...]
         operands.extend([argument] if isinstance(argument, Tensor) else argument)
     if not operands:
         raise InputError(
-            f"{type(block).__name__} was called without a tensor. Call it as block(x, y) or block([x, y])."
+            f"{type(block).__name__} was called without a tensor. Call it as block(x, y) or block([x, y]).",
+            code="no-tensor",
         )
     return operands
 
 
 def _check_mode(mode: str, align_corners: bool | None) -> None:
     if mode not in ("nearest", "bilinear"):
-        raise OptionError(f"No resize mode {mode!r}. Use 'nearest' or 'bilinear'.")
+        raise OptionError(f"No resize mode {mode!r}. Use 'nearest' or 'bilinear'.", code="resize-mode")
     if align_corners:
-        raise OptionError("A resize with align_corners=True does not run on the target. Leave align_corners out.")
+        raise OptionError(
+            "A resize with align_corners=True does not run on the target. Leave align_corners out.", code="resize-mode"
+        )
 
 
 def _spatial_size(x: Tensor) -> tuple[int, int]:
@@ -176,7 +185,10 @@ def _pair(size: Size) -> tuple[int, int]:
     if isinstance(size, int):
         return size, size
     if len(size) != 2:
-        raise OptionError(f"A resize needs a height and a width, not {list(size)}. Give two numbers, or one for both.")
+        raise OptionError(
+            f"A resize needs a height and a width, not {list(size)}. Give two numbers, or one for both.",
+            code="resize-arguments",
+        )
     return size[0], size[1]
 
 

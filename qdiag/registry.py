@@ -49,7 +49,9 @@ class Registry(Generic[T]):
             return self.members[name]
         except KeyError:
             kind = self.package.rpartition(".")[2].rstrip("s")
-            raise OptionError(f"no {kind} {name!r}. There are: {', '.join(self.members)}.") from None
+            raise OptionError(
+                f"no {kind} {name!r}. There are: {', '.join(self.members)}.", code="unknown-name"
+            ) from None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.members.values())

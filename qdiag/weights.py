@@ -63,9 +63,13 @@ def load_weights(model: nn.Module, weights: Weights, *, strict: bool = False) ->
         mismatched=tuple(mismatched),
     )
     if not fitting:
-        raise ModelError(f"No tensor of the checkpoint fits this model; is it another model's?\n{result}")
+        raise ModelError(
+            f"No tensor of the checkpoint fits this model; is it another model's?\n{result}", code="other-model"
+        )
     if strict and not result.complete:
-        raise ModelError(f"The checkpoint does not fit this model, and strict=True asks that it does.\n{result}")
+        raise ModelError(
+            f"The checkpoint does not fit this model, and strict=True asks that it does.\n{result}", code="other-model"
+        )
     model.load_state_dict(fitting, strict=False)
     return result
 
@@ -122,23 +126,30 @@ def _tensors_of(weights: Weights) -> dict[str, Tensor]:
             return tensors
     raise OptionError(
         "The checkpoint holds no named tensors. Pass a state_dict, a dict with one under "
-        f"{' or '.join(map(repr, ENVELOPES))}, or the path of a file with either in it."
+        f"{' or '.join(map(repr, ENVELOPES))}, or the path of a file with either in it.",
+        code="no-weights",
     )
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> object:
     """What a file of tensors holds. Raises InputError where it is missing or cannot be read."""
     if not isinstance(path, str | os.PathLike):
-        raise OptionError(f"Weights come as a path or a dict, not as {type(path).__name__}. Try model.state_dict().")
+        raise OptionError(
+            f"Weights come as a path or a dict, not as {type(path).__name__}. Try model.state_dict().",
+            code="no-weights",
+        )
     if not Path(path).is_file():
-        raise InputError(f"No weights file at '{path}'. Check the path; a download has to be made first.")
+        raise InputError(
+            f"No weights file at '{path}'. Check the path; a download has to be made first.", code="no-file"
+        )
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's scripts keep their options so
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise InputError(
             f"'{path}' cannot be read as a file of tensors ({type(error).__name__}). "
-            "Where it holds whole objects, save it again with torch.save(model.state_dict(), path)."
+            "Where it holds whole objects, save it again with torch.save(model.state_dict(), path).",
+            code="unreadable-file",
         ) from error
 
 

@@ -154,7 +154,7 @@ def test_diagnose_takes_data_from_a_function_and_arguments_for_the_model(model: 
         (["diagnose", "MODEL:build", "--input", "1,five"], "as 1,3,224,224"),
         (["diagnose", "MODEL:build", "--input", "1,0,9,9"], "write the shape"),
         (["diagnose", "MODEL:build", "--input", "1,7,12,12"], "the model raised RuntimeError"),
-        (["explain", "QD999"], "QD999"),
+        (["rule", "QD999"], "QD999"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_message_and_exit_code_2(model: str, words: list[str], says: str) -> None:
@@ -165,8 +165,8 @@ def test_what_cannot_be_used_is_one_clear_message_and_exit_code_2(model: str, wo
 
 
 def test_explain_prints_a_rule_and_lists_all() -> None:
-    assert "BatchNorm" in qdiag("explain", "QD101").stdout
-    listing = qdiag("explain").stdout
+    assert "BatchNorm" in qdiag("rule", "QD101").stdout
+    listing = qdiag("rule").stdout
     assert "QD101" in listing
     assert "QD501" in listing
 

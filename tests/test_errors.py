@@ -63,3 +63,7 @@ class Broken(Dataset[int]):
 def test_an_error_comes_out_of_a_loaders_worker_as_what_it_is() -> None:
     with pytest.raises(InputError, match=r"(?s)cannot read the image.*unreadable-image"):
         next(iter(DataLoader(Broken(), num_workers=1)))
+
+
+def test_every_error_has_a_code() -> None:
+    assert [place for place, _, code in made_errors() if not code] == []

@@ -12,11 +12,11 @@ from qdiag.cli.commands.compare import compare
 from qdiag.cli.commands.compare_dump import compare_dump
 from qdiag.cli.commands.demo import demo
 from qdiag.cli.commands.diagnose import diagnose, report
-from qdiag.cli.commands.explain import explain
 from qdiag.cli.commands.export import export
 from qdiag.cli.commands.export_target import export_target
 from qdiag.cli.commands.lab import lab
 from qdiag.cli.commands.lint import lint
+from qdiag.cli.commands.rule import rule
 from qdiag.cli.commands.train import train
 from qdiag.cli.commands.verify import verify
 
@@ -39,7 +39,7 @@ for function in (
     export_target,
     compare_dump,
     report,
-    explain,
+    rule,
     lab,
 ):
     app.command()(command(function))

@@ -68,7 +68,9 @@ def _made(options: ModelOptions) -> Any:
     if not is_model_file(options.model):
         return call(options.model, options.arg or ())
     if options.arg:
-        raise OptionError(f"--arg {options.arg[0]}: {options.model} is a file, which takes no arguments.")
+        raise OptionError(
+            f"--arg {options.arg[0]}: {options.model} is a file, which takes no arguments.", code="no-arguments-taken"
+        )
     return load_model(options.model, on_progress=bar())
 
 

@@ -99,7 +99,9 @@ def comparison_steps(
     """
     check_task(task)
     if not isinstance(bits, Sequence) or isinstance(bits, str) or (quantized is None and not bits):
-        raise OptionError(f"bits={bits!r}: give the bits of each version to compare with float, as bits=(16, 8).")
+        raise OptionError(
+            f"bits={bits!r}: give the bits of each version to compare with float, as bits=(16, 8).", code="no-versions"
+        )
     if quantized is None:
         images = CALIBRATION_IMAGES if calibration_data is None else None
         source = data if calibration_data is None else calibration_data
@@ -107,9 +109,11 @@ def comparison_steps(
         models = yield from calibration_steps(model, source, method, formats, target=target, max_images=images)
         quantized = _named(models)
     if not quantized:
-        raise OptionError("nothing to compare float with: `quantized` holds no model.")
+        raise OptionError("nothing to compare float with: `quantized` holds no model.", code="no-versions")
     if any(qm.module is not model for qm in quantized.values()):
-        raise OptionError("a quantized model to compare was made from another model than the one given.")
+        raise OptionError(
+            "a quantized model to compare was made from another model than the one given.", code="other-model"
+        )
     outputs = OutputSums(len(quantized), task, labels_decide=labels_decide)
     return (yield from _layers_steps(model, data, quantized, outputs, added_images))
 

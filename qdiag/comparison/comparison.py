@@ -47,7 +47,9 @@ class Comparison(Displayable):
         for layer in self.layers:
             if any(name == site or name == str(site) for site in layer.sites):
                 return layer
-        raise SiteNotFound(f"no layer at {str(name)!r} in this comparison. List them with comparison.to_pandas().")
+        raise SiteNotFound(
+            f"no layer at {str(name)!r} in this comparison. List them with comparison.to_pandas().", code="no-layer"
+        )
 
     def report(self) -> Report:
         """Figures at the output, error along the network, every layer, and what stays in float."""

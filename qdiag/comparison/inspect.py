@@ -51,7 +51,7 @@ def inspect(
         Lockstep(reference, lanes, meet).run(layout(batch.inputs, channels_last))
     missing = sorted(str(site) for site in wanted - set(found))
     if missing:
-        raise SiteNotFound(f"layer {missing[0]!r} did not run on these images.")
+        raise SiteNotFound(f"layer {missing[0]!r} did not run on these images.", code="no-layer")
     return tuple(found[plan.layer(name).site] for name in sites)
 
 

@@ -31,7 +31,9 @@ def digits(split: Split = "train") -> tuple[Float[Tensor, "n 1 16 16"], Int64[Te
     (torch.Size([500, 1, 16, 16]), torch.Size([500]))
     """
     if split not in get_args(Split):
-        raise OptionError(f"No split {split!r}. Use one of {', '.join(map(repr, get_args(Split)))}.")
+        raise OptionError(
+            f"No split {split!r}. Use one of {', '.join(map(repr, get_args(Split)))}.", code="unknown-name"
+        )
     # imported here, as scikit-learn takes a second that only the demo's users should wait
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

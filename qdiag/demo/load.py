@@ -36,7 +36,7 @@ def load_demo(kind: DemoKind = "wild") -> "Demo":
         optimizer = healthy_optimizer(model)
         description = "built and trained in a way that quantizes"
     else:
-        raise OptionError(f"No demo {kind!r}. Use 'wild' or 'healthy'.")
+        raise OptionError(f"No demo {kind!r}. Use 'wild' or 'healthy'.", code="unknown-name")
     return Demo(
         model=model,
         optimizer=optimizer,

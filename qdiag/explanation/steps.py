@@ -76,7 +76,7 @@ def _mends(lint: LintReport | None) -> list[NextStep]:
 def _mend(errors: Sequence[Finding]) -> NextStep:
     names = ", ".join(dict.fromkeys(f"{finding.code} {finding.name}" for finding in errors))
     text = f"{len(errors)} finding(s) of severity error: {names}. Each is below with its line and fix."
-    return NextStep("Mend the model where lint says so", text, f"qdiag explain {errors[0].code}")
+    return NextStep("Mend the model where lint says so", text, f"qdiag rule {errors[0].code}")
 
 
 def _look_there(verdict: Verdict) -> NextStep:

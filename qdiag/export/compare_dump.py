@@ -59,7 +59,7 @@ def compare_dump(
     inputs = Inputs.of(images, qm.module).to_device_of(qm.module)
     inputs.check_finite("the images")
     if not inputs.tensors():
-        raise InputError("the images hold no tensor. Give what the device was given.")
+        raise InputError("the images hold no tensor. Give what the device was given.", code="no-tensor")
     dump = read_dump(Path(folder))
     names = tensor_names(qm, None if onnx_file is None else Path(onnx_file))
     meeting = _Meeting(qm, names, dump.tensors)

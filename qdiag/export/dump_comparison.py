@@ -47,7 +47,9 @@ class DumpComparison(Displayable):
         for site in self.sites:
             if site.agreement.site == str(name):
                 return site
-        raise SiteNotFound(f"nothing was compared at {str(name)!r}. List it with comparison.to_pandas().")
+        raise SiteNotFound(
+            f"nothing was compared at {str(name)!r}. List it with comparison.to_pandas().", code="no-site"
+        )
 
     def report(self) -> Report:
         """A callout, what could not be compared, and every site."""

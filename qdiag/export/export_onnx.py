@@ -94,16 +94,23 @@ def check_installed(*packages: str) -> None:
     """Raises OptionError for the first package that is missing."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise OptionError(f"{package} is not installed, which the export needs: pip install 'qdiag[onnx]'.")
+            raise OptionError(
+                f"{package} is not installed, which the export needs: pip install 'qdiag[onnx]'.", code="not-installed"
+            )
 
 
 def _check(qm: QuantizedModel, path: Path, style: str) -> None:
     if style not in STYLES:
-        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
+        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.", code="option-value")
     if not path.parent.is_dir():
-        raise OptionError(f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.")
+        raise OptionError(
+            f"cannot write {path}: there is no folder {path.parent}. Give a file in one that exists.",
+            code="cannot-write",
+        )
     if path.exists() and not path.is_file():
-        raise OptionError(f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.")
+        raise OptionError(
+            f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.", code="cannot-write"
+        )
     trace = qm.plan.trace
     computed = _of_inputs(trace)
     for layer in qm.plan.layers:
@@ -111,7 +118,8 @@ def _check(qm: QuantizedModel, path: Path, style: str) -> None:
         if weight is not None and weight.number in computed:
             raise ModelError(
                 f"the weight of {str(layer.site)!r} is computed from the network's inputs, and a file holds weights "
-                "that are the same for all images. Export the network up to there, and the rest as another."
+                "that are the same for all images. Export the network up to there, and the rest as another.",
+                code="weight-computed",
             )
 
 
@@ -137,14 +145,20 @@ def _bits(plan: QuantPlan) -> list[tuple[str, int]]:
 
 def _check_opset(qm: QuantizedModel, style: str, opset: int) -> None:
     if opset < OPSET:
-        raise OptionError(f"opset={opset}: torch writes opsets from {OPSET} on. Convert the file with onnx afterwards.")
+        raise OptionError(
+            f"opset={opset}: torch writes opsets from {OPSET} on. Convert the file with onnx afterwards.", code="opset"
+        )
     if style != "qdq":
         return
     for site, bits in _bits(qm.plan):
         if bits not in (8, 16):
-            raise OptionError(f"{site!r} has {bits} bits, and a file of integers 8 or 16. Use style='clips'.")
+            raise OptionError(
+                f"{site!r} has {bits} bits, and a file of integers 8 or 16. Use style='clips'.", code="bits-unsupported"
+            )
     if opset < OPSET_16_BIT and _has_16_bits(qm.plan):
-        raise OptionError(f"opset={opset} has no 16-bit QuantizeLinear: that came with opset {OPSET_16_BIT}.")
+        raise OptionError(
+            f"opset={opset} has no 16-bit QuantizeLinear: that came with opset {OPSET_16_BIT}.", code="opset"
+        )
 
 
 def recorded_inputs(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inputs:
@@ -153,7 +167,7 @@ def recorded_inputs(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inpu
     inputs = inputs.to_device_of(qm.module)
     inputs.check_finite("the example input")
     if not inputs.tensors():
-        raise InputError("the example input holds no tensor. Give what the model is called with.")
+        raise InputError("the example input holds no tensor. Give what the model is called with.", code="no-tensor")
     alone = all(tensor.ndim and len(tensor) == 1 for _, tensor in inputs.tensors())
     # torch.export takes an axis of length 1 for a fixed one
     return inputs.map(lambda tensor: torch.cat([tensor, tensor])) if dynamic_batch and alone else inputs
@@ -165,7 +179,8 @@ def _traced_inputs(qm: QuantizedModel) -> Inputs:
     for value in qm.plan.trace.inputs:
         if not value.name.isidentifier() or not value.is_floating:
             raise InputError(
-                f"the model's input {value.name!r} is not a plain floating-point tensor. Give example_inputs."
+                f"the model's input {value.name!r} is not a plain floating-point tensor. Give example_inputs.",
+                code="input-type",
             )
         tensor = torch.rand(value.shape, dtype=value.dtype)
         if value.name == (f"input{len(args)}" if args else "input"):
@@ -194,7 +209,8 @@ def _captured(network: Network, inputs: Inputs, dynamic_batch: bool) -> torch.ex
         if isinstance(error.__cause__, GuardOnDataDependentSymNode):
             raise ModelError(
                 f"the forward decides by the values of a tensor, at or after {_last_site(error)}, and a file holds one "
-                "way. Export a model of each way."
+                "way. Export a model of each way.",
+                code="data-dependent-forward",
             ) from error
         raise
 
@@ -218,7 +234,8 @@ def _translated(
     except torch.onnx.OnnxExporterError as error:
         raise ModelError(
             f"torch's exporter cannot write this network as ONNX: {error}. "
-            "Replace the operation it names, or keep what comes after the network's layers out of the forward."
+            "Replace the operation it names, or keep what comes after the network's layers out of the forward.",
+            code="not-exportable",
         ) from error
     assert written is not None, "export without dynamo's own file gives a program"
     return written
@@ -229,10 +246,11 @@ def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
     size = sum(value.const_value.nbytes for value in written.model.graph.initializers.values() if value.const_value)
     if size > LARGEST:
         raise ModelError(
-            f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts."
+            f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts.",
+            code="too-large",
         )
     try:
         with written_whole(path) as draft:
             written.save(draft)
     except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}.") from error
+        raise OptionError(f"cannot write {path}: {error.strerror}.", code="cannot-write") from error

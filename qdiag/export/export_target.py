@@ -101,11 +101,13 @@ def requested(
     engine = ENGINES[target]
     runtime = runtime or engine.runtimes[0]
     if runtime not in engine.runtimes:
-        raise OptionError(f"runtime={runtime!r}: {engine.name} has {', '.join(map(repr, engine.runtimes))}.")
+        raise OptionError(
+            f"runtime={runtime!r}: {engine.name} has {', '.join(map(repr, engine.runtimes))}.", code="option-value"
+        )
     if style not in STYLES:
-        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.")
+        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.", code="option-value")
     if calibration not in ("qdiag", "target"):
-        raise OptionError(f"calibration={calibration!r}: it is 'qdiag' or 'target'.")
+        raise OptionError(f"calibration={calibration!r}: it is 'qdiag' or 'target'.", code="option-value")
     numbers = _version(version or engine.default_version)
     delivery = Delivery(numbers, runtime, style, calibration, bits, is_per_channel=is_per_channel)
     engine.check(delivery)
@@ -122,7 +124,9 @@ def _planned(delivery: Delivery, plan: QuantPlan) -> Delivery:
 def _version(text: str) -> tuple[int, int]:
     found = re.match(r"(\d+)[._](\d+)", str(text))
     if found is None:
-        raise OptionError(f"version={text!r}: write it as '8.6', the engine's major and minor version.")
+        raise OptionError(
+            f"version={text!r}: write it as '8.6', the engine's major and minor version.", code="option-value"
+        )
     return int(found[1]), int(found[2])
 
 
@@ -132,12 +136,21 @@ def _widths(plan: QuantPlan) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     for layer in plan.layers:
         site, output, weight = str(layer.site), layer.output, layer.weight
         if output is None or (layer.is_weighted and weight is None):
-            raise OptionError(f"{site!r} stays in float, and the target computes in 8 or 16 bits. Give it bits.")
+            raise OptionError(
+                f"{site!r} stays in float, and the target computes in 8 or 16 bits. Give it bits.",
+                code="bits-unsupported",
+            )
         widths = {output.bits} if weight is None else {output.bits, weight.bits}
         if not widths <= {8, 16}:
-            raise OptionError(f"{site!r} has {' and '.join(map(str, sorted(widths)))} bits; the target 8 or 16.")
+            raise OptionError(
+                f"{site!r} has {' and '.join(map(str, sorted(widths)))} bits; the target 8 or 16.",
+                code="bits-unsupported",
+            )
         if output.bits == 16 and weight is not None and weight.bits == 8:
-            raise OptionError(f"{site!r} stores 16 bits and has weights of 8; on the target 16 bits hold for both.")
+            raise OptionError(
+                f"{site!r} stores 16 bits and has weights of 8; on the target 16 bits hold for both.",
+                code="bits-unsupported",
+            )
         all_bits |= widths
         if output.bits == 16:
             wide.append(site)
@@ -152,7 +165,8 @@ def _listed(exported: ExportedModel, sites: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if re.search(r"[\s,]", name):
             raise OptionError(
-                f"{name!r} cannot stand in a list of 16-bit layers: rename the module, without , or space."
+                f"{name!r} cannot stand in a list of 16-bit layers: rename the module, without , or space.",
+                code="layer-name",
             )
     return names
 
@@ -170,7 +184,7 @@ def _made(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"cannot write to the folder {folder}: {error.strerror}. Name one that can be made."
+            f"cannot write to the folder {folder}: {error.strerror}. Name one that can be made.", code="cannot-write"
         ) from error
     return folder
 
@@ -179,4 +193,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}.") from error
+        raise OptionError(f"cannot write {path}: {error.strerror}.", code="cannot-write") from error

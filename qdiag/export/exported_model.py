@@ -34,7 +34,9 @@ class ExportedModel(Displayable):
         """The ONNX tensor of the tensor stored at an address. Raises SiteNotFound."""
         found = self.names.get(str(site))
         if found is None:
-            raise SiteNotFound(f"no tensor {str(site)!r} in {self.path.name}. There are: {', '.join(self.names)}.")
+            raise SiteNotFound(
+                f"no tensor {str(site)!r} in {self.path.name}. There are: {', '.join(self.names)}.", code="no-site"
+            )
         return found
 
     def report(self) -> Report:

@@ -46,7 +46,7 @@ class IntegerRuntime:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's own errors have no common class
-            raise ModelError(f"ONNX Runtime cannot run this network: {error}") from error
+            raise ModelError(f"ONNX Runtime cannot run this network: {error}", code="runtime-refuses") from error
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self.kernels = Counter(node.op_type for node in onnx.load(optimized).graph.node)
@@ -60,7 +60,9 @@ class IntegerRuntime:
         try:
             found = self._session.run(None, feed)
         except Exception as error:  # the runtime's own errors have no common class
-            raise InputError(f"ONNX Runtime cannot take these inputs: {error}") from error
+            raise InputError(
+                f"ONNX Runtime cannot take these inputs: {error}", code="runtime-refuses-inputs"
+            ) from error
         return {name: self._as_in_file(name, value) for name, value in zip(self.outputs, found, strict=True)}
 
     def _as_in_file(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

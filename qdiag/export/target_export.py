@@ -52,7 +52,9 @@ class TargetExport(Displayable):
         for setting in self.settings:
             if setting.key == key:
                 return setting.value
-        raise SiteNotFound(f"no setting {key!r}. There are: {', '.join(s.key for s in self.settings)}.")
+        raise SiteNotFound(
+            f"no setting {key!r}. There are: {', '.join(s.key for s in self.settings)}.", code="no-setting"
+        )
 
     def layer(self, name: Site | str) -> TargetLayer:
         """The layer that stores the tensor of an address. Raises SiteNotFound."""

@@ -40,7 +40,9 @@ def tensor_names(qm: QuantizedModel, file: Path | None) -> TensorNames:
 def _sites_in(model: Any, file: Path) -> dict[str, str]:
     known = {entry.key: entry.value for entry in model.metadata_props}
     if "qdiag.names" not in known:
-        raise InputError(f"{file} was not written by export_onnx, and does not say which tensors are stored.")
+        raise InputError(
+            f"{file} was not written by export_onnx, and does not say which tensors are stored.", code="foreign-file"
+        )
     sites = {name: site for site, name in json.loads(known["qdiag.names"]).items()}
     given = {value.name for value in model.graph.input}
     for node in model.graph.node:
@@ -57,4 +59,4 @@ def _loaded(file: Path) -> Any:
     try:
         return onnx.load(file)
     except Exception as error:  # what onnx raises, protobuf's errors among it, has no common class
-        raise InputError(f"{file} cannot be read as an ONNX file: {error}") from error
+        raise InputError(f"{file} cannot be read as an ONNX file: {error}", code="unreadable-file") from error

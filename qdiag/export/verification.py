@@ -76,7 +76,9 @@ class Verification(Displayable):
         for site in self.sites:
             if site.site == str(name):
                 return site
-        raise SiteNotFound(f"no stored tensor at {str(name)!r}. List them with verification.to_pandas().")
+        raise SiteNotFound(
+            f"no stored tensor at {str(name)!r}. List them with verification.to_pandas().", code="no-site"
+        )
 
     def report(self) -> Report:
         """A callout, the counts, every site, and the kernels that ran."""

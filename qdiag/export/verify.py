@@ -47,7 +47,7 @@ def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -
     """`verify` as a generator of Progress."""
     check_installed("onnx", "onnxscript", "onnxruntime")
     if images < 1:
-        raise OptionError(f"images={images}: at least one is needed.")
+        raise OptionError(f"images={images}: at least one is needed.", code="at-least-one")
     simulated = QuantizedModel(qm.module, _half_to_even(qm.plan), qm.calibration)
     first = next(_images(data, qm, 1))
     with tempfile.TemporaryDirectory() as folder:

@@ -40,10 +40,11 @@ def lint_model(
     [('missing-batchnorm', '0')]
     """
     if fail_on not in SEVERITIES:
-        raise OptionError(f"fail_on={fail_on!r}: it is one of {', '.join(map(repr, SEVERITIES))}.")
+        raise OptionError(f"fail_on={fail_on!r}: it is one of {', '.join(map(repr, SEVERITIES))}.", code="option-value")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
         raise OptionError(
-            f"the optimizer is a {type(optimizer).__name__}, without param_groups. Pass a torch optimizer."
+            f"the optimizer is a {type(optimizer).__name__}, without param_groups. Pass a torch optimizer.",
+            code="not-an-optimizer",
         )
     rules = [find_rule(name) for name in as_names(select)] or list(RULES)
     suppression = Suppression.of(ignore, suppress)

@@ -93,4 +93,4 @@ def find_rule(code_or_name: str) -> type[Rule]:
         if code_or_name in (rule.code, rule.name):
             return rule
     listing = ", ".join(f"{rule.code} {rule.name}" for rule in RULES)
-    raise OptionError(f"no lint rule {code_or_name!r}. There are: {listing}.")
+    raise OptionError(f"no lint rule {code_or_name!r}. There are: {listing}.", code="unknown-name")

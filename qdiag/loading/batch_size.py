@@ -36,7 +36,8 @@ class FixedBatch(nn.Module):
         if x.shape[0] != self.images:
             raise InputError(
                 f"the network takes {self.images} image(s) at a time, and {x.shape[0]} were given. {self.why}. Give "
-                f"data in batches of {self.images}, or export the file with a dynamic batch."
+                f"data in batches of {self.images}, or export the file with a dynamic batch.",
+                code="batch-size",
             )
         return x
 

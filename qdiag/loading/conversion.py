@@ -70,7 +70,10 @@ class Operands:
     def refuse(self, why: str, instead: str = "") -> NoReturn:
         """Raises ModelError that names the node."""
         instead = instead or "Export the network without it, or cut the file before that node"
-        raise ModelError(f"{self.graph.file.name} cannot be loaded: {self.node} (opset {self.opset}) {why}. {instead}.")
+        raise ModelError(
+            f"{self.graph.file.name} cannot be loaded: {self.node} (opset {self.opset}) {why}. {instead}.",
+            code="not-loadable",
+        )
 
     # Inputs ---------------------------------------------------------------------------------------------
 

@@ -21,11 +21,11 @@ TITLE = "exported program"
 def read_program(path: Path) -> torch.export.ExportedProgram:
     """Raises InputError for what is no readable exported program."""
     if not path.is_file():
-        raise InputError(f"there is no file {path}.")
+        raise InputError(f"there is no file {path}.", code="no-file")
     try:
         return torch.export.load(path)
     except Exception as error:  # what torch raises here has no common class
-        raise InputError(f"{path} cannot be read as an exported program: {error}") from error
+        raise InputError(f"{path} cannot be read as an exported program: {error}", code="unreadable-file") from error
 
 
 def is_exported(model: Any) -> bool:
@@ -75,7 +75,8 @@ class _Translation:
         if node.op == "call_module" or isinstance(node.target, torch._ops.HigherOrderOperator):
             raise ModelError(
                 f"the exported program holds {node.name!r} ({name}), a part with a graph of its own. Export the "
-                "network in eval mode, and without torch.no_grad() or autocast inside its forward."
+                "network in eval mode, and without torch.no_grad() or autocast inside its forward.",
+                code="not-loadable",
             )
         if node.op == "get_attr":
             return  # put in where it is first read

@@ -41,11 +41,14 @@ def load_steps(source: Source, *, example: Any = None, check: bool | None = None
         yield Progress("loading", 0, None)
         return program_model(source, example)
     if isinstance(source, torch.jit.ScriptModule):
-        raise ModelError(SCRIPT.format(what="the model"))
+        raise ModelError(SCRIPT.format(what="the model"), code="not-a-module")
     if isinstance(source, nn.Module):
         return source
     if not isinstance(source, (str, os.PathLike)):
-        raise OptionError(f"the model is a {type(source).__name__}. Pass a module, an exported program, or a file.")
+        raise OptionError(
+            f"the model is a {type(source).__name__}. Pass a module, an exported program, or a file.",
+            code="not-a-model",
+        )
     return (yield from _file(os.fspath(source), example, check))
 
 
@@ -81,18 +84,20 @@ def _file(spec: str, example: Any, check: bool | None) -> Steps[nn.Module]:
         yield Progress("loading", 0, None)
         return program_model(read_program(Path(spec)), example)
     if suffix in _ELSEWHERE:
-        raise OptionError(f"{spec} is {_ELSEWHERE[suffix]}.")
+        raise OptionError(f"{spec} is {_ELSEWHERE[suffix]}.", code="not-loadable")
     if suffix in (".pt", ".pth", ".ts"):
-        raise OptionError(_pickle(Path(spec)))
+        raise OptionError(_pickle(Path(spec)), code="not-loadable")
     made = call(spec)
     if not isinstance(made, nn.Module):
-        raise OptionError(f"{spec} gave a {type(made).__name__}. It should return a model.")
+        raise OptionError(f"{spec} gave a {type(made).__name__}. It should return a model.", code="not-a-model")
     return made
 
 
 def _onnx(path: Path, example: Any, check: bool | None) -> Steps[nn.Module]:
     if importlib.util.find_spec("onnx") is None:
-        raise OptionError(f"onnx is not installed, which reads {path.name}: pip install 'qdiag[onnx]'.")
+        raise OptionError(
+            f"onnx is not installed, which reads {path.name}: pip install 'qdiag[onnx]'.", code="not-installed"
+        )
     from qdiag.loading.onnx_model import onnx_model  # takes its time, which other models need not wait for
 
     return (yield from onnx_model(path, example, check))

@@ -86,7 +86,8 @@ def read_onnx(path: Path) -> OnnxGraph:
     if opset < OLDEST:
         raise ModelError(
             f"{path.name} is of opset {opset}, and files are read from opset {OLDEST} on. Export the network anew, or "
-            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13)."
+            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13).",
+            code="opset",
         )
     graph = proto.graph
     constants = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
@@ -104,12 +105,13 @@ def read_onnx(path: Path) -> OnnxGraph:
 
 def _loaded(path: Path) -> onnx.ModelProto:
     if not path.is_file():
-        raise InputError(f"there is no file {path}.")
+        raise InputError(f"there is no file {path}.", code="no-file")
     try:
         return onnx.load(path)
     except Exception as error:  # what onnx raises, protobuf's errors among it, has no common class
         raise InputError(
-            f"{path} cannot be read as an ONNX file: {error}. Is it whole, and are files with its weights beside it?"
+            f"{path} cannot be read as an ONNX file: {error}. Is it whole, and are files with its weights beside it?",
+            code="unreadable-file",
         ) from error
 
 
@@ -128,7 +130,8 @@ def _node(proto: onnx.NodeProto, path: Path) -> Node:
     if proto.domain not in ("", "ai.onnx"):
         raise ModelError(
             f"{path.name} holds {node}, an operator of {proto.domain!r} and not of ONNX itself. Export the network "
-            "without it, or take the file from before an optimizer put it in."
+            "without it, or take the file from before an optimizer put it in.",
+            code="not-loadable",
         )
     return node
 

@@ -52,7 +52,8 @@ def _reference(graph: OnnxGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tens
     except Exception as error:  # ONNX Runtime's errors have no common class
         raise ModelError(
             f"ONNX Runtime cannot run {graph.file.name}, so that nothing can be held against it: {error}. Give an "
-            "example of the size that the network takes (example=…), or load the file unchecked: check=False."
+            "example of the size that the network takes (example=…), or load the file unchecked: check=False.",
+            code="runtime-refuses",
         ) from error
 
 
@@ -64,7 +65,10 @@ def _example(graph: OnnxGraph, given: Any) -> dict[str, Tensor]:
     unknown = [name for name in own if name not in [each.name for each in graph.inputs]]
     if unknown:
         names = ", ".join(each.name for each in graph.inputs)
-        raise InputError(f"example has {unknown[0]!r}, which {graph.file.name} does not take. It takes: {names}.")
+        raise InputError(
+            f"example has {unknown[0]!r}, which {graph.file.name} does not take. It takes: {names}.",
+            code="option-value",
+        )
     return {each.name: own.get(each.name, _random(each)) for each in graph.inputs}
 
 
@@ -135,7 +139,8 @@ class _Builder:
             raise ModelError(
                 f"{self.graph.file.name} cannot be loaded: {step.node} (opset {self.graph.opset}) as "
                 f"{type(step.module).__name__} raised {type(error).__name__}: {error}. Give an example of the size "
-                "that the network takes (example=…); if it is, tell us about this node."
+                "that the network takes (example=…); if it is, tell us about this node.",
+                code="not-loadable",
             ) from error
 
     def _check(self, step: Step) -> None:
@@ -151,7 +156,8 @@ class _Builder:
                     f"{self.graph.file.name}: {step.node} (opset {self.graph.opset}) computes something else here than "
                     f"in ONNX Runtime: tensor {name!r} differs by {gap:.1e} of its largest value "
                     f"({list(ours.shape)} here, {list(theirs.shape)} there). Tell us about this node, or load the file "
-                    "as it is with check=False."
+                    "as it is with check=False.",
+                    code="loaded-differs",
                 )
             if name in self.values and not isinstance(self.values[name], Values):
                 self.values[name] = theirs

@@ -80,7 +80,7 @@ class PACT2(nn.Module):
     def __init__(self, signed: bool = False, most: float = math.inf):
         super().__init__()
         if not most > 0:
-            raise OptionError(f"most={most}: the upper bound of an activation is positive.")
+            raise OptionError(f"most={most}: the upper bound of an activation is positive.", code="option-value")
         self.signed, self.most = signed, most
         self.extremes: Tensor
         self.batches: Tensor
@@ -91,7 +91,10 @@ class PACT2(nn.Module):
     def clip(self) -> float:
         """The power of two in use, or the bound below it. Raises InputError where nothing was seen yet."""
         if int(self.batches) == 0:
-            raise InputError("this PACT2 has seen no batch yet: run the model in train mode first, or load its state.")
+            raise InputError(
+                "this PACT2 has seen no batch yet: run the model in train mode first, or load its state.",
+                code="no-ranges",
+            )
         low, high = self.extremes.tolist()
         return min(self.most, Range(low if self.signed else 0.0, max(high, 0.0)).clip)
 

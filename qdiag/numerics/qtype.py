@@ -43,4 +43,4 @@ def check_bits(bits: object) -> None:
     >>> check_bits(8)
     """
     if not isinstance(bits, int) or not 2 <= bits <= 32:
-        raise OptionError(f"{bits!r} bits: a fixed-point format has 2 to 32 bits, a whole number.")
+        raise OptionError(f"{bits!r} bits: a fixed-point format has 2 to 32 bits, a whole number.", code="bits")

@@ -21,7 +21,9 @@ class MacBudget:
 
     def __post_init__(self) -> None:
         if not 0 < self.percent <= 100:
-            raise OptionError(f"{self.percent} percent of the MACs: the budget is more than 0, and at most 100.")
+            raise OptionError(
+                f"{self.percent} percent of the MACs: the budget is more than 0, and at most 100.", code="budget"
+            )
 
     def __str__(self) -> str:
         return f"{self.others}-bit, {self.percent:g} % of MACs in {self.raised}"

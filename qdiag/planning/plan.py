@@ -69,14 +69,16 @@ class QuantPlan:
         for site, layer in self.by_site.items():
             if name == site or name == str(site):
                 return layer
-        raise SiteNotFound(f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].")
+        raise SiteNotFound(
+            f"no layer at {str(name)!r}. List them with [layer.site for layer in plan.layers].", code="no-layer"
+        )
 
     def matching(self, pattern: str) -> list[Layer]:
         """Layers by name, module path or pattern; "*" for all. Raises OptionError where there is none."""
         found = [layer for layer in self.layers if any(matches(site, pattern) for site in layer.sites)]
         if not found:
             names = ", ".join(str(layer.site) for layer in self.layers[:8])
-            raise OptionError(f"no layer is called {pattern!r}. There are: {names} …")
+            raise OptionError(f"no layer is called {pattern!r}. There are: {names} …", code="no-layer-matches")
         return found
 
     def in_float(self) -> "QuantPlan":
@@ -137,7 +139,9 @@ class QuantPlan:
         names = [str(layer.site) for layer in self.layers]
         differing = [name for name in (*saved, *names) if name not in saved or name not in names]
         if differing:
-            raise ModelError(f"the saved formats are of another model: only one of the two has {differing[0]!r}.")
+            raise ModelError(
+                f"the saved formats are of another model: only one of the two has {differing[0]!r}.", code="other-model"
+            )
 
         def scheme(known: dict[str, Any] | None) -> QScheme | None:
             return None if known is None else QScheme.of_state(known)

@@ -39,7 +39,7 @@ def plan_quantization(
     QuantPlan 8-bit: 2 layers, 0 operations in float
     """
     if per_channel not in (None, "depthwise", "all"):
-        raise OptionError(f"per_channel={per_channel!r}: it is None, 'depthwise' or 'all'.")
+        raise OptionError(f"per_channel={per_channel!r}: it is None, 'depthwise' or 'all'.", code="option-value")
     engine = TARGETS[target]
     grouping = grouped(trace)
     layers = tuple(formatted(layer, _bits_for(layer, bits), per_channel, engine) for layer in grouping.layers)
@@ -69,5 +69,6 @@ def _check_patterns(bits: Mapping[str, LayerBits], layers: tuple[Layer, ...]) ->
     for pattern in bits:
         if pattern != "*" and not any(matches(site, pattern) for site in sites):
             raise OptionError(
-                f"bits for {pattern!r}: no layer is called that. There are: {', '.join(map(str, sites[:8]))} …"
+                f"bits for {pattern!r}: no layer is called that. There are: {', '.join(map(str, sites[:8]))} …",
+                code="no-layer-matches",
             )

@@ -136,7 +136,9 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
     if isinstance(method, str):
         return [TECHNIQUES[name] for name in METHODS[method].techniques], METHODS[method].per_channel
     if not isinstance(method, Sequence):
-        raise OptionError(f"method={method!r}: give a method's name, or the names of techniques in a list.")
+        raise OptionError(
+            f"method={method!r}: give a method's name, or the names of techniques in a list.", code="option-value"
+        )
     return [TECHNIQUES[name] for name in method], None
 
 

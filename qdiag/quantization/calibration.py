@@ -135,7 +135,9 @@ class Calibration:
         by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights", "tops")]
         unknown = sorted(name for part in by_layer for name in part if name not in by_name)
         if unknown:
-            raise ModelError(f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.")
+            raise ModelError(
+                f"the saved state is of {unknown[0]!r}, which this model's plan does not hold.", code="other-model"
+            )
         return cls(
             {by_name[name]: Range(*ends) for name, ends in state["ranges"].items()},
             {by_name[name]: Range(*ends) for name, ends in state["seen"].items()},

@@ -16,7 +16,8 @@ def check_model(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(
                 f"{name or 'the model'} is a ScriptModule, inside which operations cannot be seen. "
-                "Pass the nn.Module it was made from."
+                "Pass the nn.Module it was made from.",
+                code="not-a-module",
             )
     buffers = dict(model.named_buffers())
     for name, tensor in itertools.chain(model.named_parameters(), buffers.items()):
@@ -25,7 +26,8 @@ def check_model(model: nn.Module) -> None:
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise ModelError(
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}, itself coarser than 16-bit fixed point. "
-                "Compare the float32 model: model.float()."
+                "Compare the float32 model: model.float().",
+                code="half-precision",
             )
         if name in buffers and not name.endswith(("running_mean", "running_var")):
             continue  # a mask may hold infinity, and a buffer may be there and not be used
@@ -33,5 +35,6 @@ def check_model(model: nn.Module) -> None:
         if bad:
             raise ModelError(
                 f"{name} holds NaN or infinity ({bad} of {tensor.numel()} values), so that every result would. "
-                "Check the checkpoint it was loaded from, and the training run's loss."
+                "Check the checkpoint it was loaded from, and the training run's loss.",
+                code="weights-not-finite",
             )

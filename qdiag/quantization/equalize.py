@@ -37,10 +37,14 @@ def equalization_steps(
     if not stored:
         raise OptionError(
             "nothing to equalize: no tensor that these layers write or read lies between weights alone. Concats, "
-            "products and activation functions such as SiLU do not let a channel's factor pass."
+            "products and activation functions such as SiLU do not let a channel's factor pass.",
+            code="nothing-to-equalize",
         )
     if stored & known.shifts.keys():
-        raise OptionError("the channels of these layers are equalized already. Set out from another calibration.")
+        raise OptionError(
+            "the channels of these layers are equalized already. Set out from another calibration.",
+            code="already-equalized",
+        )
     changed = yield from technique.steps(quantized, data)
     touched = {layer.site for group in groups for layer in (*group.writers, *group.readers)}
     tops = {site: top for site, top in changed.calibration.tops.items() if site not in touched}

@@ -54,5 +54,6 @@ class FusionGuard:
         return ModelError(
             f"the forward took another way than when it was traced: the result of {str(site)!r} {what}, while in the "
             f"trace it went to {str(self.following[site])!r} alone. Both ways cannot be one fixed-point network: give "
-            "the model inputs that take the same way, or make a model of each."
+            "the model inputs that take the same way, or make a model of each.",
+            code="forward-changed",
         )

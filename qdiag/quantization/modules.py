@@ -69,7 +69,9 @@ class QuantTestModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result in fixed point. Raises InputError where nothing was calibrated or loaded."""
         if not self.quantized.calibration.ranges:
-            raise InputError(f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}")
+            raise InputError(
+                f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}", code="no-ranges"
+            )
         return self.quantized(*args, **kwargs)
 
     _quantized: QuantizedModel
@@ -107,7 +109,7 @@ class QuantCalibrateModule(QuantTestModule):
         max_images: int = CALIBRATION_IMAGES,
     ):
         if max_images < 1:
-            raise OptionError(f"max_images={max_images}: at least one image is needed.")
+            raise OptionError(f"max_images={max_images}: at least one image is needed.", code="at-least-one")
         super().__init__(
             model, dummy_input, first_bits(bits), per_channel or METHODS[method].per_channel, target=target
         )

@@ -38,7 +38,8 @@ class _Observed:
             if not found[layer.site].is_finite:
                 raise ModelError(
                     f"the float model itself computes NaN or infinity, first at site {str(layer.site)!r}. "
-                    "Lint names weights and BatchNorm statistics that do this: lint_model(model, images)."
+                    "Lint names weights and BatchNorm statistics that do this: lint_model(model, images).",
+                    code="float-not-finite",
                 )
         return found
 

@@ -40,7 +40,8 @@ class RunningRanges(nn.Module):
         if broken is not None:
             raise ModelError(
                 f"{str(broken)!r} became NaN or infinite in training. Go back to the last checkpoint, and lower the "
-                "learning rate, or clip gradients."
+                "learning rate, or clip gradients.",
+                code="training-diverged",
             )
         return found
 

@@ -61,7 +61,8 @@ class Thresholds(nn.Module):
             if not ranges[site].is_finite:
                 raise ModelError(
                     f"the threshold of {str(site)!r} became NaN or infinite. Go back to the last checkpoint, and lower "
-                    "the learning rate of the thresholds."
+                    "the learning rate of the thresholds.",
+                    code="training-diverged",
                 )
         return ranges
 

@@ -39,7 +39,8 @@ class WeightSource:
         if given.made_from != self._contents(layer, weight, bias):
             raise ModelError(
                 f"{str(layer.site)!r} has other weights now than when it was calibrated, and calibration changed them. "
-                "Load weights before calibrating, or calibrate again."
+                "Load weights before calibrating, or calibrate again.",
+                code="weights-changed",
             )
         return OwnWeights(given.weight, given.bias)
 

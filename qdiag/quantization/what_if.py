@@ -32,7 +32,9 @@ def what_if(
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {layer.site: layer for pattern in patterns for layer in plan.matching(pattern)}
     if not chosen or (bits == "same" and per_channel is None and octaves == 0):
-        raise OptionError("nothing to change: give layers, and bits=…, per_channel=… or octaves=….")
+        raise OptionError(
+            "nothing to change: give layers, and bits=…, per_channel=… or octaves=….", code="nothing-to-change"
+        )
     if bits != "same" or per_channel is not None:
         formats = {
             site: (

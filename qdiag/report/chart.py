@@ -88,7 +88,7 @@ class Chart:
         return not self.series[0].values
 
     def _refuse(self, why: str) -> None:
-        raise OptionError(f"chart {self.title!r}: {why}.")
+        raise OptionError(f"chart {self.title!r}: {why}.", code="report-content")
 
 
 def chart_table(chart: Chart) -> Table:

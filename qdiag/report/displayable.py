@@ -115,6 +115,7 @@ def _write(path: Path, contents: bytes, what: str) -> Path:
             draft.write_bytes(contents)
     except OSError as error:
         raise OptionError(
-            f"cannot write {what} to {path}: {error.strerror}. Give a file in a folder that exists."
+            f"cannot write {what} to {path}: {error.strerror}. Give a file in a folder that exists.",
+            code="cannot-write",
         ) from error
     return path

@@ -44,7 +44,9 @@ class Table:
     def __post_init__(self) -> None:
         keys = [column.key for column in self.columns]
         if len(set(keys)) < len(keys):
-            raise OptionError(f"table {self.name!r}: two columns have one key, in {', '.join(keys)}.")
+            raise OptionError(
+                f"table {self.name!r}: two columns have one key, in {', '.join(keys)}.", code="report-content"
+            )
         for number, row in enumerate(self.rows):
             self._check(number, row)
 
@@ -56,11 +58,13 @@ class Table:
         if len(row) != len(self.columns):
             raise OptionError(
                 f"table {self.name!r}, row {number}: {len(row)} cells for {len(self.columns)} columns. "
-                "Give one cell a column, None where there is nothing to show."
+                "Give one cell a column, None where there is nothing to show.",
+                code="report-content",
             )
         for column, cell in zip(self.columns, row, strict=True):
             if not isinstance(cell, CELL_TYPES):
                 raise OptionError(
                     f"table {self.name!r}, row {number}, column {column.key!r}: a cell cannot be a "
-                    f"{type(cell).__name__}. Give a str, a number, None, Code, Badge or Place."
+                    f"{type(cell).__name__}. Give a str, a number, None, Code, Badge or Place.",
+                    code="report-content",
                 )

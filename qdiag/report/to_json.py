@@ -46,7 +46,10 @@ def encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__.lower(), **fields}
-    raise OptionError(f"a report cannot hold a {type(value).__name__}. Give str, numbers, None, lists or dictionaries.")
+    raise OptionError(
+        f"a report cannot hold a {type(value).__name__}. Give str, numbers, None, lists or dictionaries.",
+        code="report-content",
+    )
 
 
 def _not_finite(value: float) -> str:

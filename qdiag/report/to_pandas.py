@@ -24,7 +24,7 @@ def report_frame(report: Report, key: str = "") -> pd.DataFrame:
         if not key or table.key == key:
             return frame(table)
     keys = ", ".join(repr(table.key) for table in tables if table.key) or "none by name"
-    raise OptionError(f"report {report.title!r} has no table {key!r}. There are: {keys}.")
+    raise OptionError(f"report {report.title!r} has no table {key!r}. There are: {keys}.", code="no-table")
 
 
 def _plain(cell: Cell) -> str | float | None:

@@ -28,12 +28,20 @@ def check_guest(model: Any) -> None:
     """Raises ModelError for what is no module, and for a module without numbers."""
     if not isinstance(model, nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-        raise ModelError(f"the model is {what}. Pass an nn.Module, into which the weights have been loaded.")
+        raise ModelError(
+            f"the model is {what}. Pass an nn.Module, into which the weights have been loaded.", code="not-a-module"
+        )
     for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
         if is_lazy(tensor):
-            raise ModelError(f"{name} has no shape yet, as its module is lazy. Run the model once on an image first.")
+            raise ModelError(
+                f"{name} has no shape yet, as its module is lazy. Run the model once on an image first.",
+                code="weights-missing",
+            )
         if tensor.is_meta:
-            raise ModelError(f"{name} lies on the 'meta' device and has no numbers. Load the model's weights first.")
+            raise ModelError(
+                f"{name} lies on the 'meta' device and has no numbers. Load the model's weights first.",
+                code="weights-missing",
+            )
 
 
 @contextmanager
@@ -86,7 +94,8 @@ def borrow(model: nn.Module) -> Iterator[None]:
     if changed:
         raise ModelError(
             f"the model's forward writes to its own parameter {changed[0]!r}, in eval mode and without gradients. "
-            "qdiag runs the forward several times and cannot undo that: make it a buffer, or write to a copy."
+            "qdiag runs the forward several times and cannot undo that: make it a buffer, or write to a copy.",
+            code="forward-writes-parameters",
         )
 
 

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from qdiag.errors import InputError, ModelError, QdiagError
+from qdiag.tracing.input_hint import input_hint
 from qdiag.tracing.random_state import kept_random_state
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Inputs:
         for name, tensor in self.tensors():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise InputError(
-                    f"{where}: {name} holds NaN or infinity. Check how the images are loaded and normalised."
+                    f"{where}: {name} holds NaN or infinity. Check how the images are loaded and normalised.",
+                    code="data-not-finite",
                 )
 
     def describe(self) -> str:
@@ -118,7 +120,9 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
         return data
     if isinstance(data, Tensor):
         if data.ndim == 0 or len(data) == 0:
-            raise InputError(f"the data is a tensor of shape {list(data.shape)}: there is no image in it.")
+            raise InputError(
+                f"the data is a tensor of shape {list(data.shape)}: there is no image in it.", code="empty-data"
+            )
         return _Batches(list(data.split(batch_size)), model)
     if isinstance(data, (Inputs, Mapping)):
         return _Batches([data], model)
@@ -127,11 +131,13 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Iterable[Batch
     if isinstance(data, Iterator):
         raise InputError(
             "the data is an iterator, which can be read only once; calibration and comparison each read it. "
-            "Pass the DataLoader itself, or list(...) of the batches."
+            "Pass the DataLoader itself, or list(...) of the batches.",
+            code="data-read-once",
         )
     if not isinstance(data, Iterable) or isinstance(data, str):
         raise InputError(
-            f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...]."
+            f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
+            code="data-type",
         )
     return _Batches(data, model)
 
@@ -190,7 +196,8 @@ class _Batches:
             yield batch
         if number < 0:
             raise InputError(
-                "the data is empty: not one batch came out of it. Check the folder, the split, the filter."
+                "the data is empty: not one batch came out of it. Check the folder, the split, the filter.",
+                code="empty-data",
             )
 
     def _items(self) -> Iterator[Any]:
@@ -198,7 +205,8 @@ class _Batches:
             yield from self.data
         except Exception as error:  # the user's data may raise anything; its error stays attached
             raise InputError(
-                f"the data raised {type(error).__name__}: {error}. Does it run by itself, as in `for batch in data`?"
+                f"the data raised {type(error).__name__}: {error}. Does it run by itself, as in `for batch in data`?",
+                code="data-raised",
             ) from error
 
     def _split(self, item: Any) -> tuple[Any, Any]:
@@ -243,9 +251,10 @@ def forward(model: nn.Module, inputs: Inputs, interceptor: "Interceptor | None" 
         if interceptor is not None and interceptor.last_site is not None:
             at = f" ({interceptor.last_source})" if interceptor.last_source else ""
             where = f" at or after site {str(interceptor.last_site)!r}{at}"
-        hint = _hint(model, inputs)
+        hint = input_hint(model, inputs.tensors())
         raise ModelError(
-            f"the model raised {type(error).__name__}{where}: {error}. It was called with ({inputs.describe()}).{hint}"
+            f"the model raised {type(error).__name__}{where}: {error}. It was called with ({inputs.describe()}).{hint}",
+            code="model-raised",
         ) from error
 
 
@@ -270,17 +279,6 @@ def named_leaves(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
 def floating_leaves(tree: Any) -> list[Tensor]:
     """Every floating-point tensor in it."""
     return [tensor for _, tensor in named_leaves(tree) if tensor.is_floating_point()]
-
-
-def _hint(model: nn.Module, inputs: Inputs) -> str:
-    integer = [name for name, tensor in inputs.tensors() if not tensor.is_floating_point()]
-    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    if integer and dtypes:
-        return f" {integer[0]} is of an integer type: convert it to float and normalise it as in training."
-    given = {tensor.dtype for _, tensor in inputs.tensors()}
-    if dtypes and not given <= dtypes:
-        return f" The model's weights are {', '.join(map(str, dtypes))}: convert the inputs to that type."
-    return " Does the model run on these inputs without qdiag?"
 
 
 def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:

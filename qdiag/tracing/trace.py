@@ -136,7 +136,9 @@ class Trace:
         if found is None:
             near = difflib.get_close_matches(str(site), [str(s) for s in self.sites()], n=3, cutoff=0.4)
             hint = f"Nearest: {', '.join(map(repr, near))}. " if near else ""
-            raise SiteNotFound(f"no site {str(site)!r} in this trace. {hint}List them with trace.sites().")
+            raise SiteNotFound(
+                f"no site {str(site)!r} in this trace. {hint}List them with trace.sites().", code="no-site"
+            )
         return found
 
     def __contains__(self, site: object) -> bool:

@@ -38,14 +38,16 @@ class TidlEngine(Engine):
         if delivery.version < (8, 0) and not is_tool:
             raise OptionError(
                 f"TIDL is called from {delivery.runtime} from version 8.0 on. For {_text(delivery.version)} give "
-                "runtime='import-tool'."
+                "runtime='import-tool'.",
+                code="engine-version",
             )
         if delivery.style == "qdq":
             _check_qdq(delivery)
         if delivery.is_per_channel and delivery.style == "clips" and (is_tool or delivery.calibration == "target"):
             raise OptionError(
                 "the weights are per-channel, and TIDL's documents name a setting for that only for the runtimes, with "
-                "ranges from outside. Give runtime='onnxruntime' and calibration='qdiag', or calibrate per-tensor."
+                "ranges from outside. Give runtime='onnxruntime' and calibration='qdiag', or calibrate per-tensor.",
+                code="per-channel-unsupported",
             )
 
     @staticmethod
@@ -110,14 +112,18 @@ def _check_qdq(delivery: Delivery) -> None:
     if delivery.version < (9, 1) or delivery.runtime not in ("onnxruntime", "tvm"):
         raise OptionError(
             f"a file of integers (style='qdq') is read from version 9.1 on, by onnxruntime and tvm; not by "
-            f"{delivery.runtime} of {_text(delivery.version)}. Give style='clips'."
+            f"{delivery.runtime} of {_text(delivery.version)}. Give style='clips'.",
+            code="engine-version",
         )
     if delivery.calibration == "target":
         raise OptionError(
-            "a file of integers brings its scales along: for the target's calibration give style='clips'."
+            "a file of integers brings its scales along: for the target's calibration give style='clips'.",
+            code="options-exclude-each-other",
         )
     if delivery.bits != 8 or delivery.wide or delivery.wide_weights:
-        raise OptionError("TIDL takes prequantized files of 8 bits alone. For 16 bits give style='clips'.")
+        raise OptionError(
+            "TIDL takes prequantized files of 8 bits alone. For 16 bits give style='clips'.", code="bits-unsupported"
+        )
 
 
 def _tool_settings(delivery: Delivery, wide: Sequence[str], wide_weights: Sequence[str]) -> Iterator[Setting]:

@@ -95,7 +95,8 @@ class _Student:
         if not loss.requires_grad:
             raise ModelError(
                 "no gradient reaches the weights: the forward detaches its tensors or leaves torch. "
-                "Calibrate without reconstruction: method=['equalization', 'range-search', 'bias-correction']."
+                "Calibrate without reconstruction: method=['equalization', 'range-search', 'bias-correction'].",
+                code="no-gradient",
             )
         return loss
 

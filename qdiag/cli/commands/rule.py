@@ -1,4 +1,4 @@
-"""`qdiag explain`."""
+"""`qdiag rule`."""
 
 from typing import Annotated
 
@@ -11,17 +11,17 @@ from qdiag.linting.explain import explain_rule
 from qdiag.linting.rule import RULES
 
 
-def explain(
-    rule: Annotated[
+def rule(
+    name: Annotated[
         str | None, typer.Argument(metavar="RULE", help="A code or a name; without one, all rules are listed.")
     ] = None,
 ) -> None:
     """A lint rule: what it finds, why that hurts in fixed point, how to fix it.
 
-    qdiag explain QD101
+    qdiag rule QD101
     """
-    if rule is not None:
-        explain_rule(rule).print()
+    if name is not None:
+        explain_rule(name).print()
         return
     table = Table("Rule", "Name", "Severity", "What it finds", box=None, padding=(0, 2, 0, 0))
     for known in RULES:
