@@ -15,10 +15,7 @@ REARRANGED = ("title", "shapes", "annotations", "xaxis", "yaxis")
 
 
 class Picture(widgets.Box):
-    """Nothing, until a chart is drawn and then shown.
-
-    The page loads plotly with the first figure: one that were shown at once would stay empty there. So a panel draws
-    all of its pictures, and shows them last.
+    """Nothing, until a chart is shown.
 
     height: in pixels. on_click: takes the name that the chart has at the place of a click. names: written on the axis;
     without them they stand under the pointer only.
@@ -28,9 +25,9 @@ class Picture(widgets.Box):
         super().__init__(layout={"display": "none"})
         self.add_class(css)
         self.height, self.on_click, self.names = height, on_click, names
-        self.figure: go.FigureWidget | None = None
+        self.figure: LiveFigure | None = None
 
-    def draw(self, chart: Chart | None) -> None:
+    def show(self, chart: Chart | None) -> None:
         """Draw a chart in place of the one before; None: nothing."""
         self.layout.display = "none" if chart is None else "flex"
         if chart is None:
@@ -39,17 +36,12 @@ class Picture(widgets.Box):
         if self.figure is not None and _traces(self.figure) == _traces(drawn):
             _redraw(self.figure, drawn)
             return
-        self.figure = _live(drawn)
+        old, self.figure = self.figure, LiveFigure(drawn)
         for trace in self.figure.data if self.on_click else ():
             trace.on_click(self._clicked)
-
-    def show(self) -> None:
-        """Put on the page what was drawn."""
-        old = self.children
-        if self.figure is not None and old != (self.figure,):
-            self.children = [self.figure]
-            for figure in old:
-                figure.close()
+        self.children = [self.figure]
+        if old is not None:
+            old.close()
 
     def _drawn(self, chart: Chart) -> go.Figure:
         drawn = figure(chart)
@@ -64,11 +56,25 @@ class Picture(widgets.Box):
             self.on_click(trace.customdata[points.point_inds[0]])
 
 
-def _live(drawn: go.Figure) -> go.FigureWidget:
-    """A widget that has its whole content before it is shown: what comes while the page draws it may be lost."""
-    widget = go.FigureWidget(drawn)
-    widget._config = widget._config | {"displaylogo": False, "displayModeBar": False}
-    return widget
+class LiveFigure(go.FigureWidget):
+    """A figure that the page is told of with its whole content.
+
+    Plotly tells the page of an empty one, and sends the content after it: where that comes late, the page has drawn
+    the empty one, and leaves it so.
+    """
+
+    _is_filled = False
+
+    def __init__(self, drawn: go.Figure):
+        super().__init__(drawn)
+        self._config = self._config | {"displaylogo": False, "displayModeBar": False}
+        self._is_filled = True
+        self.open()
+
+    def open(self) -> None:
+        """Tell the page; called by every widget's __init__, where this one is still empty."""
+        if self._is_filled:
+            super().open()
 
 
 def _traces(drawn: go.Figure) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError
@@ -35,27 +36,39 @@ def click(picture: Picture, number: int, *places: int) -> None:
 
 def test_the_same_traces_are_redrawn_and_others_replace_them() -> None:
     picture = Picture("qd-all", 200)
-    picture.draw(lines("16-bit", "8-bit"))
+    picture.show(lines("16-bit", "8-bit"))
     first = picture.figure
-    picture.draw(lines("16-bit", "8-bit", values=(4.0, 5.0, 6.0), names=("a", "b", "c")))
+    picture.show(lines("16-bit", "8-bit", values=(4.0, 5.0, 6.0), names=("a", "b", "c")))
     assert picture.figure is first is not None
     assert [list(trace.y) for trace in first.data] == [[4.0, 5.0, 6.0]] * 2
     assert list(first.data[0].customdata) == list(first.layout.xaxis.tickvals) == ["a", "b", "c"]
-    picture.show()
-    picture.draw(lines("16-bit", "mine"))
+    picture.show(lines("16-bit", "mine"))
     assert picture.figure is not first
-    assert list(picture.children) == [first]  # until the other is shown
-    picture.show()
     assert list(picture.children) == [picture.figure]
     assert first.comm is None  # closed
+
+
+def test_the_page_is_told_of_a_figure_with_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[dict[str, Any]] = []
+    open_comm = go.FigureWidget.open
+
+    def tell(figure: go.FigureWidget) -> None:
+        opened.append(figure.get_state())
+        open_comm(figure)
+
+    monkeypatch.setattr(go.FigureWidget, "open", tell)
+    Picture("qd-all", 200).show(lines("16-bit", "8-bit"))
+    (state,) = opened
+    assert [trace["name"] for trace in state["_widget_data"]] == ["16-bit", "8-bit"]
+    assert state["_widget_layout"]["height"] == 200
 
 
 def test_a_click_gives_the_name_as_the_chart_has_it() -> None:
     clicked: list[str] = []
     picture = Picture("qd-all", 200, clicked.append)
-    picture.draw(lines("16-bit", "8-bit"))
+    picture.show(lines("16-bit", "8-bit"))
     click(picture, 1, 1)
-    picture.draw(lines("mine"))  # other traces hear clicks too
+    picture.show(lines("mine"))  # other traces hear clicks too
     click(picture, 0, 2)
     click(picture, 0)  # beside everything
     assert clicked == ["block<1>", "head"]
@@ -64,15 +77,15 @@ def test_a_click_gives_the_name_as_the_chart_has_it() -> None:
 def test_there_is_nothing_where_there_is_no_chart() -> None:
     picture = Picture("qd-weights", 200)
     assert picture.layout.display == "none"
-    picture.draw(lines("8-bit"))
+    picture.show(lines("8-bit"))
     assert picture.layout.display == "flex"
-    picture.draw(None)
+    picture.show(None)
     assert picture.layout.display == "none"
 
 
 def test_colours_on_the_page_are_those_of_the_report() -> None:
     picture = Picture("qd-all", 200)
-    picture.draw(lines("float", "16-bit", "8-bit"))
+    picture.show(lines("float", "16-bit", "8-bit"))
     assert picture.figure is not None
     found = {trace.name: trace.line.color for trace in picture.figure.data}
     assert found == {lane: COLOURS[lane] for lane in ("float", "16-bit", "8-bit")}

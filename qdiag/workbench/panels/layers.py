@@ -62,12 +62,10 @@ class LayersPanel(Panel):
         self.names = [str(layer.site) for layer in comparison.layers]
         self.choice.options = self.names
         worst = worst_layers(diagnosis.culprits, comparison.layers, comparison.lanes[-1])
-        self.worst.draw(part_chart(worst, comparison.lanes[-1]))
-        self.all.draw(error_chart(comparison.layers, comparison.lanes))
+        self.worst.show(part_chart(worst, comparison.lanes[-1]))
+        self.all.show(error_chart(comparison.layers, comparison.lanes))
         self.choice.value = ""
         self.choice.value = chosen if chosen in self.names else str(worst[0].site)
-        for picture in (self.worst, self.all):
-            picture.show()
 
     def _chosen(self) -> None:
         name, diagnosis = self.choice.value, self.shown
@@ -77,12 +75,10 @@ class LayersPanel(Panel):
             detail = self.desk.session.inspect(name)
             charts = {chart.key: chart for chart in charts_in(detail.report())}
             for key, picture in self.close.items():
-                picture.draw(charts.get(key))
+                picture.show(charts.get(key))
             self.about.value = about_html(diagnosis, name)
             self.maps.value = feature_maps(detail.maps, diagnosis.comparison.lanes[-1])
             self.maps.layout.display = "" if detail.maps else "none"
-            for picture in self.close.values():
-                picture.show()
 
 
 def _column(*children: widgets.Widget) -> widgets.VBox:
