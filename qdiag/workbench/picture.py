@@ -67,7 +67,7 @@ class LiveFigure(go.FigureWidget):
 
     def __init__(self, drawn: go.Figure):
         super().__init__(drawn)
-        self._config = self._config | {"displaylogo": False, "displayModeBar": False}
+        self._config = {"displaylogo": False, "displayModeBar": False}
         self._is_filled = True
         self.open()
 

@@ -138,6 +138,7 @@ class Session(Displayable):
         return self.history.find(name).script
 
     def report(self) -> Report:
+        """The applied version's diagnosis, with its worst layers close up, and every version with its code."""
         details = {} if self.current is None else self._details.get(self.current.name, {})
         name, score = type(self.model).__name__, self.float_score
         return session_report(name, self.history, self.verifications, score, self.diagnosis, details)
