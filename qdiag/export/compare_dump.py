@@ -27,6 +27,7 @@ from qdiag.numerics.qscheme import QScheme
 from qdiag.planning.layer import Layer
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel, layout
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
@@ -35,7 +36,7 @@ SIXTEEN = "16-bit"
 
 
 def compare_dump(
-    qm: QuantizedModel,
+    qm: QuantizedModel | QuantTestModule,
     images: Any,
     folder: str | os.PathLike[str],
     *,
@@ -56,6 +57,7 @@ def compare_dump(
     """
     if onnx_file is not None:
         check_installed("onnx")
+    qm = quantized_model(qm)
     inputs = Inputs.of(images, qm.module).to_device_of(qm.module)
     inputs.check_finite("the images")
     if not inputs.tensors():

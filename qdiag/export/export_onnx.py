@@ -21,6 +21,7 @@ from qdiag.export.styles import STYLES
 from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
@@ -39,7 +40,7 @@ OPSET_16_BIT = 21
 
 
 def export_onnx(
-    qm: QuantizedModel,
+    qm: QuantizedModel | QuantTestModule,
     path: str | os.PathLike[str],
     example_inputs: Any = None,
     *,
@@ -61,8 +62,11 @@ def export_onnx(
 
     Raises OptionError, InputError or ModelError for what cannot be exported; the model is left as it was.
     """
+    qm = quantized_model(qm)
     target = Path(path)
     check_installed("onnx", "onnxscript")
+    import onnx
+
     _check(qm, target, style)
     opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(qm.plan) else OPSET)
     _check_opset(qm, style, opset)
@@ -84,6 +88,8 @@ def export_onnx(
             stacklevel=2,
         )
     drop_remarks(written.model)
+    # the first that has the opset: older runtimes take the file, and torch would write its newest
+    written.model.ir_version = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
     written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
     _save(written, target)
     formats = {str(site): str(qparams) for site, qparams in qm.formats.qparams.items()}

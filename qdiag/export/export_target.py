@@ -16,6 +16,7 @@ from qdiag.export.styles import STYLES
 from qdiag.export.target_export import TargetExport
 from qdiag.export.target_layers import FileLayers
 from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
 from qdiag.tracing.guest import borrow
@@ -26,7 +27,7 @@ WIDTH = 120
 
 
 def export_target(
-    qm: QuantizedModel,
+    qm: QuantizedModel | QuantTestModule,
     folder: str | os.PathLike[str],
     example_inputs: Any = None,
     *,
@@ -51,6 +52,7 @@ def export_target(
     Raises OptionError for what the engine does not take, before anything is written; InputError or ModelError for what
     cannot be exported. The model is left as it was.
     """
+    qm = quantized_model(qm)
     check_installed("onnx", "onnxscript")
     engine, delivery = requested(target, version, runtime, style, calibration)
     delivery = _planned(delivery, qm.plan)

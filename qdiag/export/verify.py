@@ -23,6 +23,7 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.progress import OnProgress, Progress, Steps, run
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter_run import InterpreterRun
+from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.guest import borrow_stepwise
@@ -31,7 +32,9 @@ from qdiag.tracing.inputs import Inputs, batches, named_leaves
 IMAGES = 16
 
 
-def verify(qm: QuantizedModel, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None) -> Verification:
+def verify(
+    qm: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None
+) -> Verification:
     """Export to ONNX, run it in ONNX Runtime's integer kernels, and compare every stored tensor's integers.
 
     data: as for `calibrate`; of it the first `images`, which must be of one size. They run one at a time.
@@ -43,11 +46,12 @@ def verify(qm: QuantizedModel, data: Any, *, images: int = IMAGES, on_progress: 
     return run(verification_steps(qm, data, images=images), on_progress)
 
 
-def verification_steps(qm: QuantizedModel, data: Any, *, images: int = IMAGES) -> Steps[Verification]:
+def verification_steps(qm: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES) -> Steps[Verification]:
     """`verify` as a generator of Progress."""
     check_installed("onnx", "onnxscript", "onnxruntime")
     if images < 1:
         raise OptionError(f"images={images}: at least one is needed.", code="at-least-one")
+    qm = quantized_model(qm)
     simulated = QuantizedModel(qm.module, _half_to_even(qm.plan), qm.calibration)
     first = next(_images(data, qm, 1))
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.graph import _PyTreeCodeGen
 
 from qdiag.errors import InputError, ModelError
 from qdiag.loading.addresses import Addresses
@@ -26,11 +25,6 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
         return torch.export.load(path)
     except Exception as error:  # what torch raises here has no common class
         raise InputError(f"{path} cannot be read as an exported program: {error}", code="unreadable-file") from error
-
-
-def is_exported(model: Any) -> bool:
-    """True for the module of an exported program, `program.module()`, which torch lets nobody set to eval mode."""
-    return isinstance(model, fx.GraphModule) and isinstance(model.graph._codegen, _PyTreeCodeGen)
 
 
 def program_model(source: Any, example: Any = None) -> nn.Module:

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from qdiag.errors import ModelError, OptionError
-from qdiag.loading.exported_program import is_exported, program_model, read_program
+from qdiag.loading.exported_program import program_model, read_program
 from qdiag.loading.specs import call
 from qdiag.progress import OnProgress, Progress, Steps, run
+from qdiag.tracing.guest import is_exported
 
 Source = str | os.PathLike[str] | torch.export.ExportedProgram | nn.Module
 

@@ -16,7 +16,8 @@ def check_model(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(
                 f"{name or 'the model'} is a ScriptModule, inside which operations cannot be seen. "
-                "Pass the nn.Module it was made from.",
+                "Pass the nn.Module it was made from, or write it as ONNX and load that: torch.onnx.export(model, "
+                "(images,), 'model.onnx', dynamo=False), then qdiag.load_model('model.onnx').",
                 code="not-a-module",
             )
     buffers = dict(model.named_buffers())

@@ -84,6 +84,19 @@ class QuantTestModule(nn.Module):
         self.quantized.set_extra_state(state)
 
 
+def quantized_model(model: Any) -> QuantizedModel:
+    """What `calibrate` gave, or what one of the modules here holds. Raises OptionError for anything else."""
+    if isinstance(model, QuantTestModule):
+        return model.quantized
+    if not isinstance(model, QuantizedModel):
+        raise OptionError(
+            f"this takes a model in fixed point, and not a {type(model).__name__}. Calibrate it first: "
+            "calibrate(model, images).",
+            code="not-a-model",
+        )
+    return model
+
+
 class QuantCalibrateModule(QuantTestModule):
     """A model that calibrates itself on the images it is shown in train mode.
 

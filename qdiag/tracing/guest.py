@@ -27,10 +27,14 @@ _MEMBERS = ("_parameters", "_buffers", "_modules")
 def check_guest(model: Any) -> None:
     """Raises ModelError for what is no module, and for a module without numbers."""
     if not isinstance(model, nn.Module):
+        if isinstance(model, torch.export.ExportedProgram):
+            raise ModelError(EXPORTED, code="not-a-module")
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise ModelError(
             f"the model is {what}. Pass an nn.Module, into which the weights have been loaded.", code="not-a-module"
         )
+    if is_exported(model):
+        raise ModelError(EXPORTED, code="not-a-module")
     for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
         if is_lazy(tensor):
             raise ModelError(
@@ -42,6 +46,17 @@ def check_guest(model: Any) -> None:
                 f"{name} lies on the 'meta' device and has no numbers. Load the model's weights first.",
                 code="weights-missing",
             )
+
+
+EXPORTED = (
+    "the model is an exported program, whose modes torch does not let anybody change. qdiag.load_model(program) gives "
+    "the same network under the names of the modules that it was made from."
+)
+
+
+def is_exported(model: Any) -> bool:
+    """True for the module of an exported program, `program.module()`, on which torch puts an `eval` that raises."""
+    return isinstance(model, torch.fx.GraphModule) and "eval" in vars(model)
 
 
 @contextmanager
