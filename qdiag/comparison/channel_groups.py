@@ -16,7 +16,7 @@ TENTH = 0.1
 """A value that hardly varies over these images is judged by a tenth of its size: they may not show its whole range."""
 FEWEST = 8
 """Values that a channel's own spread is taken from, at least; with fewer all channels are one."""
-DEAD = 1e-4
+DEAD = 1e-6
 """Of its own size, or of the widest channel's spread: a channel that varies less is a constant."""
 DEAD_BESIDE = 1e-6
 

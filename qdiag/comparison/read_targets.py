@@ -121,9 +121,14 @@ def _is_two(targets: Tensor) -> bool:
     return bool(((targets == 0) | (targets == 1)).all())
 
 
+def _lengths(tensor: Tensor) -> list[int]:
+    return [length for length in tensor.shape if length != 1]
+
+
 def _values(targets: Tensor, outputs: Any) -> Read | None:
     """Targets that are values of one of the outputs."""
     for position, output in enumerate(outputs):
-        if output.is_floating_point() and targets.numel() == output.numel() and len(targets) == len(output):
+        is_kind = targets.is_floating_point() or not has_classes(output)  # integers beside classes are several labels
+        if output.is_floating_point() and is_kind and _lengths(targets) == _lengths(output):
             return Read(position, values=targets.detach().to(output.device).reshape(output.shape).float())
     return None

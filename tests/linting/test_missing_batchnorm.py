@@ -124,3 +124,23 @@ def test_fixed_filters_are_exempt() -> None:
             return self.head(nn.functional.conv2d(x, self.kernel, groups=3))
 
     assert missing(Blur()) == {}
+
+
+def deployed(count: int, **options: bool) -> nn.Module:
+    layers = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3, **options), nn.ReLU()) for _ in range(count)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+
+
+def test_a_network_whose_batchnorm_are_merged_gets_one_note() -> None:
+    (finding,) = lint_model(deployed(6), IMAGE, select="QD101").findings
+    assert (finding.severity, finding.more) == ("note", ())
+    assert "None of 6 convolutions" in finding.why
+    compile(finding.fix, "fix", "exec")
+
+
+def test_convolutions_without_biases_are_not_merged_ones() -> None:
+    assert set(missing(deployed(6, bias=False)).values()) == {"error"}
+
+
+def test_a_few_convolutions_are_told_one_by_one() -> None:
+    assert missing(deployed(2)) == {"0.0": "error", "1.0": "error"}

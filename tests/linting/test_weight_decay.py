@@ -65,6 +65,17 @@ def test_adamw_is_told_that_its_decay_is_decoupled() -> None:
     assert "AdamW multiplies it by the learning rate" in reason(model, AdamW(model.parameters(), weight_decay=0.0))
 
 
+@pytest.mark.parametrize(("decay", "found"), [(1e-4, True), (5e-3, True), (1e-2, False)])
+def test_adamw_is_judged_by_what_its_decay_does(decay: float, found: bool) -> None:
+    model = net()
+    for optimizer in (AdamW(model.parameters(), weight_decay=decay), _decoupled_adam(model, decay)):
+        assert bool(lint_model(model, IMAGE, optimizer, select="QD201").findings) is found
+
+
+def _decoupled_adam(model: nn.Module, decay: float) -> torch.optim.Adam:
+    return torch.optim.Adam(model.parameters(), weight_decay=decay, decoupled_weight_decay=True)
+
+
 def test_without_an_optimizer_the_report_says_what_was_not_checked() -> None:
     report = lint_model(net(), IMAGE)
     assert set(report.inapplicable) == {"QD201", "QD202"}
