@@ -49,6 +49,17 @@ class ModelOptions:
 DATA, FOLDER, FORMATS = "Data: one of these", "How a folder's images are read", "Number formats"
 
 
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        rich_help_panel=DATA,
+        help="What the outputs mean: classification, segmentation, detection or values. If not given, what labels say.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """Where the data comes from, and how images become tensors."""

@@ -65,9 +65,14 @@ def _behind(leaves: list[tuple[str, Any]], tape: DecisionTape | None) -> list[tu
     if tape is None:
         return []
     known = {id(leaf) for _, leaf in leaves}
-    decisions = [(name, leaf) for name, leaf in leaves if isinstance(leaf, Tensor) and is_decision(leaf)]
-    behind = [(f"{name} before it is decided", tensor) for name, leaf in decisions for tensor in tape.before(leaf)]
-    return [(name.lstrip(), tensor) for name, tensor in behind if id(tensor) not in known]
+    found = []
+    for name, leaf in leaves:
+        if isinstance(leaf, Tensor) and is_decision(leaf):
+            behind = [tensor for tensor in tape.before(leaf) if id(tensor) not in known]
+            known.update(map(id, behind))
+            numbers = ["", *(f" ({number})" for number in range(2, len(behind) + 1))]
+            found += [(f"{name} before it is decided{n}".lstrip(), t) for n, t in zip(numbers, behind, strict=False)]
+    return found
 
 
 def met_apart(reference: Any, version: Any) -> Met:

@@ -55,14 +55,6 @@ def test_arguments_are_bound_by_the_function_that_was_called(name: str) -> None:
     assert float((calibrate(net, images, bits=16)(images) - expected).norm() / expected.norm()) < 1e-3
 
 
-def test_an_exported_graph_is_the_model() -> None:
-    net, images = network(NORMS["functional"])
-    with torch.no_grad():
-        expected = net(images)
-    graph = torch.export.export(net, (images,)).module()
-    assert float((calibrate(graph, images, bits=16)(images) - expected).norm() / expected.norm()) < 1e-3
-
-
 def test_a_reference_that_is_not_the_model_is_an_error_that_names_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = network(NORMS["torch"])
     functional = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")

@@ -1,14 +1,15 @@
 """`qdiag compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions, whole_numbers
+from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions, TaskOption, whole_numbers
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable
 from qdiag.cli.subject import gather
 from qdiag.comparison.compare import compare as compare_model
+from qdiag.comparison.labels import Task
 
 
 def compare(
@@ -19,6 +20,7 @@ def compare(
     bits: Annotated[
         str, typer.Option(metavar="B,B", rich_help_panel=FORMATS, help="Bit widths to compare, the finest first.")
     ] = "16,8",
+    task: TaskOption = None,
     csv: Annotated[
         Path | None, typer.Option(rich_help_panel=PANEL, help="Also write the table of layers, for a spreadsheet.")
     ] = None,
@@ -37,6 +39,7 @@ def compare(
         per_channel=formats.scales,
         calibration_data=subject.calibration,
         target=formats.target,
+        task=cast(Task | None, task),
         on_progress=bar(),
     )
     if csv is not None:

@@ -2,23 +2,26 @@
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions
+from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, TaskOption
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, write_page
 from qdiag.cli.subject import gather
+from qdiag.comparison.labels import Task
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.pipeline import diagnose as diagnose_model
 
 
-def diagnose(model: ModelOptions, data: DataOptions, formats: FormatOptions, output: OutputOptions) -> None:
+def diagnose(
+    model: ModelOptions, data: DataOptions, formats: FormatOptions, output: OutputOptions, task: TaskOption = None
+) -> None:
     """Is it quantization, which layers are to blame, why, and what to do next?
 
     qdiag diagnose my_model.py:build --images photos/ --limit 200
     """
-    output.show(_diagnosed(model, data, formats))
+    output.show(_diagnosed(model, data, formats, task))
 
 
 def report(
@@ -28,6 +31,7 @@ def report(
     output: Annotated[
         Path, typer.Option("--output", "-o", rich_help_panel=PANEL, help="The page to write; it needs no network.")
     ] = Path("qdiag-report.html"),
+    task: TaskOption = None,
     open: Annotated[bool, typer.Option("--open", rich_help_panel=PANEL, help="Open the page in a browser.")] = False,
 ) -> None:
     """Diagnose, and write what was found as one HTML page.
@@ -35,14 +39,14 @@ def report(
     qdiag report my_model.py:build --images photos/ --output report.html
     """
     check_writable(output)
-    found = _diagnosed(model, data, formats)
+    found = _diagnosed(model, data, formats, task)
     typer.echo(found.verdict.headline)
     page = write_page(found, output)
     if open:
         webbrowser.open(page.as_uri())
 
 
-def _diagnosed(model: ModelOptions, data: DataOptions, formats: FormatOptions) -> Diagnosis:
+def _diagnosed(model: ModelOptions, data: DataOptions, formats: FormatOptions, task: str | None) -> Diagnosis:
     subject = gather(model, data, formats.calibration)
     return diagnose_model(
         subject.model,
@@ -51,5 +55,6 @@ def _diagnosed(model: ModelOptions, data: DataOptions, formats: FormatOptions) -
         per_channel=formats.scales,
         calibration_data=subject.calibration,
         target=formats.target,
+        task=cast(Task | None, task),
         on_progress=bar(),
     )
