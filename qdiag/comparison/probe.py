@@ -17,6 +17,8 @@ from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
 
 IMAGES = 8
+LEAST_HALVED = 4
+"""Images of which half are still several: a BatchNorm by the batch cannot run on one."""
 SAME = 1e-3
 """Relative difference of two float results up to which they are the same: above it kernels do not explain it."""
 
@@ -37,7 +39,7 @@ class NormShift:
 class Probe:
     """What runs of the float model on its first images show.
 
-    repeat_difference: of two runs on the same images, relative. batch_difference: of an image by itself and among
+    repeat_difference: of two runs on the same images, relative. batch_difference: of images among fewer and among more
     others. constants: names of outputs that do not depend on the images. active: operations that draw at random or use
     the batch's statistics though the model is in eval mode. was_training: modules that would behave differently in the
     mode that the model came in. norm_shift: None without a trained BatchNorm.
@@ -68,14 +70,15 @@ def probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:
     with borrow(model):
         first, again = (_run(model, part.inputs) for _ in range(2))
         darker = _run(model, part.inputs.map(lambda t: t * 0.5 if t.is_floating_point() else t))
-        alone = _run(model, part.split(1)[0].inputs) if part.is_divisible and part.inputs.batch_size > 1 else None
+        can_halve = part.is_divisible and part.inputs.batch_size >= LEAST_HALVED
+        half = _run(model, part.split(part.inputs.batch_size // 2)[0].inputs) if can_halve else None
         watch = _NormWatch(model)
         with watch:
             forward(model, part.inputs.map(torch.clone), watch)
     repeat = _difference(floating_leaves(first), floating_leaves(again))
     return Probe(
         repeat_difference=repeat,
-        batch_difference=0.0 if alone is None or repeat > SAME else _alone_difference(first, alone, part),
+        batch_difference=0.0 if half is None or repeat > SAME else _half_difference(first, half, part),
         constants=constant_leaves(first, darker),
         active=_active(traced),
         was_training=was_training,
@@ -98,11 +101,12 @@ def _difference(reference: Sequence[Tensor], other: Sequence[Tensor]) -> float:
     return found if math.isfinite(found) else 0.0
 
 
-def _alone_difference(many: Any, alone: Any, part: Batch) -> float:
-    """Of the first image's outputs; 0 where these do not stand along the first axis."""
-    pairs = list(zip(floating_leaves(many), floating_leaves(alone), strict=False))
+def _half_difference(many: Any, half: Any, part: Batch) -> float:
+    """Of the first half's outputs; 0 where these do not stand along the first axis."""
+    pairs = list(zip(floating_leaves(many), floating_leaves(half), strict=False))
     images = part.inputs.batch_size
-    fits = [(one[:1], two) for one, two in pairs if one.ndim and len(one) == images and two.shape == one[:1].shape]
+    cut = [(one[: images // 2], two) for one, two in pairs if one.ndim and len(one) == images]
+    fits = [(one, two) for one, two in cut if one.shape == two.shape]
     return _difference([one for one, _ in fits], [two for _, two in fits])
 
 

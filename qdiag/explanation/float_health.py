@@ -102,7 +102,7 @@ def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
 
 def _not_repeatable(found: Probe) -> Trouble:
     by_batch = found.batch_difference > found.repeat_difference
-    what = "among other images another result than alone" if by_batch else "another result at every run"
+    what = "among other images another result" if by_batch else "another result at every run"
     active = f" {_names(found.active)} is active in eval mode." if found.active else ""
     return Trouble(
         "not-repeatable",
