@@ -66,11 +66,12 @@ def test_clipping_and_rounding_are_parted() -> None:
 def test_a_shifted_mean_is_told_by_channel() -> None:
     """The weights of one channel are all rounded up: its mean moves, which the mean over the tensor hardly shows."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 1, bias=False))
+    conv = nn.Conv2d(3, 16, 1, bias=False)
+    model = nn.Sequential(conv)
     with torch.no_grad():
-        model[0].weight.mul_(0.01)
-        model[0].weight[0, 0] = 1.0  # type: ignore[index]
-        model[0].weight[5] = 0.006  # type: ignore[index, assignment]
+        conv.weight.mul_(0.01)
+        conv.weight[0, 0] = 1.0
+        conv.weight[5] = 0.006
     error = error_of(model, images() + 1.0, "0")
     assert abs(error.shift) > 0.5
     assert abs(error.shift) > 5 * abs(error.added["mean_shift"] or 0.0)

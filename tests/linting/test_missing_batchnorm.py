@@ -126,8 +126,8 @@ def test_fixed_filters_are_exempt() -> None:
     assert missing(Blur()) == {}
 
 
-def deployed(count: int, **options: bool) -> nn.Module:
-    layers = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3, **options), nn.ReLU()) for _ in range(count)]
+def deployed(count: int, *, bias: bool = True) -> nn.Module:
+    layers = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=bias), nn.ReLU()) for _ in range(count)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
 
 
