@@ -16,7 +16,7 @@ SLOW := browser or training or sweep
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test test-fast check screenshots clean
+.PHONY: help venv demo lab test test-fast check screenshots files clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +44,9 @@ check: $(DEV)  ## ruff, mypy, import contracts, notebooks stored without outputs
 
 screenshots: $(DEV)  ## the pictures of the workbench in docs/, taken in a real browser
 	$(BIN)/python -m tests.browser.screenshots docs
+
+files: $(DEV)  ## docs/model_files.md: which model files go through qdiag
+	$(BIN)/python examples/model_files.py docs/model_files.md
 
 clean:  ## remove builds and caches, but not .venv
 	rm -rf build dist test-results .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
