@@ -24,8 +24,8 @@ from imagenet_efficientnet_lite0 import PREPROCESSING, build
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.streaming import outputs_steps
 from qdiag.image_folder import ImageFolder
 from qdiag.planning.channels import channel_groups
 from qdiag.planning.layer import Layer
@@ -36,6 +36,7 @@ from qdiag.progress import run
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.subject import Subject
 from qdiag.tracing.tracer import trace
 
 CIFAR_IMAGES = 1024
@@ -100,7 +101,7 @@ def methods(
 
 def measure(model: nn.Module, data: Any, versions: Mapping[str, QuantizedModel]) -> dict[str, OutputError]:
     """Every version on the same images, against their labels and against float."""
-    return run(outputs_steps(model, data, versions, "measuring"))
+    return run(outputs_steps(Subject(model, data), versions, "measuring"))
 
 
 def imagenet(data: Path, quick: bool) -> tuple[nn.Module, Tensor, list[Any], str]:

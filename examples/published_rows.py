@@ -28,10 +28,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import Cityscapes, ImageFolder
 from torchvision.transforms import functional as images
 
-from qdiag.comparison.compare import outputs_steps
+from qdiag.comparison.streaming import outputs_steps
 from qdiag.progress import run
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.subject import Subject
 
 METHODS = ("simple", "advanced", "advanced-dw", "best")
 PUBLISHED = {
@@ -97,7 +98,7 @@ def _at_size(image: Any, label: Any) -> tuple[Tensor, Tensor]:
 
 
 def _top1(model: nn.Module, versions: Mapping[str, QuantizedModel], loader: DataLoader[Any]) -> dict[str, float]:
-    errors = run(outputs_steps(model, loader, versions, "measuring"))
+    errors = run(outputs_steps(Subject(model, loader), versions, "measuring"))
     found = {name: error.top1_percent or 0.0 for name, error in errors.items()}
     first = next(iter(errors.values()))
     return {"float": (first.top1_percent or 0.0) + (first.drop_points or 0.0), **found}

@@ -19,5 +19,5 @@ def contents_of(tensor: Tensor) -> str:
     (True, False)
     """
     seen = xxhash.xxh3_128(f"{tensor.dtype} {list(tensor.shape)}".encode())
-    seen.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    seen.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return seen.hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.utils.data import DataLoader, Dataset
 
-from qdiag.comparison.compare import compare, comparison_steps
+from qdiag.comparison.compare import compare
 from qdiag.comparison.inspect import inspect
 from qdiag.errors import ModelError
 from qdiag.export.compare_dump import compare_dump
@@ -21,7 +21,7 @@ from qdiag.export.export_onnx import export_onnx
 from qdiag.export.export_target import export_target
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
-from qdiag.quantization.calibrate import calibration_steps
+from qdiag.quantization.calibrate import calibrate as calibrate_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
@@ -138,8 +138,8 @@ WORK: dict[str, Callable[[nn.Module], Any]] = {
     "verify": lambda model: verify(calibrate(model, loader()), torch.ones(1, 3, 12, 12)),
     "export for a target": lambda model: deliver(calibrate(model, loader())),
     "compare with a dump": lambda model: compare_with_nothing(calibrate(model, loader())),
-    "calibration left half way": lambda model: half_way(calibration_steps(model, loader(), "simple", [(8, None)])),
-    "comparison left half way": lambda model: half_way(comparison_steps(model, loader())),
+    "calibration left half way": lambda model: half_way(calibrate_model.steps(model, loader(), "simple")),
+    "comparison left half way": lambda model: half_way(compare.steps(model, loader())),
 }
 
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
@@ -203,7 +203,7 @@ def test_every_construct_is_left_as_it_was(specimen: Specimen) -> None:
 def test_an_exception_thrown_into_the_work_leaves_the_model_as_it_was() -> None:
     model = restless()
     before = everything(model), surroundings()
-    steps = half_way(comparison_steps(model, loader()))
+    steps = half_way(compare.steps(model, loader()))
     with pytest.raises(KeyboardInterrupt):
         steps.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
     assert (everything(model), surroundings()) == before
@@ -211,7 +211,7 @@ def test_an_exception_thrown_into_the_work_leaves_the_model_as_it_was() -> None:
 
 def test_between_two_steps_the_model_can_be_trained() -> None:
     model = restless()
-    steps = comparison_steps(model, loader())
+    steps = compare.steps(model, loader())
     for _ in steps:
         assert model.training
         assert torch.is_grad_enabled()
@@ -224,7 +224,7 @@ def test_work_draws_the_same_whatever_is_drawn_between_its_steps() -> None:
     seed_all()
     calibrate(restless(), DataLoader(undisturbed, batch_size=4))
     seed_all()
-    for _ in calibration_steps(restless(), DataLoader(disturbed, batch_size=4), "simple", [(8, None)]):
+    for _ in calibrate_model.steps(restless(), DataLoader(disturbed, batch_size=4)):
         torch.rand(5), np.random.rand(5), random.random()
     torch.testing.assert_close(disturbed.given, undisturbed.given, rtol=0, atol=0)
     assert len({float(image.sum()) for image in disturbed.given[-12:]}) == 12  # no two steps draw the same

@@ -26,7 +26,6 @@ LONG_FUNCTIONS: set[str] = {
     "cli/commands/train.py train",
     "export/export_onnx.py export_onnx",
     "export/export_target.py export_target",
-    "export/verify.py verification_steps",
     "workbench/panels/runs.py __init__",
 }
 SCALES = {

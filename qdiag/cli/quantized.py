@@ -6,13 +6,13 @@ from pathlib import Path
 from qdiag.cli.options import FormatOptions, QuantizedOptions
 from qdiag.cli.output import bar
 from qdiag.cli.subject import Subject
-from qdiag.comparison.compare import CALIBRATION_IMAGES
 from qdiag.errors import InputError, ModelError
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import example
+from qdiag.subject import CALIBRATION_IMAGES
+from qdiag.tracing.batches import batches
 from qdiag.weights import read_checkpoint
 
 
@@ -20,7 +20,7 @@ def quantized(subject: Subject, formats: FormatOptions, fit: QuantizedOptions) -
     """Raises InputError, ModelError or OptionError."""
     if fit.load is None:
         return calibrated(subject, formats, fit.method, fit.widths)
-    wrapped = QuantTestModule(subject.model, example(subject.data, subject.model), target=formats.target)
+    wrapped = QuantTestModule(subject.model, batches(subject.data, subject.model).example, target=formats.target)
     _load(wrapped, fit.load)
     return wrapped.quantized
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from qdiag.cli.options import DataOptions, ModelOptions, whole_numbers
 from qdiag.cli.output import bar, tell
-from qdiag.comparison.compare import CALIBRATION_IMAGES
 from qdiag.errors import InputError, OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.loading.load_model import is_model_file, load_model
 from qdiag.loading.specs import call
+from qdiag.subject import CALIBRATION_IMAGES
 from qdiag.weights import load_weights
 
 

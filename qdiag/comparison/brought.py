@@ -3,17 +3,17 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_leaves import joined, met_apart
-from qdiag.comparison.outputs import OutputSums
+from qdiag.comparison.streaming import output_sums
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.subject import Subject
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import batches, forward
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,16 @@ class Brought:
 
 
 def brought_steps(
-    comparison: Comparison,
-    brought: Brought,
-    trained: nn.Module,
-    quantized: Mapping[str, QuantizedModel],
-    data: Any,
-    sums: OutputSums,
+    comparison: Comparison, brought: Brought, subject: Subject, quantized: Mapping[str, QuantizedModel]
 ) -> Steps[Comparison]:
     """The comparison of a trained network, its layers beside its own float, its outputs beside the model brought in.
 
-    The finest lane's outputs are those of the brought model. sums: for one lane more than the comparison has: the
-    trained network in float.
+    The finest lane's outputs are those of the brought model. subject: the trained network.
     """
     finest, *others = comparison.lanes
-    versions: list[nn.Module] = [brought.in_16_bit, *(quantized[name] for name in others), trained]
-    for progress, batch in Progress.over(batches(data, brought.model), "beside the model brought in"):
+    sums = output_sums(subject, len(quantized) + 1)
+    versions: list[nn.Module] = [brought.in_16_bit, *(quantized[name] for name in others), subject.model]
+    for progress, batch in Progress.over(subject.data, "beside the model brought in"):
         with borrow(brought.model):
             reference = forward(brought.model, batch.inputs)
         met = []

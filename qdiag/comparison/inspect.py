@@ -15,9 +15,9 @@ from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress, report
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import first_batch
 from qdiag.tracing.site import Site
 from qdiag.tracing.tracer import trace
 
@@ -33,7 +33,7 @@ def inspect(
     Inside `progress.listening` it tells how many were looked at.
     Raises SiteNotFound for an address that is no layer's.
     """
-    batch = first_batch(data, model).split(IMAGES)[0]
+    batch = batches(data, model).first.split(IMAGES)[0]
     plan = plan_quantization(trace(model, batch.inputs), None)
     wanted = {plan.layer(name).site for name in sites}
     channels_last = all(qm.channels_last for qm in quantized.values())
@@ -48,7 +48,7 @@ def inspect(
 
     with borrow(model):
         lanes = [qm.interpreter for qm in quantized.values()]
-        Lockstep(reference, lanes, meet).run(layout(batch.inputs, channels_last))
+        Lockstep(reference, lanes, meet).run(batch.inputs.in_layout(channels_last))
     missing = sorted(str(site) for site in wanted - set(found))
     if missing:
         raise SiteNotFound(f"layer {missing[0]!r} did not run on these images.", code="no-layer")

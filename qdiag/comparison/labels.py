@@ -1,24 +1,12 @@
 """Labels as class indices, in the forms that data sets give them in; and what to say of those that are none."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qdiag.errors import InputError, OptionError
-
-Task = Literal["classification", "segmentation", "detection", "values"]
-TASKS: tuple[Task, ...] = ("classification", "segmentation", "detection", "values")
-
-
-def check_task(task: Any) -> None:
-    """Raises OptionError for what is no task."""
-    if task is not None and task not in TASKS:
-        raise OptionError(
-            f"task={task!r}: it is one of {', '.join(map(repr, TASKS))}, or None to go by the labels.",
-            code="option-value",
-        )
+from qdiag.errors import InputError
 
 
 def as_tensor(targets: Any) -> Tensor | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from qdiag.comparison.intervals import Interval
-from qdiag.comparison.labels import Task
+from qdiag.subject import Task
 
 
 @dataclass(frozen=True)

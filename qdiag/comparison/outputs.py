@@ -10,11 +10,11 @@ from qdiag.comparison.agreement_sums import AgreementSums
 from qdiag.comparison.channel_groups import ChannelSums
 from qdiag.comparison.decision_sums import DecisionSums
 from qdiag.comparison.float_figures import FloatFigures
-from qdiag.comparison.labels import Task
 from qdiag.comparison.output_error import OutputError, TensorError
 from qdiag.comparison.output_leaves import Met
 from qdiag.comparison.read_targets import Read, TargetReader
 from qdiag.numerics.moments import MomentSums, ReferenceSums
+from qdiag.subject import Task
 
 
 class OutputSums:

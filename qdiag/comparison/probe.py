@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.output_leaves import constant_leaves
+from qdiag.subject import Subject
+from qdiag.tracing.batches import Batch
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Batch, Inputs, floating_leaves, forward
+from qdiag.tracing.inputs import Inputs, floating_leaves
 from qdiag.tracing.intercept import Function, Interceptor
 from qdiag.tracing.operations import RANDOM, OperationKind, bind, kind_of
 from qdiag.tracing.site import Site
@@ -63,8 +66,12 @@ class Probe:
         return -20 * math.log10(worst) if worst else math.inf
 
 
-def probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:
-    """Run the model on the first images of a batch, twice, in halves, and on darker ones; it is left as it was."""
+def probe(subject: Subject) -> Probe:
+    """Run the model on its first images, twice, in halves, and on darker ones; it is left as it was."""
+    return _probe(subject.model, subject.data.first, subject.trace)
+
+
+def _probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:
     was_training = tuple(name or "the model" for name, module in model.named_modules() if _differs_in_training(module))
     part = batch.split(IMAGES)[0]
     with borrow(model):

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qdiag.comparison.labels import Task, as_tensor, class_labels, has_classes, unusable
+from qdiag.comparison.labels import as_tensor, class_labels, has_classes, unusable
 from qdiag.errors import InputError
+from qdiag.subject import Task
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,19 @@
 """Trials: the network with one thing changed, to see what that does to its output."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from torch import nn
-
-from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.labels import Task
 from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.streaming import outputs_steps
 from qdiag.errors import OptionError
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
-from qdiag.quantization.equalize import equalization_steps
+from qdiag.quantization.equalize import equalize
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
-from qdiag.tracing.inputs import first_images
+from qdiag.subject import Subject
 from qdiag.tracing.site import Site
 
 TrialKind = Literal["part", "repair", "alone"]
@@ -53,53 +50,23 @@ class Trial:
 WIDER = 3
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What trials are run on: model, data and what its outputs mean, and the images to calibrate with.
-
-    calibration: data, and how many of its first images; None for all.
-    """
-
-    model: nn.Module
-    data: Any
-    calibration: tuple[Any, int | None]
-    task: Task | None = None
-    labels_decide: bool = True
-
-    def outputs_steps(
-        self, models: Mapping[str, QuantizedModel], label: str, images: int
-    ) -> Steps[dict[str, OutputError]]:
-        """The outputs of some versions, on the first images."""
-        return (
-            yield from outputs_steps(
-                self.model,
-                self.data,
-                models,
-                label,
-                max_images=images,
-                task=self.task,
-                labels_decide=self.labels_decide,
-            )
-        )
-
-
-def trial_steps(ground: Ground, comparison: Comparison, quantized: QuantizedModel) -> Steps[tuple[Trial, ...]]:
+def trial_steps(subject: Subject, comparison: Comparison, quantized: QuantizedModel) -> Steps[tuple[Trial, ...]]:
     """Weights or activations by themselves, the usual repairs, and each of the layers that add most noise by itself."""
     plan = quantized.plan
     in_float: Formats = {layer.site: None for layer in plan.layers}
     images = min(comparison.images, REPAIR_IMAGES)
     parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
-    repairs = yield from _repairs_steps(ground, quantized)
+    repairs = yield from _repairs_steps(subject, quantized)
     models = {title: quantized.change(part) for title, part in parts.items()}
     models |= {repair.title: repair.changed for repair in repairs}
-    found = yield from ground.outputs_steps(models, "trying repairs", images)
+    found = yield from outputs_steps(subject, models, "trying repairs", images)
     trials = [Trial("part", title, found[title], images) for title in parts]
     trials += [Trial("repair", r.title, found[r.title], images, code=r.code, cost=r.cost) for r in repairs]
 
     suspects = loudest(comparison, SUSPECTS)
     alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
-    found = yield from ground.outputs_steps(alone, "trying layers", images)
+    found = yield from outputs_steps(subject, alone, "trying layers", images)
     trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
     return tuple(trials)
 
@@ -112,10 +79,10 @@ class _Repair:
     cost: int
 
 
-def _repairs_steps(ground: Ground, quantized: QuantizedModel) -> Steps[list[_Repair]]:
+def _repairs_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[_Repair]]:
     """What changes formats for the better in the same number of bits, in the order in which a user would accept it."""
     repairs = []
-    equalized = yield from _equalized_steps(ground, quantized)
+    equalized = yield from _equalized_steps(subject, quantized)
     if equalized is not None:
         code = 'equalize(calibrate(model, images, "simple"), images)'
         repairs.append(_Repair("equalized channels", equalized, code, 0))
@@ -127,21 +94,20 @@ def _repairs_steps(ground: Ground, quantized: QuantizedModel) -> Steps[list[_Rep
     return repairs
 
 
-def _equalized_steps(ground: Ground, quantized: QuantizedModel) -> Steps[QuantizedModel | None]:
+def _equalized_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel | None]:
     """None where nothing can be equalized, or is already."""
-    source, most = ground.calibration
     try:
-        return (yield from equalization_steps(quantized, first_images(source, ground.model, most)))
+        return (yield from equalize.steps(quantized, subject.calibration.data))
     except OptionError:
         return None
 
 
-def raised_steps(ground: Ground, quantized: QuantizedModel, sites: Sequence[Site], images: int) -> Steps[Trial]:
+def raised_steps(subject: Subject, quantized: QuantizedModel, sites: Sequence[Site], images: int) -> Steps[Trial]:
     """The network with these layers' weights and outputs in 16 bit."""
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
     code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
     models = {title: quantized.change(quantized.plan.with_bits(sites, 16))}
-    found = yield from ground.outputs_steps(models, "trying repairs", images)
+    found = yield from outputs_steps(subject, models, "trying repairs", images)
     return Trial("repair", title, found[title], images, code=code, cost=WIDER)
 
 

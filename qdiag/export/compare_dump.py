@@ -28,7 +28,7 @@ from qdiag.planning.layer import Layer
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.modules import QuantTestModule, quantized_model
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
 
@@ -68,7 +68,7 @@ def compare_dump(
     with borrow(qm.module):
         lanes = [version.interpreter for version in meeting.versions.values()]
         lockstep = Lockstep(qm.in_float(), lanes, meeting.meet)
-        lockstep.run(layout(inputs, qm.channels_last))
+        lockstep.run(inputs.in_layout(qm.channels_last))
     meeting.close()
     return DumpComparison(
         model_name=qm.plan.trace.model_name,

@@ -19,8 +19,9 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Batch, Inputs
+from qdiag.tracing.inputs import Inputs
 
 README = "README.txt"
 WIDTH = 120

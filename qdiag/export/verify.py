@@ -20,21 +20,23 @@ from qdiag.export.verification import Verification
 from qdiag.numerics.rounding import Rounding
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
-from qdiag.progress import OnProgress, Progress, Steps, run
+from qdiag.progress import OnProgress, Progress, Steps, long_work
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import Inputs, batches, named_leaves
+from qdiag.tracing.inputs import Inputs, named_leaves
 
 IMAGES = 16
 
 
+@long_work
 def verify(
-    qm: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None
-) -> Verification:
+    quantized: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None
+) -> Steps[Verification]:
     """Export to ONNX, run it in ONNX Runtime's integer kernels, and compare every stored tensor's integers.
 
     data: as for `calibrate`; of it the first `images`, which must be of one size. They run one at a time.
@@ -43,17 +45,30 @@ def verify(
 
     Raises OptionError, InputError or ModelError for what cannot be exported or run; the model is left as it was.
     """
-    return run(verification_steps(qm, data, images=images), on_progress)
-
-
-def verification_steps(qm: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES) -> Steps[Verification]:
-    """`verify` as a generator of Progress."""
     check_installed("onnx", "onnxscript", "onnxruntime")
     if images < 1:
         raise OptionError(f"images={images}: at least one is needed.", code="at-least-one")
-    qm = quantized_model(qm)
-    simulated = QuantizedModel(qm.module, _half_to_even(qm.plan), qm.calibration)
-    first = next(_images(data, qm, 1))
+    quantized = quantized_model(quantized)
+    simulated = QuantizedModel(quantized.module, _half_to_even(quantized.plan), quantized.calibration)
+    first = next(_images(data, quantized, 1))
+    tally, kernels = yield from _tally_steps(simulated, data, first, images)
+    return Verification(
+        model_name=quantized.plan.trace.model_name,
+        images=tally.images,
+        target=quantized.plan.target.name,
+        is_rounding_exchanged=simulated.plan != quantized.plan,
+        sites=tuple(SiteAgreement.of(site, str(simulated.format(site)), tally.distances[site]) for site in tally.names),
+        output_values=tally.output_values,
+        output_equal=tally.output_equal,
+        watching_changes=tally.watching_changes,
+        kernels=kernels,
+    )
+
+
+def _tally_steps(
+    simulated: QuantizedModel, data: Any, first: Inputs, images: int
+) -> Steps[tuple["_Tally", dict[str, int]]]:
+    """Run both sides, one image at a time; what was counted, and the runtime's kernels by how often each is there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         exported = export_onnx(simulated, path, first, dynamic_batch=False)
@@ -62,7 +77,7 @@ def verification_steps(qm: QuantizedModel | QuantTestModule, data: Any, *, image
         simulation = InterpreterRun(simulated.watched(Watchers(stored=integers.keep)))
 
         def compare_all() -> Steps[None]:
-            for progress, inputs in Progress.over(_images(data, qm, images), "verifying"):
+            for progress, inputs in Progress.over(_images(data, simulated, images), "verifying"):
                 result = simulation.forward(inputs)
                 tensors = [tensor for _, tensor in inputs.tensors()]
                 watched = watching.run(tensors)
@@ -70,20 +85,8 @@ def verification_steps(qm: QuantizedModel | QuantTestModule, data: Any, *, image
                 tally.outputs(named_leaves(result), runtime.run(tensors), watched)
                 yield progress
 
-        yield from borrow_stepwise(qm.module, compare_all())
-    return Verification(
-        model_name=qm.plan.trace.model_name,
-        images=tally.images,
-        target=qm.plan.target.name,
-        is_rounding_exchanged=simulated.plan != qm.plan,
-        sites=tuple(
-            SiteAgreement.of(site, str(simulated.format(site)), tally.distances[site]) for site in exported.names
-        ),
-        output_values=tally.output_values,
-        output_equal=tally.output_equal,
-        watching_changes=tally.watching_changes,
-        kernels=dict(runtime.kernels.most_common()),
-    )
+        yield from borrow_stepwise(simulated.module, compare_all())
+    return tally, dict(runtime.kernels.most_common())
 
 
 def _half_to_even(plan: QuantPlan) -> QuantPlan:
@@ -95,9 +98,9 @@ def _half_to_even(plan: QuantPlan) -> QuantPlan:
     return plan.change(output=rounded)
 
 
-def _images(data: Any, qm: QuantizedModel, count: int) -> Iterator[Inputs]:
+def _images(data: Any, quantized: QuantizedModel, count: int) -> Iterator[Inputs]:
     """One at a time; whole batches where it is not plain which axis counts the images."""
-    parts = (part.inputs for batch in batches(data, qm.module) for part in batch.split(1))
+    parts = (part.inputs for batch in batches(data, quantized.module) for part in batch.split(1))
     return itertools.islice(parts, count)
 
 

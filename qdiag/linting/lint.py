@@ -13,12 +13,12 @@ from qdiag.linting.finding import SEVERITIES, Finding, Severity, grouped
 from qdiag.linting.lint_report import LintReport
 from qdiag.linting.rule import RULES, Rule, find_rule
 from qdiag.linting.suppression import Suppressed, Suppression, as_names
-from qdiag.tracing.tracer import trace
+from qdiag.subject import Subject
 
 
 def lint_model(
-    model: nn.Module,
-    example_inputs: Any,
+    model: nn.Module | Subject,
+    data: Any = None,
     optimizer: Optimizer | None = None,
     *,
     select: str | Collection[str] | None = None,
@@ -28,7 +28,8 @@ def lint_model(
 ) -> LintReport:
     """Is the model built and trained in a way that quantizes? One forward, no training; the model stays as it was.
 
-    example_inputs: one batch, as in `trace`. optimizer: the one the model is trained with; its weight decay is checked.
+    data: as for `compare`; two images of it run. optimizer: the one the model is trained with; its weight decay is
+    checked.
     select: the only rules to run, by code or name. ignore: rules whose findings are put aside. suppress: the same at
     some sites, as `{"QD101": "head.*"}`. A comment `# qdiag: ignore[QD101]` does it for a line of the user's code.
     fail_on: the least severity at which the report's `exit_code` is 1.
@@ -48,7 +49,8 @@ def lint_model(
         )
     rules = [find_rule(name) for name in as_names(select)] or list(RULES)
     suppression = Suppression.of(ignore, suppress)
-    context = LintContext(model, trace(model, example_inputs), optimizer)
+    subject = Subject.of(model, data)
+    context = LintContext(subject.model, subject.trace, optimizer)
     found, aside, inapplicable = _run(rules, context, suppression)
     return LintReport(
         model_name=context.trace.model_name,

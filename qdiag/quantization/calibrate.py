@@ -13,30 +13,30 @@ from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import QuantPlan
-from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
-from qdiag.progress import OnProgress, Steps, run
+from qdiag.progress import OnProgress, Steps, long_work
 from qdiag.quantization.calibration import Applied, Calibration
 from qdiag.quantization.calibration_checkpoint import CalibrationCheckpoint
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
-from qdiag.quantization.observe import observe, prefers_channels_last
+from qdiag.quantization.observe import observe
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.reference_check import check_reference
 from qdiag.quantization.sensitivity import raised_steps
 from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
-from qdiag.tracing.inputs import example, first_images
-from qdiag.tracing.tracer import trace
+from qdiag.subject import Subject
+from qdiag.tracing.batches import Batches
 
 DEFAULT_METHOD = "best"
 LEAST_GAIN_DB = 0.1
 """Of a technique that is kept: less is chance on so few images, and changes what the next ones find for nothing."""
 
 
+@long_work
 def calibrate(
-    model: nn.Module,
-    data: Any,
+    model: nn.Module | Subject,
+    data: Any = None,
     method: str | Sequence[str] = DEFAULT_METHOD,
     bits: Bits | MacBudget = 8,
     per_channel: PerChannelOption = None,
@@ -45,7 +45,7 @@ def calibrate(
     max_images: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: OnProgress = None,
-) -> QuantizedModel:
+) -> Steps[QuantizedModel]:
     """Choose a power-of-two format for every stored tensor, and make weights fit theirs, from unlabeled images.
 
     model: left as it was; the result's `module` is this very model.
@@ -62,15 +62,16 @@ def calibrate(
 
     Raises InputError, ModelError or OptionError before any long work where something cannot be used.
     """
-    steps = calibration_steps(
-        model, data, method, [(bits, per_channel)], target=target, max_images=max_images, checkpoint=checkpoint
+    images = model.calibration if isinstance(model, Subject) and data is None else Subject.of(model, data)
+    formats = [(bits, per_channel)]
+    found = yield from calibration_steps(
+        images, method, formats, target=target, max_images=max_images, checkpoint=checkpoint
     )
-    return run(steps, on_progress)[0]
+    return found[0]
 
 
 def calibration_steps(
-    model: nn.Module,
-    data: Any,
+    images: Subject,
     method: str | Sequence[str],
     formats: Sequence[tuple[Bits | MacBudget, PerChannelOption]],
     *,
@@ -78,22 +79,20 @@ def calibration_steps(
     max_images: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Steps[list[QuantizedModel]]:
-    """`calibrate` for several (bits, per_channel), as a generator of Progress; the extremes are observed once.
+    """`calibrate` for several (bits, per_channel); the extremes are observed once.
 
-    checkpoint: for one (bits, per_channel) alone.
+    images: the model on the data that ranges come from. checkpoint: for one (bits, per_channel) alone.
     """
     techniques, usual = _techniques(method)
-    check_model(model)
-    traced = trace(model, example(data, model))
-    plans = [plan_quantization(traced, first_bits(bits), option or usual, target) for bits, option in formats]
-    channels_last = prefers_channels_last(model, data)
-    check_reference(model, plans[0], example(data, model), channels_last=channels_last)
-    fitting = _Fitting(model, techniques, first_images(data, model, max_images), channels_last=channels_last)
+    check_model(images.model)
+    plans = [images.plan(first_bits(bits), option or usual, target) for bits, option in formats]
+    check_reference(images)
+    fitting = _Fitting(images, techniques, images.data.upto(max_images))
     models = []
     for plan, (bits, _) in zip(plans, formats, strict=True):
         found = yield from fitting.steps(plan, checkpoint)
         if isinstance(bits, MacBudget):
-            raised = yield from raised_steps(found, fitting.images, bits)
+            raised = yield from raised_steps(found, fitting.data, bits)
             beside = None if checkpoint is None else Path(checkpoint).with_suffix(".mixed.pt")
             found = yield from fitting.steps(raised, beside)
         models.append(found)
@@ -104,26 +103,26 @@ def calibration_steps(
 class _Fitting:
     """One model, data and list of techniques, for any number of plans; the extremes are observed once."""
 
-    model: nn.Module
+    subject: Subject
     techniques: Sequence[type[Technique]]
-    images: Any
-    channels_last: bool
+    data: Batches
     observed: Calibration | None = None
 
     def steps(self, plan: QuantPlan, checkpoint: str | os.PathLike[str] | None) -> Steps[QuantizedModel]:
+        model, channels_last = self.subject.model, self.subject.prefers_channels_last
         saved, known = None, None
         if checkpoint is not None:
             names = [technique.name for technique in self.techniques]
-            saved = CalibrationCheckpoint(checkpoint, self.model, plan, names, self.images)
+            saved = CalibrationCheckpoint(checkpoint, model, plan, names, self.data)
             known = saved.load()
         if known is None:
             if self.observed is None:
                 self.observed = yield from observe(
-                    self.model, plan.in_float(), self.images, MinMax, channels_last=self.channels_last
+                    model, plan.in_float(), self.data, MinMax, channels_last=channels_last
                 )
             known = self.observed
-        start = QuantizedModel(self.model, plan, known, channels_last=self.channels_last)
-        return (yield from _improved(start, self.techniques, self.images, saved))
+        start = QuantizedModel(model, plan, known, channels_last=channels_last)
+        return (yield from _improved(start, self.techniques, self.data, saved))
 
 
 def first_bits(bits: Bits | MacBudget) -> Bits:
@@ -143,7 +142,10 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
 
 
 def _improved(
-    model: QuantizedModel, techniques: Sequence[type[Technique]], images: Any, checkpoint: CalibrationCheckpoint | None
+    model: QuantizedModel,
+    techniques: Sequence[type[Technique]],
+    images: Batches,
+    checkpoint: CalibrationCheckpoint | None,
 ) -> Steps[QuantizedModel]:
     """Each technique applied to what those before it left, and kept where it takes the outputs nearer to float."""
     history = model.calibration.history

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -13,6 +12,7 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.identity import data_digest, digest, model_digest
 from qdiag.tensor_files import read_tensors, write_tensors
+from qdiag.tracing.batches import Batches
 
 
 class CalibrationCheckpoint:
@@ -22,7 +22,7 @@ class CalibrationCheckpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], model: nn.Module, plan: QuantPlan, techniques: Sequence[str], data: Any
+        self, path: str | os.PathLike[str], model: nn.Module, plan: QuantPlan, techniques: Sequence[str], data: Batches
     ):
         self.path = Path(path)
         self.sites = [layer.site for layer in plan.layers]
@@ -30,7 +30,7 @@ class CalibrationCheckpoint:
             "model": model_digest(model),
             "formats": digest([(str(layer.site), layer.output, layer.weight) for layer in plan.layers]),
             "techniques": ", ".join(techniques),
-            "data": data_digest(data, model),
+            "data": data_digest(data),
         }
 
     def load(self) -> Calibration | None:

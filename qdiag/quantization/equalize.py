@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from qdiag.errors import OptionError
-from qdiag.progress import OnProgress, Steps, run
+from qdiag.progress import OnProgress, Steps, long_work
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.equalization import Equalization
 
 
+@long_work
 def equalize(
     quantized: QuantizedModel, data: Any, layers: str | Sequence[str] = "*", *, on_progress: OnProgress = None
-) -> QuantizedModel:
+) -> Steps[QuantizedModel]:
     """Let one scale serve all channels of the tensors that some layers write and read; `quantized` stays as it was.
 
     Cross-layer equalization (arXiv:1906.04721, 4.1), by powers of two, which float computes the same with. Unlike
@@ -22,13 +23,6 @@ def equalize(
 
     Raises OptionError for a name that no layer has, where no tensor of the layers can be equalized, and where one is.
     """
-    return run(equalization_steps(quantized, data, layers), on_progress)
-
-
-def equalization_steps(
-    quantized: QuantizedModel, data: Any, layers: str | Sequence[str] = "*"
-) -> Steps[QuantizedModel]:
-    """`equalize` as a generator of Progress."""
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {layer.site for pattern in patterns for layer in quantized.plan.matching(pattern)}
     technique = Equalization(chosen)

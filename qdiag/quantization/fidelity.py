@@ -13,9 +13,10 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Fidelity
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import first_images, named_leaves
+from qdiag.tracing.inputs import named_leaves
 from qdiag.tracing.site import Site
 
 IMAGES = 32
@@ -34,8 +35,8 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
     lockstep = Lockstep(model.in_float(), [model.interpreter], meet)
 
     def steps() -> Steps[None]:
-        for progress, batch in Progress.over(first_images(data, model.module, images), "measuring"):
-            result = lockstep.run(layout(batch.inputs, model.channels_last))
+        for progress, batch in Progress.over(batches(data, model.module).upto(images), "measuring"):
+            result = lockstep.run(batch.inputs.in_layout(model.channels_last))
             for _, tensor in named_leaves(result):
                 if tensor.is_floating_point():
                     output.add_(signal_and_noise(tensor, lockstep.twin(tensor, 0)).cpu())

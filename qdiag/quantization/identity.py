@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from qdiag.contents import contents_of
-from qdiag.tracing.inputs import first_batch
+from qdiag.tracing.batches import Batches
 
 
 def model_digest(model: nn.Module) -> str:
@@ -15,9 +15,9 @@ def model_digest(model: nn.Module) -> str:
     return digest([(name, contents_of(tensor)) for name, tensor in tensors])
 
 
-def data_digest(data: Any, model: nn.Module) -> str:
+def data_digest(data: Batches) -> str:
     """Another one as soon as the first batch is another. Raises InputError for data that the model cannot be run on."""
-    return digest([(name, contents_of(tensor)) for name, tensor in first_batch(data, model).inputs.tensors()])
+    return digest([(name, contents_of(tensor)) for name, tensor in data.first.inputs.tensors()])
 
 
 def digest(facts: Any) -> str:

@@ -5,7 +5,8 @@ from typing import Any, final
 
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.operation import Operation
-from qdiag.tracing.inputs import Inputs, forward, named_leaves
+from qdiag.tracing.forward import forward
+from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source

@@ -12,7 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from qdiag.planning.layer import Layer
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.operation import Operation
-from qdiag.tracing.inputs import Inputs, forward, named_leaves
+from qdiag.tracing.forward import forward
+from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.operations import RANDOM, OperationKind, kind_of
 from qdiag.tracing.random_state import RandomState

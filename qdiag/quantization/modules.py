@@ -8,18 +8,15 @@ from torch import nn
 from qdiag.errors import InputError, OptionError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate, first_bits
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.methods.method import METHODS
-from qdiag.quantization.observe import prefers_channels_last
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import Inputs, example, forward
-from qdiag.tracing.tracer import trace
-
-CALIBRATION_IMAGES = 128
+from qdiag.subject import CALIBRATION_IMAGES, Subject
+from qdiag.tracing.forward import forward
+from qdiag.tracing.inputs import Inputs
 
 
 class QuantTestModule(nn.Module):
@@ -47,12 +44,16 @@ class QuantTestModule(nn.Module):
     ):
         super().__init__()
         check_model(model)
-        data = [dummy_input]
-        traced = trace(model, example(data, model))
-        plan = plan_quantization(traced, bits, per_channel, target)
-        channels_last = prefers_channels_last(model, data)
+        subject = Subject(model, [dummy_input])
         self.module = model
-        self._hold(QuantizedModel(model, plan, Calibration({}), channels_last=channels_last))
+        self._hold(
+            QuantizedModel(
+                model,
+                subject.plan(bits, per_channel, target),
+                Calibration({}),
+                channels_last=subject.prefers_channels_last,
+            )
+        )
 
     def _hold(self, quantized: QuantizedModel) -> None:
         object.__setattr__(self, "_quantized", quantized)  # not a child: its module is this one's

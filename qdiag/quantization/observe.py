@@ -4,10 +4,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from qdiag.errors import ModelError, QdiagError, QdiagWarning
+from qdiag.errors import ModelError, QdiagWarning
 from qdiag.numerics.ranges.range import Range, RangeEstimator
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
@@ -15,10 +14,10 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
-from qdiag.quantization.quantized_model import layout, unplanned_warning
+from qdiag.quantization.quantized_model import unplanned_warning
 from qdiag.quantization.watchers import Watchers
-from qdiag.tracing.guest import borrow, borrow_stepwise
-from qdiag.tracing.inputs import batches, example, forward
+from qdiag.tracing.batches import batches
+from qdiag.tracing.guest import borrow_stepwise
 from qdiag.tracing.site import Site
 
 
@@ -71,7 +70,7 @@ def run_over(
     def steps() -> Steps[int]:
         run, images = InterpreterRun(interpreter), 0
         for progress, batch in Progress.over(batches(data, interpreter.model), label):
-            run.forward(layout(batch.inputs, interpreter.channels_last))
+            run.forward(batch.inputs.in_layout(interpreter.channels_last))
             images += batch.inputs.batch_size
             if progress.done == 1:
                 after_first()
@@ -82,16 +81,3 @@ def run_over(
     if interpreter.unplanned:
         warnings.warn(unplanned_warning(interpreter.unplanned), QdiagWarning, stacklevel=2)
     return images
-
-
-def prefers_channels_last(model: nn.Module, data: Any) -> bool:
-    """True where the model runs with its images in channels-last layout, in which convolutions are faster.
-
-    Some models cannot, since they call `view` where that layout needs `reshape`.
-    """
-    with borrow(model):
-        try:
-            forward(model, layout(example(data, model).map(torch.clone), True))  # the forward may write to them
-        except QdiagError:
-            return False
-    return True

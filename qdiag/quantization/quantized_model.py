@@ -109,7 +109,7 @@ class QuantizedModel(nn.Module):
         """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
         self.interpreter.unplanned.clear()
         with borrow(self.module):
-            result = InterpreterRun(self.interpreter).forward(layout(Inputs(*args, **kwargs), self.channels_last))
+            result = InterpreterRun(self.interpreter).forward(Inputs(*args, **kwargs).in_layout(self.channels_last))
         if self.interpreter.unplanned:
             warnings.warn(unplanned_warning(self.interpreter.unplanned), QdiagWarning, stacklevel=2)
         return result
@@ -146,10 +146,3 @@ def unplanned_warning(sites: Collection[Site]) -> str:
         f"{len(sites)} operation(s) ran that did not run when the model was traced, and stay in float: {names}. "
         "The forward depends on its data; calibrate with images that take the same way."
     )
-
-
-def layout(inputs: Inputs, channels_last: bool) -> Inputs:
-    """The inputs with 4-D tensors in channels-last layout, or as they are."""
-    if not channels_last:
-        return inputs
-    return inputs.map(lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)

@@ -9,13 +9,13 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.errors import ModelError
-from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.operation import Operation
-from qdiag.quantization.quantized_model import layout
+from qdiag.subject import Subject
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Inputs, floating_leaves, forward
+from qdiag.tracing.inputs import floating_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.random_state import RandomState
 from qdiag.tracing.site import Site
@@ -26,19 +26,24 @@ APART = 1e-3
 WIDE = (torch.float32, torch.float64)
 
 
-def check_reference(model: nn.Module, plan: QuantPlan, inputs: Inputs, *, channels_last: bool) -> None:
-    """Run the model, and beside it the float network with Conv and BatchNorm merged, on the same images.
+def check_reference(subject: Subject) -> None:
+    """Run the model, and beside it the float network with Conv and BatchNorm merged, on the same images; once for each.
 
     Raises ModelError where their results lie apart, with the first site that computes something else from the same
     inputs; and where a layer computes in half precision, as under an autocast inside the forward.
     """
-    check_precision(plan.trace)
-    merged = Interpreter.in_float(model, plan, channels_last=channels_last)
+    subject.once("reference", lambda: _check(subject))
+
+
+def _check(subject: Subject) -> None:
+    check_precision(subject.trace)
+    model, inputs = subject.model, subject.example
+    merged = Interpreter.in_float(model, subject.plan(), channels_last=subject.prefers_channels_last)
     with borrow(model):
         before = RandomState.now()
         expected = forward(model, inputs.map(torch.clone))
         before.restore()
-        found = InterpreterRun(merged).forward(layout(inputs.map(torch.clone), channels_last))
+        found = InterpreterRun(merged).forward(inputs.map(torch.clone).in_layout(merged.channels_last))
         apart = difference(expected, found)
         if not apart > APART:
             return

@@ -12,9 +12,10 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.fidelity import IMAGES
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import first_images, named_leaves
+from qdiag.tracing.inputs import named_leaves
 from qdiag.tracing.site import Site
 
 LANES = 8
@@ -29,20 +30,20 @@ def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) ->
     """
     sites = [layer.site for layer in model.plan.layers if layer.output is not None]
     reference = model.in_float()
-    batches = list(first_images(data, model.module, images))
+    whole = list(batches(data, model.module).upto(images))
     powers = {site: torch.zeros(2, dtype=torch.float64) for site in sites}
 
     def steps() -> Steps[None]:
         parts = [sites[start : start + LANES] for start in range(0, len(sites), LANES)]
-        for number, (part, batch) in enumerate(itertools.product(parts, batches), start=1):
+        for number, (part, batch) in enumerate(itertools.product(parts, whole), start=1):
             lanes = [model.change(model.plan.only(site)).interpreter for site in part]
             lockstep = Lockstep(reference, lanes)
-            result = lockstep.run(layout(batch.inputs, model.channels_last))
+            result = lockstep.run(batch.inputs.in_layout(model.channels_last))
             for _, tensor in named_leaves(result):
                 if tensor.is_floating_point():
                     for lane, site in enumerate(part):
                         powers[site] += signal_and_noise(tensor, lockstep.twin(tensor, lane)).cpu()
-            yield Progress("trying layers", number, len(parts) * len(batches))
+            yield Progress("trying layers", number, len(parts) * len(whole))
 
     yield from borrow_stepwise(model.module, steps())
     return {site: float(error / signal) if signal else 0.0 for site, (signal, error) in powers.items()}

@@ -17,7 +17,7 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.operation import Operation
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.running_ranges import RunningRanges
 from qdiag.quantization.thresholds import Thresholds
 from qdiag.quantization.training_numerics import TrainingNumerics
@@ -158,7 +158,7 @@ class QuantTrainModule(QuantTestModule):
         first = None if self.has_run else _FirstForward(quantized.plan)
         run = InterpreterRun(interpreter, None if first is None else first.see)
         with eagerly():
-            result = run.forward(layout(Inputs(*args, **kwargs), quantized.channels_last))
+            result = run.forward(Inputs(*args, **kwargs).in_layout(quantized.channels_last))
         if first is not None:
             first.tell(interpreter.unplanned)
             self.has_run = True

@@ -4,10 +4,12 @@ import linecache
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
+from typing import TypeVar
 
 import torch
 import torch.fx
@@ -18,7 +20,9 @@ _QDIAG = Path(__file__).parent.parent
 _BETWEEN = ("tracing", "quantization", "comparison", "blocks.py")
 _OURS = tuple(str(_QDIAG / part) for part in _BETWEEN)
 # Where we call the model: frames outside of it belong to whoever asked for the forward, and are no part of the model.
-_CALLER = str(_QDIAG / "tracing" / "inputs.py")
+_CALLERS: list[CodeType] = []
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,16 @@ class Source:
         return f"{_short(self.file)}:{self.line}" if self.line else f"{_short(self.file)}: {self.function}"
 
 
+def calls_the_model(function: Function) -> Function:
+    """Mark a function of ours as the one that calls a user's model: the search for the user's code ends there."""
+    _CALLERS.append(function.__code__)
+    return function
+
+
 def calling_source() -> Source | None:
     """The innermost frame of the model that is neither torch's nor ours; None where all are, as in a Sequential."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != _CALLER:
+    while frame is not None and not any(frame.f_code is caller for caller in _CALLERS):
         code = frame.f_code
         if code.co_filename.startswith("<eval_with_key>"):
             return _in_graph(frame)

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow, check_guest
-from qdiag.tracing.inputs import Inputs, forward, named_leaves
+from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, tensors_in
 from qdiag.tracing.operations import bind
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Call, ModuleUse, Trace, Value, ValueKind
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Trace:
+def trace(model: nn.Module, data: Any) -> Trace:
     """One eager forward in eval mode, without gradients: every operation with its address and its edges.
 
     model: any module whose forward runs; it is left as it was (parameters, buffers, hooks, mode, random state).
-    example_inputs: a tensor; a tuple of positional arguments; a dict of keyword arguments; `Inputs(...)` for both;
+    data: a tensor; a tuple of positional arguments; a dict of keyword arguments; `Inputs(...)` for both;
     anything else is the one positional argument.
 
     Raises ModelError for what is no model, and where the model raises, with the last address reached.
@@ -28,7 +29,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     (0, 1)
     """
     check_guest(model)
-    inputs = Inputs.of(example_inputs, model).to_device_of(model).map(torch.clone)  # the forward may write to them
+    inputs = Inputs.of(data, model).to_device_of(model).map(torch.clone)  # the forward may write to them
     recorder = _Recorder(model)
     recorder.know_inputs(inputs)
     with borrow(model), recorder:

@@ -12,12 +12,12 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.subject import CALIBRATION_IMAGES, Subject
+from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import Batch, batches, forward
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective, floating_outputs, labels_for
-
-CALIBRATION_IMAGES = 128
 
 Makers = dict[str, Metric | MetricCollection]
 
@@ -100,7 +100,7 @@ def versions_steps(
     if formats or (own is not None and not own.calibration.ranges):
         plans: list[tuple[Any, None]] = [(bits, None) for bits in formats or (8,)]
         some = images.loader(0, Share())  # not the first ones, which may all be of one class
-        models = yield from calibration_steps(network, some, "simple", plans, max_images=CALIBRATION_IMAGES)
+        models = yield from calibration_steps(Subject(network, some), "simple", plans, max_images=CALIBRATION_IMAGES)
         if formats:
             versions |= {one.plan.label: one for one in models}
         if own is not None and not own.calibration.ranges:

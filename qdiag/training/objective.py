@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
 from qdiag.errors import InputError, OptionError
-from qdiag.tracing.inputs import Batch, floating_leaves, forward
+from qdiag.tracing.batches import Batch
+from qdiag.tracing.forward import forward
+from qdiag.tracing.inputs import floating_leaves
 from qdiag.training.recipe import Recipe
 
 

@@ -14,8 +14,9 @@ from qdiag.quantization.checks import check_model
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.forward import forward
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Batch, first_batch, forward
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
@@ -64,7 +65,7 @@ def set_up(model: nn.Module, data: Any, recipe: Recipe, teacher: nn.Module | Non
     if share.processes > 1:
         model.to(accelerator.device)
     network = float_model(model)
-    batch = first_batch(images.loader(0, share), network)
+    batch = batches(images.loader(0, share), network).first
     objective = Objective(recipe, None if teacher is None else _frozen(teacher, batch))
     own_teacher = teacher is None and network is not model and objective.teachers_part(batch.targets) > 0
     if own_teacher:

@@ -10,7 +10,8 @@ from accelerate.utils import broadcast
 from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.inputs import Batch, batches, forward
+from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.forward import forward
 from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
 from qdiag.training.epoch import Epoch, Metrics

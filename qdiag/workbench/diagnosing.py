@@ -4,7 +4,6 @@ from qdiag.comparison.brought import Brought
 from qdiag.comparison.inspect import inspect
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.explanation.trials import Ground
 from qdiag.pipeline import explanation_steps
 from qdiag.progress import Steps
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -25,18 +24,14 @@ class Diagnosing:
         self, quantized: QuantizedModel, lane: str, first: QuantizedModel | None
     ) -> Steps[tuple[Diagnosis, dict[Site, SiteDetail]]]:
         """The diagnosis, and a close look at each layer. first: the session's first version, where it is known."""
-        model, measure = self.material.model, self.measure
+        subject = self.measure.subject.of_module(quantized.module)
         fine, brought = (yield from self._in_16_bit_steps(first)), None
-        if quantized.module is not model:  # trained: its layers beside its own float, its outputs beside the model
-            fine, brought = what_if(quantized, bits=16), Brought(model, fine)
+        if subject is not self.measure.subject:  # trained: its outputs beside the model brought in
+            fine, brought = what_if(quantized, bits=16), Brought(self.measure.subject.model, fine)
         pair = {"16-bit": fine, lane: quantized}
-        images = self.material.calibration_images
-        ground = Ground(quantized.module, self.material.data, images, measure.task, measure.labels_decide)
-        diagnosis = yield from explanation_steps(
-            ground, self.material.lint(), pair, measure.evaluate, measure.float_score, brought
-        )
+        diagnosis = yield from explanation_steps(subject, self.material.lint(), pair, self.measure.float_score, brought)
         sites = [layer.site for layer in diagnosis.comparison.layers]
-        return diagnosis, dict(zip(sites, inspect(quantized.module, self.material.data, pair, sites), strict=True))
+        return diagnosis, dict(zip(sites, inspect(subject.model, subject.data, pair, sites), strict=True))
 
     def _in_16_bit_steps(self, first: QuantizedModel | None) -> Steps[QuantizedModel]:
         """The float model in 16 bit, whatever became of weights and ranges in a version."""

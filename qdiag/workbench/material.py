@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from qdiag.errors import OptionError
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
-from qdiag.pipeline import calibration_source
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.widths import Bits
 from qdiag.progress import Steps
 from qdiag.quantization.calibrate import calibration_steps
-from qdiag.quantization.equalize import equalization_steps
+from qdiag.quantization.equalize import equalize
 from qdiag.quantization.identity import data_digest, model_digest
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.inputs import example, first_images
+from qdiag.subject import Subject
 from qdiag.workbench.session_folder import SessionFolder
 
 FIRST = "simple"
@@ -32,21 +30,14 @@ FIRST = "simple"
 class Material:
     """See `Session`, which takes the same."""
 
-    model: nn.Module
-    data: Any
+    subject: Subject
     optimizer: torch.optim.Optimizer | None
-    calibration_data: Any
     training_data: Any
-
-    @property
-    def calibration_images(self) -> tuple[Any, int | None]:
-        """Where ranges come from, and how many of the first images at most."""
-        return calibration_source(self.data, self.calibration_data)
 
     @property
     def training_images(self) -> Any:
         """Raises OptionError where there are none but those that accuracy is measured on."""
-        source = self.calibration_data if self.training_data is None else self.training_data
+        source = self.subject.calibration_data if self.training_data is None else self.training_data
         if source is None:
             raise OptionError(
                 "training needs images of its own, not those that accuracy is measured on: give training_data=…, a "
@@ -57,7 +48,7 @@ class Material:
 
     def lint(self) -> LintReport:
         """What is known to hurt, found by reading the model."""
-        return lint_model(self.model, example(self.data, self.model), self.optimizer)
+        return lint_model(self.subject, optimizer=self.optimizer)
 
     def calibration_steps(
         self,
@@ -67,17 +58,16 @@ class Material:
         folder: SessionFolder | None,
     ) -> Steps[QuantizedModel]:
         """Calibrate the float model. folder: where the calibration is kept while it is under way."""
-        source, images = self.calibration_images
+        images = self.subject.calibration
         checkpoint: AbstractContextManager[Path | None] = nullcontext()
         if folder is not None:
-            facts = [method, bits, per_channel, model_digest(self.model), data_digest(source, self.model)]
+            facts = [method, bits, per_channel, model_digest(images.model), data_digest(images.data)]
             checkpoint = folder.calibration(*facts)
         with checkpoint as file:
             formats = [(bits, per_channel)]
-            steps = calibration_steps(self.model, source, method, formats, max_images=images, checkpoint=file)
+            steps = calibration_steps(images, method, formats, checkpoint=file)
             return (yield from steps)[0]
 
     def equalization_steps(self, start: QuantizedModel, layers: str | Sequence[str]) -> Steps[QuantizedModel]:
         """Equalize channels of some layers."""
-        source, images = self.calibration_images
-        return (yield from equalization_steps(start, first_images(source, self.model, images), layers))
+        return (yield from equalize.steps(start, self.subject.calibration.data, layers))

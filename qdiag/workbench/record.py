@@ -41,7 +41,7 @@ class Record:
     def trained_steps(self, run: TrainingFolder, images: Any) -> Steps[Version]:
         """One more version, from where a training run was left."""
         self.measure.begin()
-        quantized = yield from run.steps(self.measure.model, self.measure.data, images)
+        quantized = yield from run.steps(self.measure.subject.model, self.measure.subject.data, images)
         return (yield from self.added_steps(run.parent, run.change, quantized))
 
     def add(self, version: Version) -> None:
@@ -53,12 +53,12 @@ class Record:
         """Warns where it cannot be written."""
         if self.folder is not None:
             kept = Kept(self.history, self.measure.images, self.measure.float_score)
-            self.folder.save(self.measure.model, kept)
+            self.folder.save(self.measure.subject.model, kept)
 
     def restoration_steps(self, name: str) -> Steps[None]:
         """The history of an earlier session, with figures of the images at hand. See `Session.restore`."""
-        found = self.place.other(self.measure.model, name)
-        kept = found.load(self.measure.model, self.measure.data)
+        found = self.place.other(self.measure.subject.model, name)
+        kept = found.load(self.measure.subject.model, self.measure.subject.data)
         self.measure.begin()
         history = kept.history
         if (kept.data, kept.float_score) != (self.measure.images, self.measure.float_score):

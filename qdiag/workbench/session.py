@@ -1,7 +1,7 @@
 """The workbench without a screen: model, data, results, and commands by name."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.labels import Task, check_task
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
@@ -25,6 +24,7 @@ from qdiag.quantization.calibrate import DEFAULT_METHOD
 from qdiag.quantization.what_if import what_if
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Report
+from qdiag.subject import Evaluate, Subject, Task
 from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.diagnosing import Diagnosing
@@ -74,20 +74,20 @@ class Session(Displayable):
         model: nn.Module,
         data: Any,
         optimizer: torch.optim.Optimizer | None = None,
-        evaluate: Callable[[nn.Module], float] | None = None,
+        evaluate: Evaluate | None = None,
         *,
         calibration_data: Any = None,
         training_data: Any = None,
         task: Task | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
-        check_task(task)
-        self.model, self.data = model, data
+        self.subject = Subject(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        self.model = model
         place = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
-        self._material = Material(model, data, optimizer, calibration_data, training_data)
-        self._record = Record(Measure(model, data, evaluate, task), place)
+        self._material = Material(self.subject, optimizer, training_data)
+        self._record = Record(Measure(self.subject), place)
         self._diagnosing = Diagnosing(self._material, self._record.measure)
-        self._target = TargetWork(data)
+        self._target = TargetWork(self.subject.data)
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
 
@@ -261,7 +261,7 @@ class Session(Displayable):
         not what they were measured with. Raises OptionError where there is none.
         """
         yield from self._record.restoration_steps(name)
-        self._diagnoses, self._details, self._target = {}, {}, TargetWork(self.data)
+        self._diagnoses, self._details, self._target = {}, {}, TargetWork(self.subject.data)
 
     @long_work
     def apply(self, name: str, *, on_progress: OnProgress = None) -> Steps[None]:

@@ -17,7 +17,7 @@ from qdiag.quantization.identity import digest, model_digest
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tensor_files import read_tensors, write_tensors
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 from qdiag.workbench.history import History
 from qdiag.workbench.training_folder import unfinished
 from qdiag.workbench.version import Version
@@ -118,7 +118,7 @@ class SessionFolder:
         found = self._read()
         modules = [_loaded(model, state) for state in found["modules"]]
         # one trace serves all: a trained copy has the model's own addresses
-        own = QuantTestModule(model, example(data, model)).quantized
+        own = QuantTestModule(model, batches(data, model).example).quantized
         versions = []
         for entry in found["versions"]:
             module = model if entry["module"] is None else modules[entry["module"]]

@@ -10,9 +10,9 @@ from qdiag.export.dump_comparison import DumpComparison
 from qdiag.export.export_target import export_target
 from qdiag.export.target_export import TargetExport
 from qdiag.export.verification import Verification
-from qdiag.export.verify import verification_steps
+from qdiag.export.verify import verify
 from qdiag.progress import Progress, Steps
-from qdiag.tracing.inputs import example, first_batch
+from qdiag.tracing.batches import Batches
 from qdiag.workbench.version import Version
 
 
@@ -20,7 +20,7 @@ from qdiag.workbench.version import Version
 class TargetWork:
     """exports, verifications: of each version the last one, by its name."""
 
-    data: Any
+    data: Batches
     exports: dict[str, TargetExport] = field(default_factory=dict)
     verifications: dict[str, Verification] = field(default_factory=dict)
 
@@ -29,19 +29,19 @@ class TargetWork:
     ) -> Steps[TargetExport]:
         """Write what the target's importer needs."""
         yield Progress("exporting", 0, 1)
-        inputs = example(self.data, version.quantized.module)
+        inputs = self.data.example
         written = self.exports[version.name] = export_target(version.quantized, folder, inputs, **options)
         return written
 
     def dump_steps(self, version: Version, folder: str | os.PathLike[str], data: Any) -> Steps[DumpComparison]:
         """Compare with the tensors in a folder. data: what the device was given; None for the first image."""
         yield Progress("comparing with the device", 0, 1)
-        given = first_batch(self.data, version.quantized.module).split(1)[0].inputs if data is None else data
+        given = self.data.first.split(1)[0].inputs if data is None else data
         written = self.exports.get(version.name)
         onnx_file = None if written is None else written.exported.path
         return compare_dump(version.quantized, given, folder, onnx_file=onnx_file)
 
     def verification_steps(self, version: Version) -> Steps[Verification]:
         """Compare the version's integers with ONNX Runtime's."""
-        found = self.verifications[version.name] = yield from verification_steps(version.quantized, self.data)
+        found = self.verifications[version.name] = yield from verify.steps(version.quantized, self.data)
         return found

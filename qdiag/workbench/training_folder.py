@@ -15,7 +15,7 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tensor_files import read_tensors, write_tensors
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 from qdiag.training.recipe import Recipe
 from qdiag.training.training_checkpoint import MODEL
 from qdiag.workbench.version import Version
@@ -64,7 +64,7 @@ class TrainingFolder:
         from qdiag.training.train import train_steps  # accelerate takes seconds to load, which a page need not wait for
 
         module = copy.deepcopy(model)
-        start = QuantTestModule(module, example(data, module))
+        start = QuantTestModule(module, batches(data, module).example)
         try:
             start.load_state_dict(read_tensors(self.path / START, "start of a training run"))
         except RuntimeError as error:  # torch's words for names and shapes that do not fit

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from qdiag.comparison.compare import compare, comparison_steps
+from qdiag.comparison.compare import compare
 from qdiag.comparison.comparison import Comparison
 from qdiag.progress import Progress, run
 from tests.models import IMAGE, Small, settle
@@ -96,12 +96,12 @@ def test_figures_do_not_depend_on_how_many_images_are_worked_on_at_once(monkeypa
     model = settle(Small(), torch.randn(8, 3, 24, 24))
     data = DataLoader(Endless(16), batch_size=8)
     expected = compare(model, data, (8,))
-    monkeypatch.setattr("qdiag.comparison.compare.VALUES_AT_ONCE", 3 * 8 * 24 * 24)
+    monkeypatch.setattr("qdiag.comparison.streaming.VALUES_AT_ONCE", 3 * 8 * 24 * 24)
     assert figures(compare(model, data, (8,))) == pytest.approx(figures(expected), rel=2e-3, abs=1e-5)
 
 
 def test_progress_counts_the_batches_of_each_part() -> None:
-    found = list(comparison_steps(Small().eval(), DataLoader(Endless(12), batch_size=4)))
+    found = list(compare.steps(Small().eval(), DataLoader(Endless(12), batch_size=4)))
     parts = [("calibrating", 1), ("calibrating", 2), ("calibrating", 3)]
     parts += [("comparing", 1), ("comparing", 2), ("comparing", 3)]
     assert found == [Progress(label, done, 3) for label, done in parts]
@@ -112,20 +112,20 @@ def test_progress_of_a_stream_has_no_end_in_sight() -> None:
         def __iter__(self) -> Any:
             yield from torch.randn(8, 3, 12, 12)
 
-    found = list(comparison_steps(Small().eval(), DataLoader(Stream(), batch_size=4)))
+    found = list(compare.steps(Small().eval(), DataLoader(Stream(), batch_size=4)))
     assert {step.total for step in found} == {None}
     assert [step.done for step in found] == [1, 2, 1, 2]
 
 
 def test_ranges_come_from_the_first_128_images_and_figures_from_all() -> None:
-    found = list(comparison_steps(Small().eval(), DataLoader(Endless(160), batch_size=32)))
+    found = list(compare.steps(Small().eval(), DataLoader(Endless(160), batch_size=32)))
     assert [step.label for step in found] == ["calibrating"] * 4 + ["comparing"] * 5
 
 
 def test_ranges_come_from_calibration_data_where_there_is_some() -> None:
     model = settle(Small(), torch.randn(IMAGE))
     wide = [100 * torch.randn(4, 3, 24, 24)] * 2
-    found = run(comparison_steps(model, DataLoader(Endless(8), batch_size=4), calibration_data=wide), lambda _: None)
+    found = run(compare.steps(model, DataLoader(Endless(8), batch_size=4), calibration_data=wide), lambda _: None)
     assert found.layer(":input").lanes["8-bit"].format == "int8 · 2^2"  # 512 over 2^7
     assert found.images == 8
 

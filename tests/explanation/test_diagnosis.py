@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from qdiag.demo.load import load_demo
 from qdiag.errors import QdiagError
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.pipeline import diagnose, diagnosis_steps
+from qdiag.pipeline import diagnose
 
 
 class Block(nn.Module):
@@ -126,7 +126,7 @@ def test_every_face_holds_the_verdict_and_the_culprit(net: Small, images: list[T
 def test_the_model_comes_back_as_it_was_also_when_the_run_is_stopped(net: Small, images: list[Tensor]) -> None:
     net.train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    steps = diagnosis_steps(net, images)
+    steps = diagnose.steps(net, images)
     next(steps)
     steps.close()
     assert all(module.training for module in net.modules())

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from qdiag.comparison.compare import compare
-from qdiag.explanation.trials import Ground, loudest, raised_steps, trial_steps
+from qdiag.explanation.trials import loudest, raised_steps, trial_steps
 from qdiag.progress import run
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.subject import Subject
 from tests.models import calibrate
 
 
@@ -16,8 +17,8 @@ def network() -> tuple[nn.Module, torch.Tensor]:
     return net.eval(), torch.randn(16, 3, 8, 8)
 
 
-def ground(net: nn.Module, images: torch.Tensor) -> Ground:
-    return Ground(net, images, (images, None))
+def ground(net: nn.Module, images: torch.Tensor) -> Subject:
+    return Subject(net, images, calibration_data=images)
 
 
 def relative(test: torch.Tensor, reference: torch.Tensor) -> float:

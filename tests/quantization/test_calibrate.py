@@ -12,7 +12,7 @@ from qdiag.numerics.ranges.range import Range
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress
 from qdiag.quantization.calibrate import calibration_steps
-from qdiag.quantization.observe import prefers_channels_last
+from qdiag.subject import Subject
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, ZOO, Branching, Small, calibrate, settle
@@ -66,7 +66,9 @@ def test_labels_are_not_used(model: Small) -> None:
 
 
 def test_several_formats_share_one_pass(model: Small) -> None:
-    steps = calibration_steps(model, torch.randn(32, 3, 12, 12), "simple", [(16, None), (8, "all"), (None, None)])
+    steps = calibration_steps(
+        Subject(model, torch.randn(32, 3, 12, 12)), "simple", [(16, None), (8, "all"), (None, None)]
+    )
     found: list[Any] = []
     while True:
         try:
@@ -114,8 +116,8 @@ def test_channels_last_is_tried_and_left_where_a_model_cannot() -> None:
             return super().forward(x.view(len(x), -1).reshape(x.shape))
 
     images = torch.randn(IMAGE)
-    assert prefers_channels_last(Small(), images)
-    assert not prefers_channels_last(Views(), images)
+    assert Subject(Small(), images).prefers_channels_last
+    assert not Subject(Views(), images).prefers_channels_last
     quantized = calibrate(Views().eval(), images)
     assert not quantized.channels_last
     assert quantized(images).shape == (4, 5)

@@ -8,7 +8,7 @@ from qdiag.comparison.compare import compare
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
@@ -52,7 +52,7 @@ def lane_outputs(quantized: QuantizedModel, inputs: Inputs) -> list[Tensor]:
     reference = Interpreter.in_float(model, plan_quantization(trace(model, inputs), None), channels_last=channels_last)
     lockstep = Lockstep(reference, [quantized.interpreter], lambda *_: None, added=True)
     with borrow(model):
-        result = lockstep.run(layout(inputs, channels_last))
+        result = lockstep.run(inputs.in_layout(channels_last))
     return [lockstep.twin(tensor, 0) for _, tensor in named_leaves(result)]
 
 

@@ -13,10 +13,11 @@ from qdiag.cli.options import DataOptions, FormatOptions, MethodOptions, ModelOp
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
 from qdiag.cli.quantized import calibrated
 from qdiag.cli.subject import gather
-from qdiag.comparison.compare import outputs_steps
 from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.streaming import outputs_steps
 from qdiag.progress import run
 from qdiag.quantization.calibration_report import calibration_report
+from qdiag.subject import Subject
 
 
 def calibrate(
@@ -51,7 +52,7 @@ def calibrate(
     chosen = fit.method if isinstance(widths, int) else f"{fit.method}, {widths}"
     found = {} if chosen == "simple" else {"simple": calibrated(subject, formats, "simple", fit.bits)}
     found[chosen] = calibrated(subject, formats, fit.method, widths, checkpoint)
-    outputs = run(outputs_steps(subject.model, subject.data, found, "measuring"), bar())
+    outputs = run(outputs_steps(Subject(subject.model, subject.data), found, "measuring"), bar())
     if save is not None:
         torch.save(found[chosen].state_dict(), save)
         tell(f"Saved: {save.resolve()}")

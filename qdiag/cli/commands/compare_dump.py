@@ -11,7 +11,7 @@ from qdiag.cli.quantized import quantized
 from qdiag.cli.subject import gather
 from qdiag.export.compare_dump import compare_dump as compare_with_dump
 from qdiag.export.dumps.read_dump import read_dump
-from qdiag.tracing.inputs import first_batch
+from qdiag.tracing.batches import batches
 
 PANEL = "The device's tensors"
 
@@ -46,7 +46,7 @@ def compare_dump(
     """
     read_dump(dump)  # where there is nothing to read, this says so before minutes of calibration
     subject = gather(model, data, formats.calibration)
-    images = first_batch(subject.data, subject.model).split(data.limit or 1)[0].inputs
+    images = batches(subject.data, subject.model).first.split(data.limit or 1)[0].inputs
     found = compare_with_dump(quantized(subject, formats, fit), images, dump, onnx_file=onnx)
     shown.show(found)
     raise typer.Exit(found.exit_code)

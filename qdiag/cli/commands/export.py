@@ -12,7 +12,7 @@ from qdiag.cli.quantized import quantized
 from qdiag.cli.subject import gather
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.verify import verify as verify_model
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 
 
 class StyleName(StrEnum):
@@ -54,7 +54,7 @@ def export(
     check_writable(output)
     subject = gather(model, data, formats.calibration)
     found = quantized(subject, formats, fit)
-    exported = export_onnx(found, output, example(subject.data, subject.model), style=style.value, opset=opset)
+    exported = export_onnx(found, output, batches(subject.data, subject.model).example, style=style.value, opset=opset)
     tell(f"Written: {output.resolve()}")
     if not verify:
         shown.show(exported)

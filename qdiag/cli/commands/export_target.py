@@ -13,7 +13,7 @@ from qdiag.cli.subject import gather
 from qdiag.export.engines.engine import Calibration
 from qdiag.export.export_target import export_target as export_for_target
 from qdiag.export.export_target import requested
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 
 
 def export_target(
@@ -68,7 +68,7 @@ def export_target(
     found = export_for_target(
         quantized(subject, formats, fit),
         output,
-        example(subject.data, subject.model),
+        batches(subject.data, subject.model).example,
         target=formats.target,
         version=engine_version,
         runtime=runtime,

@@ -12,7 +12,7 @@ from qdiag.cli.subject import gather
 from qdiag.errors import OptionError
 from qdiag.linting.finding import SEVERITIES, Severity
 from qdiag.linting.lint import lint_model
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 
 PANEL = "Rules"
 
@@ -57,7 +57,7 @@ def lint(
     least: Severity = next((severity for severity in SEVERITIES if severity == fail_on), "error")
     aside = _by_rule(suppress or ())
     subject = gather(model, data)
-    inputs = example(subject.data, subject.model)
+    inputs = batches(subject.data, subject.model).example
     report = lint_model(
         subject.model, inputs, subject.optimizer, select=select, ignore=ignore, suppress=aside, fail_on=least
     )

@@ -13,7 +13,7 @@ from qdiag.cli.subject import gather
 from qdiag.errors import OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.inputs import example
+from qdiag.tracing.batches import batches
 from qdiag.training.training_checkpoint import MODEL, TrainingCheckpoint
 
 INTERRUPTED = 130  # as a shell has it for a program that Ctrl-C ended
@@ -75,7 +75,7 @@ def train(
         teacher = copy.deepcopy(network)  # calibrated weights are written into the model
         if reached is not None:
             network = QuantTrainModule(
-                network, example(subject.data, network), fit.bits, formats.scales, target=formats.target
+                network, batches(subject.data, network).example, fit.bits, formats.scales, target=formats.target
             )
         else:
             network = QuantTrainModule.from_calibrated(quantized(subject, formats, fit))

@@ -12,11 +12,11 @@ from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.operation import Operation
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import batches
 from qdiag.tracing.site import Site
 
 
@@ -38,7 +38,7 @@ class BiasCorrection(Technique):
 
         def pass_over() -> Steps[None]:
             for progress, batch in Progress.over(batches(data, model.module), "correcting biases"):
-                lockstep.run(layout(batch.inputs, model.channels_last))
+                lockstep.run(batch.inputs.in_layout(model.channels_last))
                 yield progress
 
         yield from borrow_stepwise(model.module, pass_over())

@@ -14,14 +14,14 @@ from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps, report
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.operation import Operation
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.bias_correction import Corrections
 from qdiag.quantization.techniques.range_search import candidates
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import WeightSource
+from qdiag.tracing.batches import batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import joined_images
 
 MOST_VALUES = 128 * 3 * 224 * 224
 """Of the network's input, over all images: they pass the network together."""
@@ -65,8 +65,8 @@ class Gptq(Technique):
 
         def all_at_once() -> Steps[None]:
             yield Progress(LABEL, 0, solving.layers)
-            images = joined_images(data, model.module, MOST_VALUES)
-            lockstep.run(layout(images, model.channels_last))
+            images = batches(data, model.module).joined(MOST_VALUES)
+            lockstep.run(images.in_layout(model.channels_last))
 
         yield from borrow_stepwise(model.module, all_at_once())
         return model.change(calibration=model.calibration.change(weights=solving.corrections.applied(lane)))

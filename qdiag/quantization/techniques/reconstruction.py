@@ -11,12 +11,13 @@ from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
-from qdiag.quantization.quantized_model import QuantizedModel, layout
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.reconstruction_numerics import ReconstructionNumerics, trained_layers
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
+from qdiag.tracing.batches import Batch, batches
 from qdiag.tracing.guest import borrow_stepwise
-from qdiag.tracing.inputs import Batch, Inputs, batches, floating_leaves
+from qdiag.tracing.inputs import Inputs, floating_leaves
 from qdiag.tracing.site import Site
 
 EPOCHS = 24
@@ -84,7 +85,7 @@ class _Student:
 
     def loss(self, inputs: Inputs) -> Tensor:
         """Of one batch. Raises ModelError where the outputs do not depend on the weights by a gradient."""
-        inputs = layout(inputs, self.model.channels_last)
+        inputs = inputs.in_layout(self.model.channels_last)
         expected = floating_leaves(self.teacher.forward(inputs))
         self.errors = []
         with torch.enable_grad():

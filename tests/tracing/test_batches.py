@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from qdiag.errors import InputError
-from qdiag.tracing.inputs import Batch, Inputs, batches, example, first_batch, joined_images
+from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.inputs import Inputs
 
 MODEL = nn.Conv2d(3, 4, 1)
 IMAGES = torch.arange(20.0).reshape(20, 1, 1, 1).expand(20, 3, 4, 4).contiguous()
@@ -98,16 +99,16 @@ def test_the_second_of_a_pair_are_targets(data: Any) -> None:
 
 
 def test_a_model_of_two_arguments_takes_both_of_a_pair_and_the_third_is_targets() -> None:
-    pair = first_batch([(IMAGES, IMAGES)], TwoArguments())
+    pair = batches([(IMAGES, IMAGES)], TwoArguments()).first
     assert ([name for name, _ in pair.inputs.tensors()], pair.targets) == (["input", "input1"], None)
-    triple = first_batch([(IMAGES, IMAGES, LABELS)], TwoArguments())
+    triple = batches([(IMAGES, IMAGES, LABELS)], TwoArguments()).first
     assert len(triple.inputs.args) == 2
     assert triple.targets is LABELS
 
 
 def test_a_list_of_images_of_different_sizes_is_one_argument() -> None:
     images = [torch.zeros(3, 8, 8), torch.zeros(3, 6, 10)]
-    batch = first_batch([images], MODEL)
+    batch = batches([images], MODEL).first
     assert batch.inputs.args == (images,)
     assert batch.inputs.batch_size == 2
     assert batch.split(1) == [batch]  # it is not plain how to take it apart
@@ -115,7 +116,7 @@ def test_a_list_of_images_of_different_sizes_is_one_argument() -> None:
 
 def test_images_with_a_list_of_targets_are_a_pair() -> None:
     images, targets = [torch.zeros(3, 8, 8)] * 3, [{"boxes": torch.zeros(1, 4)}] * 3
-    batch = first_batch([(images, targets)], MODEL)
+    batch = batches([(images, targets)], MODEL).first
     assert batch.inputs.args == (images,)
     assert batch.targets is targets
 
@@ -132,8 +133,8 @@ def test_a_batch_with_a_tensor_for_all_images_is_not_split() -> None:
 
 
 def test_two_images_are_an_example() -> None:
-    assert example(IMAGES, MODEL).batch_size == 2
-    assert example(DataLoader(Counted(), batch_size=1), MODEL).batch_size == 1
+    assert batches(IMAGES, MODEL).example.batch_size == 2
+    assert batches(DataLoader(Counted(), batch_size=1), MODEL).example.batch_size == 1
 
 
 def test_a_named_tuple_is_one_argument() -> None:
@@ -161,7 +162,7 @@ NOTHING = TensorDataset(torch.zeros(0, 3, 4, 4))
 @pytest.mark.parametrize("data", [[], torch.zeros(0, 3, 4, 4), NOTHING, DataLoader(NOTHING)])
 def test_no_data_is_an_error(data: Any) -> None:
     with pytest.raises(InputError, match=r"empty|no image"):
-        first_batch(data, MODEL)
+        _ = batches(data, MODEL).first
 
 
 @pytest.mark.parametrize(
@@ -180,21 +181,21 @@ def test_what_is_no_data_is_refused(data: Any) -> None:
 
 @pytest.mark.parametrize(("most_values", "images"), [(10**9, 20), (48 * 13, 13), (48 * 8, 8), (1, 1)])
 def test_images_are_joined_up_to_so_many_values(most_values: int, images: int) -> None:
-    joined = joined_images(list(IMAGES.split(8)), MODEL, most_values)
+    joined = batches(list(IMAGES.split(8)), MODEL).joined(most_values)
     assert torch.equal(joined.args[0], IMAGES[:images])
 
 
 def test_images_of_another_size_are_not_joined() -> None:
-    joined = joined_images([IMAGES[:4], torch.zeros(4, 3, 5, 5), IMAGES[4:6]], MODEL, 10**9)
+    joined = batches([IMAGES[:4], torch.zeros(4, 3, 5, 5), IMAGES[4:6]], MODEL).joined(10**9)
     assert torch.equal(joined.args[0], IMAGES[:6])
 
 
 def test_arguments_are_joined_one_by_one() -> None:
     pairs = [{"image": IMAGES[i : i + 2], "depth": IMAGES[i : i + 2] + 1} for i in range(0, 6, 2)]
-    joined = joined_images(pairs, TwoArguments(), 10**9)
+    joined = batches(pairs, TwoArguments()).joined(10**9)
     assert torch.equal(joined.kwargs["depth"], IMAGES[:6] + 1)
 
 
 def test_what_does_not_count_images_is_taken_as_it_is() -> None:
-    joined = joined_images([{"image": IMAGES[:2], "depth": IMAGES[:2], "scale": 2.0}] * 3, TwoArguments(), 10**9)
+    joined = batches([{"image": IMAGES[:2], "depth": IMAGES[:2], "scale": 2.0}] * 3, TwoArguments()).joined(10**9)
     assert joined.batch_size == 2

@@ -1,0 +1,196 @@
+"""The one door: a user's model and data, looked at once, in the form that every verb takes.
+
+May import: planning and below.
+"""
+
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from qdiag.errors import InputError, OptionError, QdiagError
+from qdiag.planning.formats import PerChannelOption
+from qdiag.planning.plan import QuantPlan
+from qdiag.planning.plan_quantization import plan_quantization
+from qdiag.planning.widths import Bits
+from qdiag.tracing.batches import Batches, batches
+from qdiag.tracing.forward import forward
+from qdiag.tracing.guest import borrow, check_guest
+from qdiag.tracing.inputs import Inputs
+from qdiag.tracing.trace import Trace
+from qdiag.tracing.tracer import trace
+
+CALIBRATION_IMAGES = 128
+"""The first so many of the data give the ranges, where there is no calibration data."""
+
+
+Task = Literal["classification", "segmentation", "detection", "values"]
+TASKS: tuple[Task, ...] = ("classification", "segmentation", "detection", "values")
+Evaluate = Callable[[nn.Module], float]
+"""Takes a model and gives the user's own figure of it, the higher the better."""
+T = TypeVar("T")
+
+
+class Subject:
+    """A model and the data that it is judged on. What one look tells of them is found out once, when it is asked for.
+
+        subject = Subject(model, loader)
+        compare(subject)              # the same as compare(model, loader)
+        diagnose(subject)             # no second trace, and the first batch is not read again
+
+    Args:
+        model: left as it was by every verb.
+        data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; with labels where there are any.
+        calibration_data: the same without labels, for ranges; the first 128 images of `data` where it is not given.
+        task: what the outputs mean; by default what labels that fit say, and without any, values.
+        evaluate: the user's own figure of a model, which decides then.
+
+    Raises:
+        ModelError: for what is no module, or has no numbers.
+        InputError: for data that cannot be read, or only once.
+        OptionError: for a task that is none.
+
+    >>> subject = Subject(nn.Conv2d(3, 8, 3), torch.zeros(4, 3, 8, 8))
+    >>> subject.trace.sites(), subject.example.describe()
+    ((:conv2d,), 'input: float32[2, 3, 8, 8]')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        *,
+        calibration_data: Any = None,
+        task: Task | None = None,
+        evaluate: Evaluate | None = None,
+    ):
+        check_guest(model)
+        _check_task(task)
+        self.model, self.task, self.evaluate = model, task, evaluate
+        self.data = batches(data, model)
+        self.calibration_data = None if calibration_data is None else batches(calibration_data, model)
+        self._look = _Look(model, self.data)
+
+    @classmethod
+    def of(
+        cls,
+        model: "nn.Module | Subject",
+        data: Any = None,
+        *,
+        calibration_data: Any = None,
+        task: Task | None = None,
+        evaluate: Evaluate | None = None,
+    ) -> "Subject":
+        """What a verb was given: a model and data, or a subject, with other data for it or without.
+
+        Raises:
+            InputError: for a model without data, else as for `Subject`.
+        """
+        if isinstance(model, Subject):
+            return model.on(data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        if data is None:
+            raise InputError(
+                "no data was given beside the model. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
+                code="no-data",
+            )
+        return cls(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+
+    def on(
+        self,
+        data: Any = None,
+        *,
+        calibration_data: Any = None,
+        task: Task | None = None,
+        evaluate: Evaluate | None = None,
+    ) -> "Subject":
+        """The same model, its trace and its plans, on other data or with another meaning; what is None stays."""
+        _check_task(task)
+        other = copy.copy(self)
+        if data is not None:
+            other.data = batches(data, self.model)
+        if calibration_data is not None:
+            other.calibration_data = batches(calibration_data, self.model)
+        other.task, other.evaluate = task or self.task, evaluate or self.evaluate
+        return other
+
+    def of_module(self, model: nn.Module) -> "Subject":
+        """Another model, as this one trained, on the same data with the same meaning; itself for its own model."""
+        if model is self.model:
+            return self
+        calibration_data = None if self.calibration_data is None else self.calibration_data.of(model)
+        data = self.data.of(model)
+        return Subject(model, data, calibration_data=calibration_data, task=self.task, evaluate=self.evaluate)
+
+    @property
+    def calibration(self) -> "Subject":
+        """The model on the data that its ranges come from."""
+        return self.on(self.data.upto(CALIBRATION_IMAGES) if self.calibration_data is None else self.calibration_data)
+
+    @property
+    def example(self) -> Inputs:
+        """Two images, or the whole first batch where it cannot be split."""
+        return self.data.example
+
+    @property
+    def trace(self) -> Trace:
+        """One forward of the model, written down."""
+        return self._look.trace
+
+    @property
+    def prefers_channels_last(self) -> bool:
+        """True where the model runs with its images in channels-last layout, in which convolutions are faster.
+
+        Some models cannot, since they call `view` where that layout needs `reshape`.
+        """
+        return self._look.prefers_channels_last
+
+    def plan(self, bits: Bits = None, per_channel: PerChannelOption = None, target: str = "tidl") -> QuantPlan:
+        """Number formats as `plan_quantization` gives them, made once for each set of options."""
+        return self._look.plan(bits, per_channel, target)
+
+    def once(self, what: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, which depends on the model alone: called once, whatever verbs ask for it."""
+        if what not in self._look.made:
+            self._look.made[what] = make()
+        found: T = self._look.made[what]
+        return found
+
+
+class _Look:
+    """What one look at a model tells, whatever data it is judged on."""
+
+    def __init__(self, model: nn.Module, data: Batches):
+        self.model, self.data = model, data
+        self.plans: dict[Hashable, QuantPlan] = {}
+        self.made: dict[Hashable, Any] = {}
+
+    @cached_property
+    def trace(self) -> Trace:
+        return trace(self.model, self.data.example)
+
+    @cached_property
+    def prefers_channels_last(self) -> bool:
+        inputs = self.data.example.map(torch.clone).in_layout(True)  # the forward may write to them
+        with borrow(self.model):
+            try:
+                forward(self.model, inputs)
+            except QdiagError:
+                return False
+        return True
+
+    def plan(self, bits: Bits, per_channel: PerChannelOption, target: str) -> QuantPlan:
+        key = tuple(bits.items()) if isinstance(bits, Mapping) else bits, per_channel, target
+        if key not in self.plans:
+            self.plans[key] = plan_quantization(self.trace, bits, per_channel, target)
+        return self.plans[key]
+
+
+def _check_task(task: Any) -> None:
+    if task is not None and task not in TASKS:
+        raise OptionError(
+            f"task={task!r}: it is one of {', '.join(map(repr, TASKS))}, or None to go by the labels.",
+            code="option-value",
+        )

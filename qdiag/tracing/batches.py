@@ -1,0 +1,181 @@
+"""Where inputs come from: a data set in any form, as batches that can be read more than once."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from inspect import Parameter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, Dataset
+
+from qdiag.errors import InputError
+from qdiag.tracing.inputs import Inputs, parameters_of_forward
+from qdiag.tracing.random_state import kept_random_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Inputs and, where the data has them, targets."""
+
+    inputs: Inputs
+    targets: Any = None
+
+    def split(self, size: int) -> list["Batch"]:
+        """Batches of at most `size` images; [self] where it is not plain which axis counts the images."""
+        images = self.inputs.batch_size
+        if images <= size or not self.is_divisible:
+            return [self]
+        starts = range(0, images, size)
+        return [Batch(self.inputs.map(lambda t, i=i: t[i : i + size]), self._targets(i, size)) for i in starts]
+
+    @property
+    def is_divisible(self) -> bool:
+        """True where the first axis of everything counts the images."""
+        values = [*self.inputs.args, *self.inputs.kwargs.values(), *([] if self.targets is None else [self.targets])]
+        return all(isinstance(v, Tensor) and v.ndim > 0 and len(v) == self.inputs.batch_size for v in values)
+
+    def _targets(self, start: int, size: int) -> Any:
+        return None if self.targets is None else self.targets[start : start + size]
+
+
+class Batches:
+    """A data set as batches for one model, which can be read as often as wanted.
+
+    Made by `batches`. images: it ends with the batch that completes so many; None for all of them.
+    """
+
+    def __init__(self, data: Iterable[Any], model: nn.Module, images: int | None = None):
+        self.data, self.model, self.images = data, model, images
+        self.required = [p for p in parameters_of_forward(model).values() if _is_required(p)]
+
+    @cached_property
+    def first(self) -> Batch:
+        """The first batch, read once. Raises InputError where there is none."""
+        with kept_random_state():  # a loader that shuffles draws a seed as soon as it is asked
+            return next(iter(self))
+
+    @property
+    def example(self) -> Inputs:
+        """Two images of the first batch, or all of it where it cannot be split: enough to see how a forward goes."""
+        return self.first.split(2)[0].inputs
+
+    def upto(self, images: int | None) -> "Batches":
+        """The same data up to the batch that completes so many images; None for all of them."""
+        if images is None:
+            return self
+        shorter = Batches(self.data, self.model, images)
+        shorter.first = self.first
+        return shorter
+
+    def of(self, model: nn.Module) -> "Batches":
+        """The same data for another model that takes the same inputs."""
+        other = Batches(self.data, model, self.images)
+        other.first = self.first
+        return other
+
+    def joined(self, most_values: int) -> Inputs:
+        """As many of the first images as hold so many values, in one batch; images of another size are left out.
+
+        The first batch alone where it is not plain which axis counts the images.
+        """
+        parts: list[Inputs] = []
+        for batch in self:
+            shapes = [tensor.shape[1:] for _, tensor in batch.inputs.tensors()]
+            if parts and (not batch.is_divisible or shapes != [tensor.shape[1:] for _, tensor in parts[0].tensors()]):
+                continue
+            most_images = max(1, most_values // max(1, sum(shape.numel() for shape in shapes)))
+            room = most_images - sum(part.batch_size for part in parts)
+            parts.append(batch.split(room)[0].inputs)
+            if room <= batch.inputs.batch_size or not batch.is_divisible:
+                break
+        trees = [(part.args, part.kwargs) for part in parts]
+        args, kwargs = tree_map(lambda *tensors: torch.cat(tensors), *trees) if len(trees) > 1 else trees[0]
+        return Inputs(*args, **kwargs)
+
+    def __len__(self) -> int:
+        whole = len(self.data)  # type: ignore[arg-type]
+        return whole if self.images is None else min(whole, -(-self.images // self.first.inputs.batch_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        number, seen = -1, 0
+        for number, item in enumerate(self._items()):
+            inputs, targets = self._split(item)
+            batch = Batch(Inputs.of(inputs, self.model).to_device_of(self.model), targets)
+            batch.inputs.check_finite(f"batch {number} of the data")
+            yield batch
+            seen += batch.inputs.batch_size
+            if self.images is not None and seen >= self.images:
+                return
+        if number < 0:
+            raise InputError(
+                "the data is empty: not one batch came out of it. Check the folder, the split, the filter.",
+                code="empty-data",
+            )
+
+    def _items(self) -> Iterator[Any]:
+        try:
+            yield from self.data
+        except Exception as error:  # the user's data may raise anything; its error stays attached
+            raise InputError(
+                f"the data raised {type(error).__name__}: {error}. Does it run by itself, as in `for batch in data`?",
+                code="data-raised",
+            ) from error
+
+    def _split(self, item: Any) -> tuple[Any, Any]:
+        """(inputs, targets): a pair is inputs and targets unless the model needs two arguments."""
+        if isinstance(item, (tuple, list)) and not hasattr(item, "_fields"):
+            if len(self.required) >= 2 and len(item) >= len(self.required):
+                rest = item[len(self.required) :]
+                return tuple(item[: len(self.required)]), rest[0] if rest else None
+            if len(item) == 2 and not _are_images(item):
+                return item[0], item[1]
+            if len(item) == 1 and isinstance(item[0], Tensor) and item[0].ndim != 3:
+                return item[0], None
+        return item, None
+
+
+def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
+    """The data as batches that can be read more than once.
+
+    data: a DataLoader or list of batches; a Dataset; one tensor of images [N, ...]. A batch is what the model takes
+    (see `trace`), or a pair (inputs, targets) where the model needs only one argument.
+
+    Raises InputError for what can be read only once, for no data, for what is none of these, and where the data raises.
+    """
+    if isinstance(data, Batches):
+        return data
+    if isinstance(data, Tensor):
+        if data.ndim == 0 or len(data) == 0:
+            raise InputError(
+                f"the data is a tensor of shape {list(data.shape)}: there is no image in it.", code="empty-data"
+            )
+        return Batches(list(data.split(batch_size)), model)
+    if isinstance(data, (Inputs, Mapping)):
+        return Batches([data], model)
+    if isinstance(data, Dataset):  # also one that streams: it gives single samples
+        data = DataLoader(data, batch_size=batch_size)
+    if isinstance(data, Iterator):
+        raise InputError(
+            "the data is an iterator, which can be read only once; calibration and comparison each read it. "
+            "Pass the DataLoader itself, or list(...) of the batches.",
+            code="data-read-once",
+        )
+    if not isinstance(data, Iterable) or isinstance(data, str):
+        raise InputError(
+            f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
+            code="data-type",
+        )
+    return Batches(data, model)
+
+
+def _is_required(parameter: Parameter) -> bool:
+    positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    return positional and parameter.default is parameter.empty
+
+
+def _are_images(items: Any) -> bool:
+    """A list of images [C, H, W], as detectors take it, rather than a pair of inputs and targets."""
+    return all(isinstance(item, Tensor) and item.ndim == 3 and item.is_floating_point() for item in items)
