@@ -9,7 +9,7 @@ from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions,
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable
 from qdiag.cli.subject import gather
 from qdiag.comparison.compare import compare as compare_model
-from qdiag.comparison.labels import Task
+from qdiag.subject import Task
 
 
 def compare(

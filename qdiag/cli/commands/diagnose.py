@@ -9,9 +9,9 @@ import typer
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, TaskOption
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, write_page
 from qdiag.cli.subject import gather
-from qdiag.comparison.labels import Task
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.pipeline import diagnose as diagnose_model
+from qdiag.subject import Task
 
 
 def diagnose(
