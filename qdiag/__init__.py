@@ -36,6 +36,7 @@ from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.quantization.what_if import what_if
+from qdiag.subject import Subject
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
@@ -77,6 +78,7 @@ __all__ = [
     "load_weights",
     "MacBudget",
     "Widths",
+    "Subject",
     "Inputs",
     "Site",
     "Trace",

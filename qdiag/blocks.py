@@ -38,7 +38,14 @@ class AddBlock(nn.Module):
     """
 
     def forward(self, *tensors: Tensor | Sequence[Tensor]) -> Tensor:
-        """Raises InputError when there is nothing to add."""
+        """The sum.
+
+        Args:
+            *tensors: One by one, or in one list or tuple.
+
+        Raises:
+            InputError: When there is nothing to add.
+        """
         return reduce(torch.add, _operands(self, tensors))
 
 
@@ -50,6 +57,9 @@ class CatBlock(nn.Module):
 
     Shapes: equal but for `dim`. The tensors come one by one, or in one list or tuple.
 
+    Args:
+        dim: The dimension that grows.
+
     >>> CatBlock()(torch.zeros(1, 3, 8, 8), torch.ones(1, 5, 8, 8)).shape
     torch.Size([1, 8, 8, 8])
     """
@@ -59,7 +69,14 @@ class CatBlock(nn.Module):
         self.dim = dim
 
     def forward(self, *tensors: Tensor | Sequence[Tensor]) -> Tensor:
-        """Raises InputError when there is nothing to concatenate."""
+        """The concatenation.
+
+        Args:
+            *tensors: One by one, or in one list or tuple.
+
+        Raises:
+            InputError: When there is nothing to concatenate.
+        """
         return torch.cat(_operands(self, tensors), dim=self.dim)
 
     def extra_repr(self) -> str:
@@ -73,6 +90,15 @@ class ResizeWith(nn.Module):
     error are kept under its own name. See `resize_with` for the options and for the exported graph.
 
     Shapes: (N, C, H, W) -> (N, C, H', W').
+
+    Args:
+        size: As for `resize_with`.
+        scale_factor: As for `resize_with`.
+        mode: As for `resize_with`.
+        align_corners: As for `resize_with`.
+
+    Raises:
+        OptionError: For a mode, or a combination of options, that is not on offer.
 
     >>> ResizeWith(scale_factor=2)(torch.zeros(1, 3, 8, 8)).shape
     torch.Size([1, 3, 16, 16])
@@ -101,7 +127,15 @@ class ResizeWith(nn.Module):
     def forward(
         self, x: Float[Tensor, "n c h w"], reference: Float[Tensor, "..."] | None = None
     ) -> Float[Tensor, "n c h2 w2"]:
-        """Raises OptionError unless exactly one of the module's size, its scale factor and `reference` is given."""
+        """The map in its new size.
+
+        Args:
+            x: A map.
+            reference: A tensor whose last two dimensions are the size wanted.
+
+        Raises:
+            OptionError: Unless exactly one of the module's size, its scale factor and `reference` is given.
+        """
         return resize_with(x, self.size, self.scale_factor, self.mode, reference=reference)
 
     def extra_repr(self) -> str:
@@ -119,13 +153,19 @@ def resize_with(
 ) -> Float[Tensor, "n c h2 w2"]:
     """Resizes `x` so that the exported ONNX graph holds one Resize and nothing around it.
 
-    Give exactly one of `size` (height and width, or one number for both), `scale_factor` (likewise) and `reference`
-    (a tensor whose last two dimensions are the size wanted). An enlargement by whole factors is exported with its
+    Give exactly one of `size`, `scale_factor` and `reference`. An enlargement by whole factors is exported with its
     scales, the one form that every exporter writes without Shape and Slice nodes; any other size with its sizes.
 
-    mode: "nearest" or "bilinear". Corners are never aligned, as the target cannot do it.
+    Args:
+        x: A map.
+        size: Height and width, or one number for both.
+        scale_factor: Of height and width, or one number for both.
+        mode: "nearest" or "bilinear".
+        align_corners: False or None: the target cannot align corners.
+        reference: A tensor whose last two dimensions are the size wanted.
 
-    Raises OptionError for a mode, or a combination of options, that is not on offer.
+    Raises:
+        OptionError: For a mode, or a combination of options, that is not on offer.
 
     >>> resize_with(torch.tensor([[[[1.0, 2.0]]]]), scale_factor=2)
     tensor([[[[1., 1., 2., 2.],

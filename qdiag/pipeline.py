@@ -46,20 +46,20 @@ def diagnose(
     """Lint, float against 16-bit and 8-bit, the layers to blame with their causes, and what to do next.
 
     Args:
-        model: left as it was; or a `Subject`, which holds the data as well.
-        data: images, with labels where there are any (see `compare`).
-        optimizer: the one that the model is or was trained with, for lint's rules on weight decay.
-        per_channel: as for `calibrate`.
-        calibration_data: where ranges come from; the first 128 images of `data` if not given.
-        target: as for `calibrate`.
-        task: what the outputs mean, see `compare`.
-        evaluate: takes a model, gives your own figure of it, the higher the better; it decides then.
-        on_progress: called with each event; without it a bar appears for parts that take over two seconds.
+        model: Left as it was; or a `Subject`, which holds the data as well.
+        data: Images, with labels where there are any (see `compare`).
+        optimizer: The one that the model is or was trained with, for lint's rules on weight decay.
+        per_channel: As for `calibrate`.
+        calibration_data: Where ranges come from; the first 128 images of `data` if not given.
+        target: As for `calibrate`.
+        task: What the outputs mean, see `compare`.
+        evaluate: Takes a model, gives your own figure of it, the higher the better; it decides then.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
     Raises:
-        InputError: before any long work, for data that cannot be used.
-        ModelError: before any long work, for a model that cannot be run or simulated as it is.
-        OptionError: before any long work, for options that are not on offer.
+        InputError: Before any long work, for data that cannot be used.
+        ModelError: Before any long work, for a model that cannot be run or simulated as it is.
+        OptionError: Before any long work, for options that are not on offer.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
     >>> diagnose(net, torch.rand(64, 3, 6, 6)).verdict.kind

@@ -19,9 +19,10 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """The members of one open set, found on first use and kept in order of their names.
 
-    package: dotted name of the folder that holds the members, one module each.
-    is_member: tells a member from everything else that a module holds.
-    key: the name a user calls a member by.
+    Args:
+        package: Dotted name of the folder that holds the members, one module each.
+        is_member: Tells a member from everything else that a module holds.
+        key: The name that a user calls a member by.
     """
 
     def __init__(self, package: str, is_member: Callable[[Any], bool], key: Callable[[T], str]):
@@ -29,6 +30,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def members(self) -> dict[str, T]:
+        """By the name that a user calls each by."""
         folder = importlib.import_module(self.package)
         found = [
             member

@@ -42,16 +42,16 @@ class Subject:
         diagnose(subject)             # no second trace, and the first batch is not read again
 
     Args:
-        model: left as it was by every verb.
-        data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; with labels where there are any.
-        calibration_data: the same without labels, for ranges; the first 128 images of `data` where it is not given.
-        task: what the outputs mean; by default what labels that fit say, and without any, values.
-        evaluate: the user's own figure of a model, which decides then.
+        model: Left as it was by every verb.
+        data: A DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; with labels where there are any.
+        calibration_data: The same without labels, for ranges; the first 128 images of `data` where it is not given.
+        task: What the outputs mean; by default what labels that fit say, and without any, values.
+        evaluate: The user's own figure of a model, which decides then.
 
     Raises:
-        ModelError: for what is no module, or has no numbers.
-        InputError: for data that cannot be read, or only once.
-        OptionError: for a task that is none.
+        ModelError: For what is no module, or has no numbers.
+        InputError: For data that cannot be read, or only once.
+        OptionError: For a task that is none.
 
     >>> subject = Subject(nn.Conv2d(3, 8, 3), torch.zeros(4, 3, 8, 8))
     >>> subject.trace.sites(), subject.example.describe()
@@ -86,8 +86,15 @@ class Subject:
     ) -> "Subject":
         """What a verb was given: a model and data, or a subject, with other data for it or without.
 
+        Args:
+            model: A module, or a subject.
+            data: As for `Subject`; None keeps a subject's own.
+            calibration_data: As for `Subject`; None keeps a subject's own.
+            task: As for `Subject`; None keeps a subject's own.
+            evaluate: As for `Subject`; None keeps a subject's own.
+
         Raises:
-            InputError: for a model without data, else as for `Subject`.
+            InputError: For a model without data, else as for `Subject`.
         """
         if isinstance(model, Subject):
             return model.on(data, calibration_data=calibration_data, task=task, evaluate=evaluate)
@@ -106,7 +113,14 @@ class Subject:
         task: Task | None = None,
         evaluate: Evaluate | None = None,
     ) -> "Subject":
-        """The same model, its trace and its plans, on other data or with another meaning; what is None stays."""
+        """The same model, its trace and its plans, on other data or with another meaning; what is None stays.
+
+        Args:
+            data: As for `Subject`.
+            calibration_data: As for `Subject`.
+            task: As for `Subject`.
+            evaluate: As for `Subject`.
+        """
         _check_task(task)
         other = copy.copy(self)
         if data is not None:
@@ -117,7 +131,11 @@ class Subject:
         return other
 
     def of_module(self, model: nn.Module) -> "Subject":
-        """Another model, as this one trained, on the same data with the same meaning; itself for its own model."""
+        """Another model, as this one trained, on the same data with the same meaning; itself for its own model.
+
+        Args:
+            model: The other one.
+        """
         if model is self.model:
             return self
         calibration_data = None if self.calibration_data is None else self.calibration_data.of(model)
@@ -148,11 +166,22 @@ class Subject:
         return self._look.prefers_channels_last
 
     def plan(self, bits: Bits = None, per_channel: PerChannelOption = None, target: str = "tidl") -> QuantPlan:
-        """Number formats as `plan_quantization` gives them, made once for each set of options."""
+        """Number formats as `plan_quantization` gives them, made once for each set of options.
+
+        Args:
+            bits: As for `plan_quantization`.
+            per_channel: As for `plan_quantization`.
+            target: As for `plan_quantization`.
+        """
         return self._look.plan(bits, per_channel, target)
 
     def once(self, what: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, which depends on the model alone: called once, whatever verbs ask for it."""
+        """What `make` gives, which depends on the model alone: called once, whatever verbs ask for it.
+
+        Args:
+            what: A name for it.
+            make: Computes it.
+        """
         if what not in self._look.made:
             self._look.made[what] = make()
         found: T = self._look.made[what]

@@ -26,12 +26,16 @@ def load_weights(model: nn.Module, weights: Weights, *, strict: bool = False) ->
 
     A model that quietly kept half of its random weights looks like a quantization problem later; hence the account.
 
-    weights: a file's path, a state_dict, or a dict that holds one under "state_dict" or "model". A wrapper's prefix
-        ("module.", "_orig_mod.") is looked through, on either side. Files are read with `weights_only=True`.
-    strict: raise unless everything fits; the model is then left as it was.
+    Args:
+        model: Takes the tensors.
+        weights: A file's path, a state_dict, or a dict that holds one under "state_dict" or "model". A wrapper's prefix
+            ("module.", "_orig_mod.") is looked through, on either side. Files are read with `weights_only=True`.
+        strict: Raise unless everything fits; the model is then left as it was.
 
-    Raises InputError when the file is missing or cannot be read, OptionError when `weights` holds no tensors, and
-    ModelError when nothing fits.
+    Raises:
+        InputError: When the file is missing or cannot be read.
+        OptionError: When `weights` holds no tensors.
+        ModelError: When nothing fits; with `strict`, unless everything does.
 
     >>> model = nn.Linear(2, 1)
     >>> print(load_weights(model, {"module.weight": torch.ones(1, 2), "head.bias": torch.ones(1)}))
@@ -90,9 +94,11 @@ class ShapeMismatch:
 class LoadedWeights:
     """What became of each tensor of the model and of the checkpoint.
 
-    loaded, missing: the model's own names, in its order; a missing tensor kept the value it had.
-    unexpected: the checkpoint's names of tensors that the model has no place for.
-    mismatched: tensors found under the right name in another shape; the model kept its own.
+    Attributes:
+        loaded: The model's own names, in its order.
+        missing: The same of tensors that kept the value they had.
+        unexpected: The checkpoint's names of tensors that the model has no place for.
+        mismatched: Tensors found under the right name in another shape; the model kept its own.
     """
 
     loaded: tuple[str, ...]

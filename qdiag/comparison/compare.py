@@ -40,23 +40,23 @@ def compare(
     """Every stored tensor in float and in each fixed-point version, over all of the data.
 
     Args:
-        model: left as it was; or a `Subject`, which holds the data as well.
-        data: images, with labels where there are any; streamed, so that memory does not grow with their number.
-        bits: of each version, the finest first.
-        per_channel: as for `calibrate`.
-        calibration_data: where ranges come from; the first 128 images of `data` if not given.
-        method: as for `calibrate`.
-        target: as for `calibrate`.
-        quantized: models to compare by name, in place of ones calibrated here to `bits`.
-        task: what the outputs mean, "classification", "segmentation", "detection" or "values"; by default what labels
+        model: Left as it was; or a `Subject`, which holds the data as well.
+        data: Images, with labels where there are any; streamed, so that memory does not grow with their number.
+        bits: Of each version, the finest first.
+        per_channel: As for `calibrate`.
+        calibration_data: Where ranges come from; the first 128 images of `data` if not given.
+        method: As for `calibrate`.
+        target: As for `calibrate`.
+        quantized: Models to compare by name, in place of ones calibrated here to `bits`.
+        task: What the outputs mean, "classification", "segmentation", "detection" or "values"; by default what labels
             that fit say, and without any, values: each output by itself, and its worst channels.
-        added_images: on this many images each layer is also computed from float inputs, to see what it adds.
-        on_progress: called with each event; without it a bar appears for parts that take over two seconds.
+        added_images: On this many images each layer is also computed from float inputs, to see what it adds.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
     Raises:
-        InputError: before any long work, for data that cannot be used.
-        ModelError: before any long work, for a model that cannot be run or simulated as it is.
-        OptionError: before any long work, for options that are not on offer.
+        InputError: Before any long work, for data that cannot be used.
+        ModelError: Before any long work, for a model that cannot be run or simulated as it is.
+        OptionError: Before any long work, for options that are not on offer.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()

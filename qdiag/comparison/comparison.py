@@ -23,12 +23,20 @@ from qdiag.tracing.site import Site
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Displayable):
-    """Float against fixed point at every stored tensor, over `images` images.
+    """Float against fixed point at every stored tensor.
 
-    lanes: the versions' names in the order given, as "16-bit", "8-bit". layers: in the order of the forward.
-    outputs: by lane. floating: operations that no lane quantizes, each with the reason.
-    float_figures: how float meets the labels, where there are any. probe: what runs of the float model alone show.
-    trained: the float outputs of a network that was trained, beside the model that was brought in, as `outputs` are.
+    Attributes:
+        model_name: The model's class.
+        images: How many were compared.
+        lanes: The versions' names in the order given, as "16-bit", "8-bit".
+        layers: Errors of each, in the order of the forward.
+        outputs: Errors of the network's outputs, by lane.
+        float_top1_percent: Of float on the labels, where there are any that count as classes.
+        floating: Operations that no lane quantizes, each with the reason.
+        float_figures: How float meets the labels, where there are any.
+        probe: What runs of the float model alone show.
+        trained: The float outputs of a network that was trained, beside the model that was brought in, as `outputs`
+            are.
     """
 
     model_name: str
@@ -43,7 +51,14 @@ class Comparison(Displayable):
     trained: OutputError | None = None
 
     def layer(self, name: Site | str) -> LayerComparison:
-        """The layer at an address, or that an operation at an address belongs to. Raises SiteNotFound."""
+        """The layer at an address, or that an operation at an address belongs to.
+
+        Args:
+            name: An address, as `layer1.0.conv2`.
+
+        Raises:
+            SiteNotFound: For one that no layer has.
+        """
         for layer in self.layers:
             if any(name == site or name == str(site) for site in layer.sites):
                 return layer

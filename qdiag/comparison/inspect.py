@@ -31,7 +31,21 @@ def inspect(
     """Look at some layers on the first images of the data, in one forward.
 
     Inside `progress.listening` it tells how many were looked at.
-    Raises SiteNotFound for an address that is no layer's.
+
+    Args:
+        model: Left as it was.
+        data: As for `compare`; the first eight images of it run.
+        quantized: Versions of this model to look at, by name.
+        sites: Addresses of the layers.
+
+    Raises:
+        SiteNotFound: For an address that is no layer's.
+
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.rand(16, 3, 6, 6)
+    >>> (detail,) = inspect(net, images, {"8-bit": calibrate(net, images, "simple")}, ["0"])
+    >>> detail.images, list(detail.counts), len(detail.channel_high)
+    (8, ['float', '8-bit'], 4)
     """
     batch = batches(data, model).first.split(IMAGES)[0]
     plan = plan_quantization(trace(model, batch.inputs), None)

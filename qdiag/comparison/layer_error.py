@@ -12,10 +12,14 @@ from qdiag.tracing.source import Source
 class WeightError:
     """What a format did to a layer's weight, merged with its BatchNorm.
 
-    channel_spread: largest over smallest channel magnitude (channels of zeros left out).
-    poorest_bits: bits that the channel with the least magnitude has left, sign included.
-    channel_magnitudes: largest magnitude of each output channel. sqnr_db: of the whole weight.
-    saturated_biases: channels whose bias does not fit the accumulator.
+    Attributes:
+        channel_spread: Largest over smallest channel magnitude, channels of zeros left out.
+        poorest_bits: Bits that the channel with the least magnitude has left, sign included.
+        poorest_channel: The channel with the least magnitude.
+        widest_channel: The channel with the largest magnitude.
+        channel_magnitudes: Largest magnitude of each output channel.
+        sqnr_db: Of the whole weight.
+        saturated_biases: Channels whose bias does not fit the accumulator.
     """
 
     channel_spread: float
@@ -31,16 +35,23 @@ class WeightError:
 class LayerError:
     """One lane at one layer.
 
-    accumulated: metrics of the stored tensor as it arises in the network, errors of earlier layers included.
-    added: the same for the layer computed from float inputs: what this layer alone adds.
-    added_noise: error over signal power of the layer from float inputs; rounding_noise: of rounding its float output
-    alone; clipping_noise: the part of that which values beyond the format's ends make; weight_noise: of its weights;
-    shift_noise: what the means of the channels' errors make of it. All are means over channels, each of which counts at
-    most 1 (lost): a channel that is small by itself can be large to the next layer, since rescaling channels changes
-    nothing in float.
-    shifted_channel, shift: the channel whose mean moves farthest, and by how many of its standard deviations.
-    loudest_channel, loudness: the stored tensor's channel of greatest power, and its amplitude over the median's.
-    format: as uint8 · 2^-5; "float" where the tensor is not quantized.
+    Noises are error over signal power, as means over channels, each of which counts at most 1 (lost): a channel that is
+    small by itself can be large to the next layer, since rescaling channels changes nothing in float.
+
+    Attributes:
+        format: As uint8 · 2^-5; "float" where the tensor is not quantized.
+        accumulated: Metrics of the stored tensor as it arises in the network, errors of earlier layers included.
+        added: The same for the layer computed from float inputs: what this layer adds by itself.
+        added_noise: Of the layer computed from float inputs.
+        rounding_noise: Of rounding its float output, weights left in float.
+        weight_noise: Of its weights.
+        loudest_channel: The stored tensor's channel of greatest power.
+        loudness: The amplitude of that channel over the median's.
+        weight: What became of the weight; None where there is none.
+        clipping_noise: The part of `rounding_noise` which values beyond the format's ends make.
+        shift_noise: What the means of the channels' errors make of `added_noise`.
+        shifted_channel: The channel whose mean moves farthest.
+        shift: By how many of its standard deviations that channel's mean moves.
     """
 
     format: str
@@ -81,7 +92,17 @@ class LayerError:
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """One stored tensor in all lanes. title: depthwise conv2d, add …; sites: the operations it comes from."""
+    """One stored tensor in all lanes.
+
+    Attributes:
+        site: Its address.
+        title: As "depthwise conv2d" or "add".
+        sites: The operations that it comes from.
+        source: The user's line.
+        is_weighted: Whether the layer has a weight.
+        is_depthwise: Whether the layer is a depthwise convolution.
+        lanes: Its error in each.
+    """
 
     site: Site
     title: str

@@ -21,7 +21,11 @@ Net = TypeVar("Net", bound=nn.Module)
 def load_demo(kind: DemoKind = "wild") -> "Demo":
     """One of the two demo networks with all that a diagnosis asks for.
 
-    Raises OptionError for another kind.
+    Args:
+        kind: "wild", with five faults as they are found in the wild, or "healthy".
+
+    Raises:
+        OptionError: For another kind.
 
     >>> demo = load_demo("wild")
     >>> demo.model.training, len(demo.loader.dataset), len(demo.calibration_loader.dataset)
@@ -52,10 +56,14 @@ def load_demo(kind: DemoKind = "wild") -> "Demo":
 class Demo:
     """A network with its training recipe and its data.
 
-    model: trained, in eval mode.
-    optimizer: as the network was trained with; the lint reads its parameter groups.
-    loader, calibration_loader, training_loader: batches of (images, labels) to measure with, to calibrate with and to
-    train with.
+    Attributes:
+        model: Trained, in eval mode.
+        optimizer: As the network was trained with; lint reads its parameter groups.
+        loader: Batches of (images, labels) to measure with.
+        calibration_loader: The same to calibrate with.
+        training_loader: The same to train with.
+        name: As "digits-wild".
+        description: In a sentence.
     """
 
     model: nn.Module

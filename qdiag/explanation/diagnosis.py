@@ -28,7 +28,16 @@ ANSWER = 3
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis(Displayable):
-    """Is it quantization, which layers, why, what next."""
+    """Is it quantization, which layers, why, what next.
+
+    Attributes:
+        verdict: In one word (`kind`), one sentence (`headline`), and what that means (`text`).
+        comparison: The numbers that it stands on.
+        culprits: Layers to blame, the worst first, each with the evidence.
+        trials: What was changed, and what came out.
+        steps: What to do next, in the order in which it pays.
+        lint: What reading the model found; None where it was not linted.
+    """
 
     verdict: Verdict
     comparison: Comparison

@@ -18,10 +18,19 @@ LEAST_SHARE = 0.01
 def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequence[Trial] = ()) -> Diagnosis:
     """Say what a comparison shows: the verdict, the layers to blame with their causes, and what to do.
 
-    lint: findings to set beside the culprits. trials: what changes did to the output; `diagnose()` runs them. Without
-    them layers are ranked by the noise that each adds, which cannot see how much of it later layers let through.
+    The coarsest lane of the comparison is the one on trial.
 
-    Raises nothing of its own; the coarsest lane of the comparison is the one on trial.
+    Args:
+        comparison: Of float with one version or more.
+        lint: Findings to set beside the culprits.
+        trials: What changes did to the output; `diagnose()` runs them. Without them layers are ranked by the noise that
+            each adds, which cannot see how much of it later layers let through.
+
+    >>> import torch
+    >>> from qdiag.comparison.compare import compare
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU()).eval()
+    >>> explain(compare(net, torch.rand(64, 3, 6, 6))).verdict.kind
+    'healthy'
     """
     verdict = judge(comparison)
     culprits = rank(comparison, lint, trials)

@@ -44,16 +44,33 @@ def compare_dump(
 ) -> DumpComparison:
     """Set the tensors that a device or an emulator wrote beside float, 16 bits and the simulation, layer by layer.
 
-    images: what the device was given, as the model is called with it (see `trace`); not yet quantized.
-    folder: TIDL's traces (see `read_tidl_traces`), or .npy and .npz files named by address or by ONNX tensor; integers
-    or floats. Where both are there of one tensor, integers are compared, and tell with the floats what a step is worth.
-    onnx_file: what the device runs, written by `export_onnx` or `export_target`: with it names of the file are known
-    too, as `output`, and tensors of the file that the simulation does not store are listed, not taken for a problem.
-
     A stored tensor that was not dumped, and a file that is no stored tensor, or not of its size or type, are problems
-    of the result: it did not pass.
+    of the result: it did not pass. The model is left as it was.
 
-    Raises InputError for images, a folder or a file that cannot be used. The model is left as it was.
+    Args:
+        qm: From `calibrate`, or one of the modules that hold such a model.
+        images: What the device was given, as the model is called with it (see `trace`); not yet quantized.
+        folder: TIDL's traces (see `qdiag.export.dumps.tidl_traces`), or .npy and .npz files named by address or by ONNX
+            tensor; integers or floats. Where both are there of one tensor, integers are compared, and tell with the
+            floats what the scale is.
+        onnx_file: What the device runs, written by `export_onnx` or `export_target`: with it names of the file are
+            known too, as `output`, and tensors of the file that the simulation does not store are listed, not taken for
+            a problem.
+
+    Raises:
+        InputError: For images, a folder or a file that cannot be used.
+
+    >>> import tempfile
+    >>> from torch import nn
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.linspace(0, 0.9, 8 * 108)
+    >>> images = images.reshape(8, 3, 6, 6)
+    >>> quantized = calibrate(net, images, "simple")
+    >>> with tempfile.TemporaryDirectory() as folder:  # as if a device had written the image, and nothing else
+    ...     np.save(f"{folder}/:input.npy", (images[:1] * 256).round().byte().numpy())
+    ...     found = compare_dump(quantized, images[:1], folder)
+    >>> found.site(":input").agreement.equal, [(problem.kind, problem.name) for problem in found.problems]
+    (108, [('missing', '0')])
     """
     if onnx_file is not None:
         check_installed("onnx")

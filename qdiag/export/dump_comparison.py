@@ -15,9 +15,14 @@ from qdiag.tracing.site import Site
 class DumpComparison(Displayable):
     """A device's tensors beside float, 16 bits and the simulation.
 
-    simulation: its label, as "8-bit". sites: those compared, in the order of the forward. problems: every stored tensor
-    and every file that could not be compared, with the reason; none of them counts as equal. beside: files of tensors
-    that the network has and the simulation does not store, as a reshaped one.
+    Attributes:
+        model_name: The model's class.
+        images: How many were compared.
+        simulation: Its label, as "8-bit".
+        sites: Those compared, in the order of the forward.
+        problems: Every stored tensor and every file that could not be compared, with the reason; none of them counts as
+            equal.
+        beside: Files of tensors that the network has and the simulation does not store, as a reshaped one.
     """
 
     model_name: str
@@ -43,7 +48,14 @@ class DumpComparison(Displayable):
         return next((site for site in self.sites if site.agreement.equal < site.agreement.values), None)
 
     def site(self, name: Site | str) -> DumpedSite:
-        """What was compared at an address. Raises SiteNotFound."""
+        """What was compared at an address.
+
+        Args:
+            name: An address.
+
+        Raises:
+            SiteNotFound: For one at which nothing was compared.
+        """
         for site in self.sites:
             if site.agreement.site == str(name):
                 return site

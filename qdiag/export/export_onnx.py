@@ -50,17 +50,33 @@ def export_onnx(
 ) -> ExportedModel:
     """Write a quantized model as an ONNX file, BatchNorm merged and calibration's changes to the weights in it.
 
-    path: the file. example_inputs: what the model is called with (see `trace`); random numbers of the traced shapes if
-    not given.
-    style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
-    initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime computes in
-    integers. "clips" is a float network with a Clip at every stored tensor, for importers that quantize by themselves.
-    opset: 18, or 21 for 16-bit integers, if not given. dynamic_batch: let the file take any number of images; where
-    the forward fixes that number, a warning says so.
+    Rounding is ONNX's, half to even; `verify` shows what that makes of a plan that rounds half up. The model is left as
+    it was.
 
-    Rounding is ONNX's, half to even; `verify` shows what that makes of a plan that rounds half up.
+    Args:
+        qm: From `calibrate`, or one of the modules that hold such a model.
+        path: The file.
+        example_inputs: What the model is called with (see `trace`); random numbers of the traced shapes if not given.
+        style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
+            initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime
+            computes in integers. "clips" is a float network with a Clip at every stored tensor, for importers that
+            quantize by themselves.
+        opset: 18, or 21 for 16-bit integers, if not given.
+        dynamic_batch: Let the file take any number of images; where the forward fixes that number, a warning says so.
 
-    Raises OptionError, InputError or ModelError for what cannot be exported; the model is left as it was.
+    Raises:
+        OptionError: For a style, an opset or a path that cannot be had.
+        InputError: For example inputs that the model does not take.
+        ModelError: For a model that no file can hold.
+
+    >>> import tempfile
+    >>> from torch import nn
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    >>> quantized = calibrate(net, torch.rand(16, 3, 6, 6), "simple")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_onnx(quantized, Path(folder) / "model.onnx").names
+    {':input': ':input uint8', '0': '0 uint8'}
     """
     qm = quantized_model(qm)
     target = Path(path)

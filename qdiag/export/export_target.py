@@ -40,18 +40,36 @@ def export_target(
 ) -> TargetExport:
     """Write the network, the importer's settings, and every range into a folder; README.txt there explains each line.
 
-    folder: made where it is not there; files of the same names are replaced. example_inputs: what the model is called
-    with (see `trace`), of the size that the engine is to run at; its first image counts, as engines run one at a time.
-    version: of the engine, as "8.6"; the first that reads every file written here if not given. runtime: what calls its
-    importer; for TIDL "onnxruntime", "tflite", "tvm" (compiler options as JSON) or "import-tool" (its text file).
-    style: "clips" gives ranges as Clips and, where the version reads one, as a range file; "qdq" is a network of
-    integers, which brings its scales along. calibration: "target" leaves the ranges to the engine's own calibration.
-
     Layers are named as tensors of the ONNX file, which are the model's own addresses: `TargetExport.layers` maps them.
-    What only the engine's tools can show stands in `TargetExport.unverified`.
+    What only the engine's tools can show stands in `TargetExport.unverified`. The model is left as it was.
 
-    Raises OptionError for what the engine does not take, before anything is written; InputError or ModelError for what
-    cannot be exported. The model is left as it was.
+    Args:
+        qm: From `calibrate`, or one of the modules that hold such a model.
+        folder: Made where it is not there; files of the same names are replaced.
+        example_inputs: What the model is called with (see `trace`), of the size that the engine is to run at; its first
+            image counts, as engines run one at a time.
+        target: The engine, by name.
+        version: Of the engine, as "8.6"; the first that reads every file written here if not given.
+        runtime: What calls the engine's importer; for TIDL "onnxruntime", "tflite", "tvm" (compiler options as JSON) or
+            "import-tool" (its text file).
+        style: "clips" gives ranges as Clips and, where the version reads one, as a range file; "qdq" is a network of
+            integers, which brings its scales along.
+        calibration: "target" leaves the ranges to the engine's own calibration.
+
+    Raises:
+        OptionError: For what the engine does not take, before anything is written.
+        InputError: For example inputs that the model does not take.
+        ModelError: For a model that no file can hold.
+
+    >>> import tempfile, torch
+    >>> from torch import nn
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    >>> quantized = calibrate(net, torch.rand(16, 3, 6, 6), "simple")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     exported = export_target(quantized, folder, version="9.2")
+    >>> list(exported.files), exported.setting("tensor_bits")
+    (['model.onnx', 'onnxruntime_options.json', 'ranges.prototxt', 'README.txt'], 8)
     """
     qm = quantized_model(qm)
     check_installed("onnx", "onnxscript")

@@ -16,9 +16,16 @@ from qdiag.tracing.site import Site
 class ExportedModel(Displayable):
     """An ONNX file, and where in it each stored tensor is found.
 
-    names: address of a stored tensor -> the ONNX tensor that holds it: the integers in style "qdq", the clipped floats
-    in style "clips". The file's metadata holds the same under "qdiag.names", as JSON. formats: by address, in words.
-    inputs, outputs: names in the file. dynamic_batch: True where it takes any number of images.
+    Attributes:
+        path: The file.
+        style: "qdq" or "clips".
+        opset: Of the file.
+        inputs: Names in the file.
+        outputs: Names in the file.
+        names: Address of a stored tensor -> the ONNX tensor that holds it: the integers in style "qdq", the clipped
+            floats in style "clips". The file's metadata holds the same under "qdiag.names", as JSON.
+        formats: By address, in words.
+        dynamic_batch: True where it takes any number of images.
     """
 
     path: Path
@@ -31,7 +38,14 @@ class ExportedModel(Displayable):
     dynamic_batch: bool
 
     def name(self, site: Site | str) -> str:
-        """The ONNX tensor of the tensor stored at an address. Raises SiteNotFound."""
+        """The ONNX tensor of the tensor stored at an address.
+
+        Args:
+            site: An address.
+
+        Raises:
+            SiteNotFound: For one at which nothing is stored.
+        """
         found = self.names.get(str(site))
         if found is None:
             raise SiteNotFound(

@@ -25,11 +25,23 @@ from qdiag.tracing.site import Site
 class TargetExport(Displayable):
     """A folder that an engine's importer works on.
 
-    files: what is in it, by file name, and what each is for. settings: what the importer is to be told. exported: the
-    ONNX file. layers: what stands in the range file, and would stand in it where the engine reads none; empty where
-    the ONNX file itself brings the scales. unlisted: tensors of the file that the range file cannot tell of: the engine
-    finds their ranges by itself, or calibrates the whole network again.
-    floating: operations that stay in float, with reasons. simulated: the target whose rounding the plan simulates.
+    Attributes:
+        model_name: The model's class.
+        target: The engine.
+        version: Of the engine.
+        runtime: What calls the engine's importer.
+        folder: Where the files are.
+        files: What is in the folder, by file name, and what each is for.
+        settings: What the importer is to be told.
+        exported: The ONNX file.
+        layers: What stands in the range file, or would stand in it where the engine reads none; empty where the ONNX
+            file itself brings the scales.
+        wide: Layers of 16 bits in a network of 8, by their names in the file.
+        unlisted: Tensors of the file that the range file cannot tell of: the engine finds their ranges by itself, or
+            calibrates the whole network again.
+        floating: Operations that stay in float, with reasons.
+        simulated: The target whose rounding the plan simulates.
+        unverified: What only the engine's own tools can show.
     """
 
     model_name: str
@@ -48,7 +60,14 @@ class TargetExport(Displayable):
     unverified: str
 
     def setting(self, key: str) -> int | str:
-        """The value of an option. Raises SiteNotFound."""
+        """The value of an option.
+
+        Args:
+            key: As the importer calls it.
+
+        Raises:
+            SiteNotFound: For an option that is not set.
+        """
         for setting in self.settings:
             if setting.key == key:
                 return setting.value
@@ -57,7 +76,14 @@ class TargetExport(Displayable):
         )
 
     def layer(self, name: Site | str) -> TargetLayer:
-        """The layer that stores the tensor of an address. Raises SiteNotFound."""
+        """The layer that stores the tensor of an address.
+
+        Args:
+            name: An address.
+
+        Raises:
+            SiteNotFound: For one at which nothing is stored.
+        """
         own = self.exported.name(name)
         return next(layer for layer in self.layers if layer.name == own)
 

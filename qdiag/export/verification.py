@@ -22,11 +22,17 @@ from qdiag.tracing.site import Site
 class Verification(Displayable):
     """The simulation's integers against those of ONNX Runtime, at every stored tensor.
 
-    sites: in the order of the forward. A value that differs at one site may make others differ after it.
-    is_rounding_exchanged: True where the plan's target rounds half up, and was simulated half to even for this check.
-    output_values, output_equal: of the network's results, from a run in which nothing inside the network was watched.
-    watching_changes: how many of these were others in the run that gave the sites' integers.
-    kernels: how often each operator runs in the network as the runtime optimized it.
+    Attributes:
+        model_name: The model's class.
+        images: How many ran.
+        target: Whose rounding the plan simulates.
+        is_rounding_exchanged: True where the plan's target rounds half up, and was simulated half to even for this
+            check.
+        sites: In the order of the forward. A value that differs at one site may make others differ after it.
+        output_values: Values of the network's results, from a run in which nothing inside the network was watched.
+        output_equal: How many of them were the same on both sides.
+        watching_changes: How many of them were others in the run that gave the sites' integers.
+        kernels: How often each operator runs in the network as the runtime optimized it.
     """
 
     model_name: str
@@ -72,7 +78,14 @@ class Verification(Displayable):
         return count_integer_kernels(self.kernels)
 
     def site(self, name: Site | str) -> SiteAgreement:
-        """The agreement at an address. Raises SiteNotFound."""
+        """The agreement at an address.
+
+        Args:
+            name: An address.
+
+        Raises:
+            SiteNotFound: For one at which nothing is stored.
+        """
         for site in self.sites:
             if site.site == str(name):
                 return site

@@ -39,11 +39,27 @@ def verify(
 ) -> Steps[Verification]:
     """Export to ONNX, run it in ONNX Runtime's integer kernels, and compare every stored tensor's integers.
 
-    data: as for `calibrate`; of it the first `images`, which must be of one size. They run one at a time.
     Both sides round half to even, as ONNX does: where the plan rounds half up, the simulation is run with the other
-    rounding for this check, and the result says so.
+    rounding for this check, and the result says so. The model is left as it was.
 
-    Raises OptionError, InputError or ModelError for what cannot be exported or run; the model is left as it was.
+    Args:
+        quantized: From `calibrate`, or one of the modules that hold such a model.
+        data: As for `calibrate`, in images of one size.
+        images: So many of the data run, one at a time.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
+
+    Raises:
+        OptionError: Where onnx or onnxruntime is not installed, and for a number of images below one.
+        InputError: For data that cannot be used.
+        ModelError: For a model that no file can hold, or that ONNX Runtime cannot run.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.rand(16, 3, 6, 6)
+    >>> verification = verify(calibrate(net, images, "simple"), images, images=4)
+    >>> verification.values, verification.equal
+    (1008, 1008)
     """
     check_installed("onnx", "onnxscript", "onnxruntime")
     if images < 1:

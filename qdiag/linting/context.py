@@ -15,13 +15,20 @@ from qdiag.tracing.trace import Call, Trace, Value
 
 
 class LintContext:
-    """One model, one forward of it, its optimizer, and the answers that several rules need, computed once."""
+    """One model, one forward of it, its optimizer, and the answers that several rules need, computed once.
+
+    Args:
+        model: The user's own.
+        trace: One forward of it.
+        optimizer: What it is trained with, where that is known.
+    """
 
     def __init__(self, model: nn.Module, trace: Trace, optimizer: Optimizer | None = None):
         self.model, self.trace, self.optimizer = model, trace, optimizer
 
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:
+        """By name."""
         return dict(self.model.named_parameters())
 
     @cached_property
@@ -31,6 +38,7 @@ class LintContext:
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
+        """By name; "" is the model itself."""
         return dict(self.model.named_modules())
 
     @cached_property
@@ -39,10 +47,19 @@ class LintContext:
         return tuple(call for call in self.trace.calls if self.is_feature(call.outputs[0]))
 
     def is_feature(self, value: Value) -> bool:
+        """True for a tensor that the target computes.
+
+        Args:
+            value: A tensor of the trace.
+        """
         return self._status.get(value.number) is Status.FEATURE
 
     def is_outside(self, value: Value) -> bool:
-        """True for a floating-point tensor that the target does not compute in fixed point."""
+        """True for a floating-point tensor that the target does not compute in fixed point.
+
+        Args:
+            value: A tensor of the trace.
+        """
         return value.is_floating and self._status.get(value.number) is Status.OUTSIDE
 
     @cached_property
@@ -50,7 +67,11 @@ class LintContext:
         return statuses(self.trace)
 
     def only_consumer(self, call: Call) -> Call | None:
-        """The one operation that takes this one's result, if nothing else sees it."""
+        """The one operation that takes this one's result, if nothing else sees it.
+
+        Args:
+            call: An operation of the trace.
+        """
         return only_consumer(self.trace, call)
 
     @cached_property
@@ -66,7 +87,11 @@ class LintContext:
         return frozenset(site for norm in self.norms.values() for site in norm.sites)
 
     def norm_state(self, norm: MergedNorm) -> NormState:
-        """The BatchNorm's statistics and affine parameters."""
+        """The BatchNorm's statistics and affine parameters.
+
+        Args:
+            norm: One of `norms`.
+        """
         tensors = {
             name: self.tensors[name].detach() for name in (norm.mean, norm.variance, norm.weight, norm.bias) if name
         }
@@ -75,7 +100,11 @@ class LintContext:
         )
 
     def weight(self, call: Call) -> Tensor | None:
-        """A layer's weight merged with its BatchNorm, output channels first; None where it is computed."""
+        """A layer's weight merged with its BatchNorm, output channels first; None where it is computed.
+
+        Args:
+            call: An operation of the trace.
+        """
         value = call.tensor("weight")
         tensor = self.tensors.get(value.name) if value is not None else None
         if tensor is None or not tensor.is_floating_point():
@@ -98,6 +127,9 @@ class LintContext:
         """True where a convolution or linear layer computes on what comes of this operation.
 
         What only says where to look, as boxes and indices do, does not count: a detector's first head is a head.
+
+        Args:
+            call: An operation of the trace.
         """
         return any(value.number in self._fed for value in call.outputs)
 

@@ -16,10 +16,16 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
 class Finding:
     """A bad pattern at one place, or one cause of it at many.
 
-    code, name: the rule's. site: the operation, module, parameter or buffer that it is about, as text.
-    source: the user's line, where there is one. why: what is wrong here, with its numbers. fix: what to write instead.
-    cause: what makes several findings of a rule one; the line of code where it is left empty.
-    more: the same cause at other places, each a finding of its own.
+    Attributes:
+        code: The rule's, as QD101.
+        name: The rule's, as missing-batchnorm.
+        severity: "error", "warning" or "note".
+        site: The operation, module, parameter or buffer that it is about, as text.
+        why: What is wrong here, with its numbers.
+        fix: What to write instead.
+        source: The user's line, where there is one.
+        cause: What makes several findings of a rule one; the line of code where it is left empty.
+        more: The same cause at other places, each a finding of its own.
     """
 
     code: str
@@ -49,6 +55,9 @@ class Finding:
 
     def is_at(self, site: Site | str) -> bool:
         """True where it is about this operation, its module, or a parameter or buffer of that module.
+
+        Args:
+            site: An address.
 
         >>> Finding("QD301", "non-finite-value", "error", "stem.weight", "1 of 9 values is NaN", "").is_at("stem")
         True

@@ -28,13 +28,20 @@ def lint_model(
 ) -> LintReport:
     """Is the model built and trained in a way that quantizes? One forward, no training; the model stays as it was.
 
-    data: as for `compare`; two images of it run. optimizer: the one the model is trained with; its weight decay is
-    checked.
-    select: the only rules to run, by code or name. ignore: rules whose findings are put aside. suppress: the same at
-    some sites, as `{"QD101": "head.*"}`. A comment `# qdiag: ignore[QD101]` does it for a line of the user's code.
-    fail_on: the least severity at which the report's `exit_code` is 1.
+    A comment `# qdiag: ignore[QD101]` puts aside what is found at that line of the user's code.
 
-    Raises OptionError for a rule or option that does not exist, ModelError where the model does not run.
+    Args:
+        model: Left as it was; or a `Subject`, which holds the data as well.
+        data: As for `compare`; two images of it run.
+        optimizer: The one that the model is trained with; its weight decay is checked.
+        select: The only rules to run, by code or name.
+        ignore: Rules whose findings are put aside.
+        suppress: The same at some sites, as `{"QD101": "head.*"}`.
+        fail_on: The least severity at which the report's `exit_code` is 1.
+
+    Raises:
+        OptionError: For a rule or option that does not exist.
+        ModelError: Where the model does not run.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
     >>> [(finding.name, finding.site) for finding in lint_model(net, torch.zeros(1, 3, 8, 8), select="QD101").findings]

@@ -23,9 +23,13 @@ from qdiag.tracing.site import Site
 class LintReport(Displayable):
     """Every finding, the gravest first; one for each cause.
 
-    suppressed: findings that the user has put aside, one for each place, with what did it.
-    inapplicable: rules that had nothing to check, with the reason. rules: the codes of all that were asked for.
-    fail_on: the least severity at which `exit_code` is 1.
+    Attributes:
+        model_name: The model's class.
+        findings: What was found and not put aside.
+        suppressed: Findings that the user has put aside, one for each place, with what did it.
+        inapplicable: Rules that had nothing to check, with the reason.
+        rules: The codes of all that were asked for.
+        fail_on: The least severity at which `exit_code` is 1.
     """
 
     model_name: str
@@ -36,7 +40,11 @@ class LintReport(Displayable):
     fail_on: Severity = "error"
 
     def count(self, severity: Severity) -> int:
-        """Findings of one severity."""
+        """Findings of one severity.
+
+        Args:
+            severity: "error", "warning" or "note".
+        """
         return sum(finding.severity == severity for finding in self.findings)
 
     @property
@@ -46,11 +54,19 @@ class LintReport(Displayable):
         return int(any(finding.severity in failing for finding in self.findings))
 
     def by_site(self, site: Site | str) -> tuple[Finding, ...]:
-        """What is wrong at one operation, its module or the module's own tensors, the gravest first."""
+        """What is wrong at one operation, its module or the module's own tensors, the gravest first.
+
+        Args:
+            site: An address, as `layer1.0.conv2`.
+        """
         return tuple(one for finding in self.findings for one in finding.each() if one.is_at(site))
 
     def by_rule(self, code_or_name: str) -> tuple[Finding, ...]:
-        """The findings of one rule."""
+        """The findings of one rule.
+
+        Args:
+            code_or_name: As "QD101" or "missing-batchnorm".
+        """
         return tuple(finding for finding in self.findings if code_or_name in (finding.code, finding.name))
 
     def report(self) -> Report:

@@ -18,7 +18,13 @@ from qdiag.tracing.trace import Call
 class Example(NamedTuple):
     """A small model that shows a pattern, or how to do without.
 
-    sites: where the rule finds the pattern, in order. Lines of code that it points at end in a comment `# <-`.
+    Lines of code that the rule points at end in a comment `# <-`.
+
+    Attributes:
+        model: As a user writes one.
+        inputs: What it is called with.
+        optimizer: What it is trained with, where the rule looks at that.
+        sites: Where the rule finds the pattern, in order; nowhere in a good example.
     """
 
     model: nn.Module
@@ -30,10 +36,14 @@ class Example(NamedTuple):
 class Rule:
     """One bad pattern.
 
-    code: as QD101. name: the pattern, as missing-batchnorm. title: a line about it. severity: what most findings have.
-    The docstring is what users read: what it is, why it hurts in power-of-two fixed point, how to fix it.
+    The docstring is what users read: what it is, why it hurts in power-of-two fixed point, how to fix it. A rule of
+    your own is a subclass, named in the entry-point group `qdiag.rules`.
 
-    A rule of your own is a subclass, named in the entry-point group `qdiag.rules`.
+    Attributes:
+        code: As QD101.
+        name: The pattern, as missing-batchnorm.
+        title: A line about it.
+        severity: What most findings have.
     """
 
     code: ClassVar[str]
@@ -42,11 +52,19 @@ class Rule:
     severity: ClassVar[Severity]
 
     def inapplicable(self, context: LintContext) -> str:
-        """Why this rule has nothing to check here; "" where it has."""
+        """Why this rule has nothing to check here; "" where it has.
+
+        Args:
+            context: The model, one forward of it, and what rules ask of them.
+        """
         return ""
 
     def check(self, context: LintContext) -> Iterator[Finding]:
-        """One finding for each place where the pattern is; those of one line or `cause` are shown as one."""
+        """One finding for each place where the pattern is; those of one line or `cause` are shown as one.
+
+        Args:
+            context: The model, one forward of it, and what rules ask of them.
+        """
         raise NotImplementedError(f"rule {self.code} has no check()")
 
     @staticmethod
@@ -69,7 +87,16 @@ class Rule:
         source: Source | None = None,
         cause: str = "",
     ) -> Finding:
-        """A finding of this rule at an operation, or at a module, parameter or buffer by its name."""
+        """A finding of this rule.
+
+        Args:
+            place: An operation; or a module, parameter or buffer by its name.
+            why: What is wrong here, with its numbers.
+            fix: What to write instead.
+            severity: The rule's own if not given.
+            source: The user's line; that of the operation if not given.
+            cause: What makes several findings one; the line of code where it is left empty.
+        """
         if isinstance(place, Call):
             source = source or place.source
             place = str(place.site)

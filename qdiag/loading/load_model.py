@@ -22,16 +22,28 @@ def load_model(
 ) -> nn.Module:
     """A network as a module that every verb of qdiag takes: `diagnose(load_model("model.onnx"), images)`.
 
-    source: an ONNX file; a `.pt2` file, an `ExportedProgram` or the module of one; `file.py:function`, which returns a
-    module; or a module, which is given back. Addresses are the names in the file: of an ONNX file those of its tensors,
-    of an exported program those of the modules that it was made from. What exporters take apart (SiLU, GELU,
-    LayerNorm) is one layer again, and half precision is float32.
-    example: what the network is called with, where the file leaves lengths open: a tensor, or a dict by the file's
-    names. check: hold every node of an ONNX file against ONNX Runtime, on the example; by default where that is
-    installed. on_progress: called after every node.
+    Addresses are the names in the file: of an ONNX file those of its tensors, of an exported program those of the
+    modules that it was made from. What exporters take apart (SiLU, GELU, LayerNorm) is one layer again, and half
+    precision is float32.
 
-    Raises InputError for a file that cannot be read, ModelError for a network that cannot be taken, with the node and
-    what to do, OptionError for what is none of these.
+    Args:
+        source: An ONNX file; a `.pt2` file, an `ExportedProgram` or the module of one; `file.py:function`, which
+            returns a module; or a module, which is given back.
+        example: What the network is called with, where the file leaves lengths open: a tensor, or a dict by the file's
+            names.
+        check: Hold every node of an ONNX file against ONNX Runtime, on the example; by default where that is installed.
+        on_progress: Called after every node.
+
+    Raises:
+        InputError: For a file that cannot be read.
+        ModelError: For a network that cannot be taken, with the node and what to do.
+        OptionError: For what is none of these.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    >>> program = torch.export.export(net.eval(), (torch.zeros(2, 3, 6, 6),))
+    >>> loaded = load_model(program)
+    >>> loaded(torch.zeros(2, 3, 6, 6)).shape
+    torch.Size([2, 4, 6, 6])
     """
     return run(load_steps(source, example=example, check=check), on_progress)
 

@@ -11,8 +11,17 @@ from torch import Tensor
 class Moments:
     """Sums over all values of a reference r and the error e = test - r.
 
-    count: values; ref2 = sum r^2; err2 = sum e^2; cross = sum r e; ref = sum r; err = sum e; max_error = max |e|;
-    low, high: extremes of r at the scale of the test's format; clipped: values of r outside that format's ends.
+    Attributes:
+        count: Values.
+        ref2: The sum of r^2.
+        err2: The sum of e^2.
+        cross: The sum of r e.
+        ref: The sum of r.
+        err: The sum of e.
+        max_error: The greatest |e|.
+        low: The least r at the scale of the test's format.
+        high: The greatest r at the scale of the test's format.
+        clipped: Values of r outside that format's ends.
     """
 
     count: int

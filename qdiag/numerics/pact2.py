@@ -99,6 +99,11 @@ class PACT2(nn.Module):
         return min(self.most, Range(low if self.signed else 0.0, max(high, 0.0)).clip)
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """x clipped; in train mode the range follows it first.
+
+        Args:
+            x: Of any shape.
+        """
         if self.training:
             with torch.no_grad():
                 follow(self.extremes, batch_extremes(x), int(self.batches))

@@ -13,11 +13,17 @@ from qdiag.tracing.site import Site
 class Layer:
     """One stored tensor, and the operations between it and the stored tensors before.
 
-    sites: the operations in order: convolution, BatchNorm, ReLU; or one alone. The first names the layer.
-    sources: the layers whose stored tensors this one reads; empty for the network's input.
-    output: the format of the stored tensor; None keeps it in float.
-    weight, accumulator_bits: for a weighted layer, the format of its weight and the width that its bias is added in.
-    bounds: (low, high) of a ReLU-like last operation, infinite where open; None where there is none.
+    Attributes:
+        sites: The operations in order: convolution, BatchNorm, ReLU; or one alone. The first names the layer.
+        kind: Of the first operation; None for the network's input.
+        sources: The layers whose stored tensors this one reads; empty for the network's input.
+        output: The format of the stored tensor; None keeps it in float.
+        weight: The format of the weight; None where there is none, or it stays in float.
+        accumulator_bits: The width that the bias is added in.
+        norm: The BatchNorm to merge in.
+        bounds: Low and high of a ReLU-like last operation, infinite where open; None where there is none.
+        is_depthwise: Whether it is a depthwise convolution.
+        groups: Of the convolution.
     """
 
     sites: tuple[Site, ...]

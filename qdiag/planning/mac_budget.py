@@ -10,9 +10,19 @@ from qdiag.planning.widths import Widths
 class MacBudget:
     """At most so many percent of the network's multiply-accumulates in 16 bit: `bits=MacBudget(percent=5)`.
 
-    `calibrate` chooses the layers, by how much each takes the network's output from float for what it costs. raised,
-    others: their bits, and those of all other layers. A layer without weights counts one for each value that it stores.
-    Raises OptionError for what is no percentage.
+    `calibrate` chooses the layers, by how much each takes the network's output from float for what it costs. A layer
+    without weights counts one for each value that it stores.
+
+    Args:
+        percent: Of the multiply-accumulates, more than 0 and at most 100.
+        raised: Bits of the chosen layers.
+        others: Bits of all other layers.
+
+    Raises:
+        OptionError: For what is no percentage.
+
+    >>> print(MacBudget(percent=5))
+    8-bit, 5 % of MACs in 16
     """
 
     percent: float

@@ -10,7 +10,15 @@ from qdiag.numerics.qtype import check_bits
 class Widths:
     """Bits of a layer's weight, and of the tensor that it stores: `bits=Widths(weights=4, activations=8)`.
 
-    Raises OptionError for bits that no format has.
+    Args:
+        weights: Bits of the weight.
+        activations: Bits of the stored tensor.
+
+    Raises:
+        OptionError: For bits that no format has.
+
+    >>> print(Widths(weights=4, activations=8))
+    4-bit weights, 8-bit activations
     """
 
     weights: int
@@ -25,6 +33,11 @@ class Widths:
 
     @classmethod
     def of(cls, bits: "int | Widths") -> "Widths":
+        """One number for both, or widths as they are.
+
+        Args:
+            bits: A number, or widths.
+        """
         return bits if isinstance(bits, Widths) else cls(bits, bits)
 
 

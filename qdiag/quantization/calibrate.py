@@ -48,19 +48,34 @@ def calibrate(
 ) -> Steps[QuantizedModel]:
     """Choose a power-of-two format for every stored tensor, and make weights fit theirs, from unlabeled images.
 
-    model: left as it was; the result's `module` is this very model.
-    data: a DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
-    method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
-    "equalization", "range-search", "gptq", "bias-correction", "reconstruction". A technique that takes the outputs
-    no nearer to float is not kept; `calibration_report(result)` says so.
-    bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
-    others). `MacBudget(percent=5)` has the layers chosen that are to have 16; it calibrates twice.
-    per_channel: "depthwise" or "all" gives weights one scale for each output channel.
-    target: the inference engine whose rounding is simulated.
-    max_images: use the first so many; 128 are plenty.
-    checkpoint: a file that holds what is done so far, written after each technique; where it exists, go on from there.
+    A technique that takes the outputs no nearer to float is not kept; `calibration_report(result)` says so.
 
-    Raises InputError, ModelError or OptionError before any long work where something cannot be used.
+    Args:
+        model: Left as it was; the result's `module` is this very model. Or a `Subject`, which holds the data as well.
+        data: A DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
+        method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
+            "equalization", "range-search", "gptq", "bias-correction", "reconstruction".
+        bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
+            others). `MacBudget(percent=5)` has the layers chosen that are to have 16; it calibrates twice.
+        per_channel: "depthwise" or "all" gives weights one scale for each output channel.
+        target: The inference engine whose rounding is simulated.
+        max_images: Use the first so many; 128 are plenty.
+        checkpoint: A file that holds what is done so far, written after each technique; where it exists, go on from
+            there.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
+
+    Raises:
+        InputError: Before any long work, for data that cannot be used.
+        ModelError: Before any long work, for a model that cannot be run or simulated as it is.
+        OptionError: Before any long work, for options that are not on offer.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    >>> quantized = calibrate(net, torch.rand(16, 3, 6, 6), "simple")
+    >>> print(quantized.format(":input"))
+    uint8 · 2^-8
+    >>> quantized(torch.rand(2, 3, 6, 6)).shape
+    torch.Size([2, 4, 6, 6])
     """
     images = model.calibration if isinstance(model, Subject) and data is None else Subject.of(model, data)
     formats = [(bits, per_channel)]

@@ -19,9 +19,25 @@ def equalize(
     Cross-layer equalization (arXiv:1906.04721, 4.1), by powers of two, which float computes the same with. Unlike
     `calibrate` it keeps what it finds, better or not: compare.
 
-    data: images to see the channels' ranges on, without labels. layers: a name, module path or pattern, or several.
+    Args:
+        quantized: A calibrated model.
+        data: Images to see the channels' ranges on, without labels.
+        layers: A name, module path or pattern, or several; "*" for all.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
-    Raises OptionError for a name that no layer has, where no tensor of the layers can be equalized, and where one is.
+    Raises:
+        OptionError: For a name that no layer has, where no tensor of the layers can be equalized, and where one is
+            equalized already.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1)).eval()
+    >>> net[0].weight.data[0] *= 100  # one channel needs a scale that starves the others
+    >>> images = torch.rand(16, 3, 6, 6)
+    >>> equalized = equalize(calibrate(net, images, "simple"), images, "0")
+    >>> equalized.calibration.shifts.keys()
+    dict_keys([0])
     """
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {layer.site for pattern in patterns for layer in quantized.plan.matching(pattern)}

@@ -26,11 +26,28 @@ class QuantTestModule(nn.Module):
         quantized.load_state_dict(torch.load("calibrated.pt"))
         quantized.eval()(images)
 
-    module: the user's own model, untouched, with its own `state_dict` keys.
-    dummy_input: what the model is called with, or a batch of it.
-    bits, per_channel, target: as for `calibrate`; what is loaded brings its own.
+    Its `module` is the user's own model, untouched, with its own `state_dict` keys.
 
-    Raises InputError, ModelError or OptionError for what cannot be traced or planned.
+    Args:
+        model: In float.
+        dummy_input: What the model is called with, or a batch of it.
+        bits: As for `calibrate`; what is loaded brings its own.
+        per_channel: As for `calibrate`; what is loaded brings its own.
+        target: As for `calibrate`; what is loaded brings its own.
+
+    Raises:
+        InputError: For an input that cannot be used.
+        ModelError: For a model that cannot be traced or planned.
+        OptionError: For options that are not on offer.
+
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.rand(16, 3, 6, 6)
+    >>> calibrated = calibrate(net, images, "simple")
+    >>> loaded = QuantTestModule(net, images)
+    >>> loaded.load_state_dict(calibrated.state_dict())
+    <All keys matched successfully>
+    >>> torch.equal(loaded.eval()(images), calibrated(images))
+    True
     """
 
     def __init__(
@@ -68,7 +85,15 @@ class QuantTestModule(nn.Module):
 
     @torch.compiler.disable  # operations inside a compiled graph have no addresses
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own result in fixed point. Raises InputError where nothing was calibrated or loaded."""
+        """The model's own result in fixed point.
+
+        Args:
+            *args: What the model takes.
+            **kwargs: What the model takes.
+
+        Raises:
+            InputError: Where nothing was calibrated or loaded.
+        """
         if not self.quantized.calibration.ranges:
             raise InputError(
                 f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}", code="no-ranges"
@@ -79,9 +104,15 @@ class QuantTestModule(nn.Module):
     _how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
 
     def get_extra_state(self) -> dict[str, Any]:
+        """What `state_dict` holds beside the model's own tensors."""
         return self.quantized.get_extra_state()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_extra_state` gave.
+
+        Args:
+            state: Formats and calibration.
+        """
         self.quantized.set_extra_state(state)
 
 
@@ -108,7 +139,25 @@ class QuantCalibrateModule(QuantTestModule):
         quantized.eval()               # calibrates, with a progress bar
         quantized(images)              # in fixed point
 
-    method: as for `calibrate`. max_images: images beyond these are not remembered; they are kept in memory.
+    Args:
+        model: In float.
+        dummy_input: What the model is called with, or a batch of it.
+        bits: As for `calibrate`.
+        per_channel: As for `calibrate`.
+        method: As for `calibrate`.
+        target: As for `calibrate`.
+        max_images: Images beyond these are not remembered; they are kept in memory.
+
+    Raises:
+        InputError: For an input that cannot be used.
+        ModelError: For a model that cannot be traced or planned.
+        OptionError: For options that are not on offer.
+
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), torch.rand(16, 3, 6, 6)
+    >>> quantized = QuantCalibrateModule(net, images, method="simple")
+    >>> in_float = quantized.train()(images)
+    >>> print(quantized.eval().quantized.format(":input"))
+    uint8 · 2^-8
     """
 
     def __init__(
@@ -135,7 +184,12 @@ class QuantCalibrateModule(QuantTestModule):
 
     @torch.compiler.disable  # operations inside a compiled graph have no addresses
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """In train mode the float result, on the way to calibration; in eval mode the result in fixed point."""
+        """In train mode the float result, on the way to calibration; in eval mode the result in fixed point.
+
+        Args:
+            *args: What the model takes.
+            **kwargs: What the model takes.
+        """
         if not self.training:
             return super().forward(*args, **kwargs)
         inputs = Inputs(*args, **kwargs)
@@ -148,7 +202,11 @@ class QuantCalibrateModule(QuantTestModule):
             self.module.train(was_training)
 
     def train(self, mode: bool = True) -> "QuantCalibrateModule":
-        """As of any module, save that going to eval mode calibrates on the images shown since the last time."""
+        """As of any module, save that going to eval mode calibrates on the images shown since the last time.
+
+        Args:
+            mode: True for train mode.
+        """
         super().train(mode)
         if not mode and self.shown:
             self._hold(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))

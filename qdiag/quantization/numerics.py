@@ -14,8 +14,12 @@ from qdiag.planning.layer import Layer
 class OwnWeights:
     """A layer's weight and bias before rounding.
 
-    weight: output channels first [C, ...]. norm: the BatchNorm to merge in; None where there is none, or it is in
-    already. All of them carry gradients where the model's own parameters do.
+    All of it carries gradients where the model's own parameters do.
+
+    Attributes:
+        weight: Output channels first [C, ...].
+        bias: [C]; None where there is none.
+        norm: The BatchNorm to merge in; None where there is none, or it is in already.
     """
 
     weight: Tensor
@@ -38,8 +42,11 @@ class OwnWeights:
 class Operands:
     """What a layer's operation is called with.
 
-    weight: in the layout that the operation takes. facts: what rounding did to it, where that is told.
-    has_norm: False where BatchNorm is not in them, and runs as the user wrote it.
+    Attributes:
+        weight: In the layout that the operation takes.
+        bias: [C]; None where there is none.
+        facts: What rounding did to the weight, where that is told.
+        has_norm: False where BatchNorm is not in them, and runs as the user wrote it.
     """
 
     weight: Tensor
@@ -57,7 +64,12 @@ class Numerics(ABC):
 
     @abstractmethod
     def weight(self, layer: Layer, own: OwnWeights) -> Operands:
-        """The weight and bias to multiply by and to add, in place of the model's own."""
+        """The weight and bias to multiply by and to add, in place of the model's own.
+
+        Args:
+            layer: Of the plan.
+            own: The model's own, BatchNorm apart.
+        """
 
     @abstractmethod
     def stored(self, layer: Layer, result: Tensor) -> Tensor:
@@ -67,4 +79,8 @@ class Numerics(ABC):
 
         Where `layer.fuses_bounds`, the ReLU-like operation at the layer's end did not run: the result has to be put
         inside `layer.bounds`.
+
+        Args:
+            layer: Of the plan.
+            result: What its operations gave.
         """

@@ -30,11 +30,15 @@ NewNumerics = Callable[[Formats], Numerics]
 class QuantizedModel(nn.Module):
     """A model simulated in the plan's number formats, for inference: `qm(images)` gives what the target would.
 
-    module: the user's own model, untouched, with its own `state_dict` keys. plan: formats by address.
-    calibration: ranges of every stored tensor, and more. Both are saved with `state_dict()`, and come back with it.
-    Weights that calibration left alone are quantized from the module's current ones at every forward, so that loading
-    others into `module` takes effect.
-    numerics: what becomes of numbers in these formats, the target's rounding if not given; see `Numerics`.
+    `calibrate` makes it. Weights that calibration left alone are quantized from the module's current ones at every
+    forward, so that loading others into `module` takes effect.
+
+    Args:
+        module: The user's own model, untouched, with its own `state_dict` keys.
+        plan: Formats by address; saved with `state_dict()`.
+        calibration: Ranges of every stored tensor, and more; saved with `state_dict()`.
+        channels_last: True where the model runs in this layout.
+        numerics: What becomes of numbers in these formats, the target's rounding if not given; see `Numerics`.
     """
 
     def __init__(
@@ -69,7 +73,9 @@ class QuantizedModel(nn.Module):
     def watched(self, watchers: Watchers, given: Mapping[Site, LayerWeights] | None = None) -> Interpreter:
         """Another interpreter of the same version, which shows what it computes.
 
-        given: in place of the weights that calibration found; read anew at each forward.
+        Args:
+            watchers: Called with what it computes.
+            given: In place of the weights that calibration found; read anew at each forward.
         """
         return Interpreter(
             self.module,
@@ -83,17 +89,30 @@ class QuantizedModel(nn.Module):
     def in_float(
         self, watchers: Watchers | None = None, given: Mapping[Site, LayerWeights] | None = None
     ) -> Interpreter:
-        """The float network with the same layers, what the others are compared with; given: weights not its own."""
+        """The float network with the same layers, what the others are compared with.
+
+        Args:
+            watchers: Called with what it computes.
+            given: Weights in place of the module's own.
+        """
         return Interpreter.in_float(
             self.module, self.plan, given=given, watchers=watchers, channels_last=self.channels_last
         )
 
     def weights(self, layer: Layer) -> LayerWeights | None:
-        """A layer's weight and bias before rounding; None where the model computes them in its forward."""
+        """A layer's weight and bias before rounding; None where the model computes them in its forward.
+
+        Args:
+            layer: Of the plan.
+        """
         return WeightSource(self.module, self.plan, self.calibration.weights).layer_weights(layer)
 
     def format(self, name: Site | str) -> QParams | None:
-        """The number format of the tensor stored at an address; None where it stays in float."""
+        """The number format of the tensor stored at an address; None where it stays in float.
+
+        Args:
+            name: An address, as `layer1.0.conv2`.
+        """
         return self.formats.qparams.get(self.plan.layer(name).site)
 
     def weight_clip_exponents(self) -> dict[Site, Tensor]:
@@ -106,7 +125,12 @@ class QuantizedModel(nn.Module):
         }
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own result, in fixed point: always as in inference, whatever mode the module is in."""
+        """The model's own result, in fixed point: always as in inference, whatever mode the module is in.
+
+        Args:
+            *args: What the model takes.
+            **kwargs: What the model takes.
+        """
         self.interpreter.unplanned.clear()
         with borrow(self.module):
             result = InterpreterRun(self.interpreter).forward(Inputs(*args, **kwargs).in_layout(self.channels_last))
@@ -121,7 +145,13 @@ class QuantizedModel(nn.Module):
         *,
         numerics: NewNumerics | None = None,
     ) -> "QuantizedModel":
-        """The same module in other formats, with another calibration, or in other numbers."""
+        """The same module in other formats, with another calibration, or in other numbers; what is None stays.
+
+        Args:
+            plan: Formats by address.
+            calibration: Ranges and all else that was found.
+            numerics: Makes the numerics of given formats; a class of `Numerics`, mostly.
+        """
         return QuantizedModel(
             self.module,
             plan or self.plan,
@@ -131,9 +161,15 @@ class QuantizedModel(nn.Module):
         )
 
     def get_extra_state(self) -> dict[str, Any]:
+        """What `state_dict` holds beside the model's own tensors."""
         return self.calibration.state() | {"formats": self.plan.state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_extra_state` gave.
+
+        Args:
+            state: Formats and calibration.
+        """
         self.plan = self.plan.of_state(state["formats"])
         self.calibration = Calibration.of_state(state, [layer.site for layer in self.plan.layers])
         self._formats = self._interpreter = None

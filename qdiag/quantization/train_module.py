@@ -49,13 +49,29 @@ class QuantTrainModule(QuantTestModule):
     In eval mode it is the simulation that `calibrate` gives, and `quantized` is that model, for `compare`,
     `export_onnx` and `verify`.
 
-    module: the user's own model, with its own `state_dict` keys; weights load into it before or after wrapping.
-    dummy_input: what the model is called with, or a batch of it. bits, per_channel, target: as for `calibrate`.
+    Its `module` is the user's own model, with its own `state_dict` keys; weights load into it before or after wrapping.
     The state_dict is that of QuantTestModule and QuantCalibrateModule: each loads what the others saved.
 
     Start from pretrained float weights and a small learning rate; better, from what calibration found:
     `QuantTrainModule.from_calibrated(calibrate(model, images))`.
-    Raises InputError, ModelError or OptionError for what cannot be traced or planned.
+
+    Args:
+        model: In float.
+        dummy_input: What the model is called with, or a batch of it.
+        bits: As for `calibrate`.
+        per_channel: As for `calibrate`.
+        target: As for `calibrate`.
+
+    Raises:
+        InputError: For an input that cannot be used.
+        ModelError: For a model that cannot be traced or planned.
+        OptionError: For options that are not on offer.
+
+    >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), torch.rand(16, 3, 6, 6)
+    >>> model = QuantTrainModule(net, images)
+    >>> model.train()(images).mean().backward()
+    >>> net[0].weight.grad.shape, str(model.eval().quantized.format(":input"))
+    (torch.Size([4, 3, 1, 1]), 'uint8 · 2^-8')
     """
 
     def __init__(
@@ -77,9 +93,12 @@ class QuantTrainModule(QuantTestModule):
         Ranges and norms are frozen: calibration chose weights and biases for the running statistics, and normalizing
         by the batch undoes that. `freeze_norms(False)`, `freeze_ranges(False)` let them follow again.
         The weights that calibration found are written into the user's own parameters, which training changes anyway.
-        learn_thresholds: where formats end is learned too, as powers of two (TQT, arXiv:1903.08066), until
-        `freeze_ranges()`. `thresholds` holds these parameters: give them to the optimizer as a group with a rate of
-        their own, about 0.01 with Adam.
+
+        Args:
+            quantized: From `calibrate`.
+            learn_thresholds: Where formats end is learned too, as powers of two (TQT, arXiv:1903.08066), until
+                `freeze_ranges()`. `thresholds` holds these parameters: give them to the optimizer as a group with a
+                rate of their own, about 0.01 with Adam.
         """
         self = cls.__new__(cls)
         nn.Module.__init__(self)
@@ -132,8 +151,11 @@ class QuantTrainModule(QuantTestModule):
     def freeze_ranges(self, frozen: bool = True) -> "QuantTrainModule":
         """Keep the formats of stored tensors and weights as they are from now on, or let them follow again.
 
-        Weights are then clipped at the ends of their formats: one that grew over a power of two would double the step
+        Weights are then clipped at the ends of their formats: one that grew over a power of two would double the scale
         of its whole tensor.
+
+        Args:
+            frozen: False lets them follow again.
         """
         self.ranges_frozen = frozen
         return self
@@ -142,13 +164,21 @@ class QuantTrainModule(QuantTestModule):
         """Let every BatchNorm normalize by its running statistics and keep them; its gamma and beta still learn.
 
         From then on training computes what the target will, convolution and BatchNorm merged.
+
+        Args:
+            frozen: False lets them normalize by the batch again.
         """
         self.norms_frozen = frozen
         return self
 
     @torch.compiler.disable
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own result: in train mode with gradients, in eval mode as the target computes it."""
+        """The model's own result: in train mode with gradients, in eval mode as the target computes it.
+
+        Args:
+            *args: What the model takes.
+            **kwargs: What the model takes.
+        """
         if not self.training:
             return super().forward(*args, **kwargs)
         self._keep_weight_formats()
@@ -191,12 +221,18 @@ class QuantTrainModule(QuantTestModule):
     # State --------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict[str, Any]:
+        """What `state_dict` holds beside the model's own tensors."""
         counts = {str(site): count for site, count in self.ranges.counts().items()}
         frozen = {"ranges_frozen": self.ranges_frozen, "norms_frozen": self.norms_frozen}
         learned = {} if self.thresholds is None else {"thresholds": self.thresholds.state()}
         return self.quantized.get_extra_state() | {"training": {"batches": counts, **frozen, **learned}}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_extra_state` gave.
+
+        Args:
+            state: Formats, calibration, and how far training has come.
+        """
         super().set_extra_state(state)
         training = state.get("training", {})
         self.ranges_frozen = training.get("ranges_frozen", True)

@@ -14,10 +14,12 @@ from qdiag.quantization.operation import Operation
 class Watchers:
     """Called in this order for each layer; what is None is not called.
 
-    arriving: a weighted layer's operation, with the layer's inputs and the model's own weights, before it is carried
-    out. multiplied: what it is called with in their place. weighted: the operation and its result; a tensor that it
-    gives back takes the result's place. stored: what the layer leaves to the layers after it, the network's inputs
-    among them.
+    Attributes:
+        arriving: With a weighted layer's operation, with the layer's inputs and the model's own weights, before it is
+            carried out.
+        multiplied: With what the operation is called with in their place.
+        weighted: With the operation and its result; a tensor that it gives back takes the result's place.
+        stored: With what the layer leaves to the layers after it, the network's inputs among them.
     """
 
     arriving: Callable[[Layer, Operation], None] | None = None

@@ -20,13 +20,26 @@ def what_if(
 ) -> QuantizedModel:
     """Change formats of some layers, and nothing else: no image is looked at, and `quantized` stays as it was.
 
-    layers: a name, module path or pattern, or several; "*" for all.
-    bits: 8, 16 or `Widths(weights, activations)`; None leaves the layers in float.
-    per_channel: True gives their weights one scale for each output channel, False one for all; None as it is.
-    octaves: stored tensors' ranges become 2^octaves times as wide: 1 halves the resolution and clips less, -1 doubles
-    the resolution and clips more. BatchNorm, weights and biases are those of the calibration.
+    BatchNorm, weights and biases are those of the calibration.
 
-    Raises OptionError for a name that no layer has, for bits that no format has, and where nothing is changed.
+    Args:
+        quantized: A calibrated model.
+        layers: A name, module path or pattern, or several; "*" for all.
+        bits: 8, 16 or `Widths(weights, activations)`; None leaves the layers in float.
+        per_channel: True gives their weights one scale for each output channel, False one for all; None as it is.
+        octaves: Stored tensors' ranges become 2^octaves times as wide: 1 halves the resolution and clips less, -1
+            doubles the resolution and clips more.
+
+    Raises:
+        OptionError: For a name that no layer has, for bits that no format has, and where nothing is changed.
+
+    >>> import torch
+    >>> from qdiag.quantization.calibrate import calibrate
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU()).eval()
+    >>> quantized = calibrate(net, torch.rand(16, 3, 6, 6), "simple")
+    >>> changed = what_if(quantized, ":input", bits=16)
+    >>> print(changed.format(":input"))
+    uint16 · 2^-16
     """
     plan, known = quantized.plan, quantized.calibration
     patterns = [layers] if isinstance(layers, str) else list(layers)

@@ -44,7 +44,11 @@ class Displayable:
         return render_text(self.report())
 
     def print(self, everything: bool = False) -> None:
-        """Write to the terminal in colour. everything: long tables in full, and collapsed sections open."""
+        """Write to the terminal in colour.
+
+        Args:
+            everything: Long tables in full, and collapsed sections open.
+        """
         from rich.console import Console
 
         from qdiag.report.to_text import print_text
@@ -52,7 +56,11 @@ class Displayable:
         print_text(self.report(), Console(force_jupyter=False), everything)
 
     def to_pandas(self, key: str = "") -> "pd.DataFrame":
-        """The main table, or the one of that key; columns are named with their units, as `sqnr_db`."""
+        """A table of the report; columns are named with their units, as `sqnr_db`.
+
+        Args:
+            key: Of the table; the main one if not given.
+        """
         from qdiag.report.to_pandas import report_frame
 
         return report_frame(self.report(), key)
@@ -68,9 +76,13 @@ class Displayable:
     @overload
     def to_html(self, path: str | os.PathLike[str]) -> Path: ...
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str | Path:
-        """One page that needs nothing beside it and no network: as a string, or written to `path`, which comes back.
+        """One page that needs nothing beside it and no network.
 
-        Raises OptionError where `path` cannot be written.
+        Args:
+            path: Where to write it; None gives the page as a string.
+
+        Raises:
+            OptionError: Where the file cannot be written.
         """
         from qdiag.report.to_html import render_page
 
@@ -78,9 +90,13 @@ class Displayable:
         return page if path is None else _write(Path(path), page.encode(), "the page")
 
     def to_png(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Every chart as a picture in a folder, which is made if need be, numbered and named by its title; the files.
+        """Every chart as a picture, numbered and named by its title; the files come back.
 
-        Raises OptionError where one cannot be written.
+        Args:
+            folder: Made if need be.
+
+        Raises:
+            OptionError: Where a file cannot be written.
         """
         from qdiag.report.to_matplotlib import png
 

@@ -16,6 +16,10 @@ from qdiag.errors import InputError
 class Inputs:
     """Positional and keyword arguments of one forward.
 
+    Args:
+        *args: Positional.
+        **kwargs: By keyword.
+
     >>> Inputs(torch.zeros(2, 3), scale=2.0).batch_size
     2
     """
@@ -25,7 +29,12 @@ class Inputs:
 
     @classmethod
     def of(cls, example: Any, model: nn.Module) -> "Inputs":
-        """A tensor, a tuple of arguments, a dict of keyword arguments, or one argument of any other type."""
+        """What a user calls the model with, in the form that all forwards here take.
+
+        Args:
+            example: A tensor, a tuple of arguments, a dict of keyword arguments, or one argument of any other type.
+            model: Tells by its forward whether a dict holds keyword arguments.
+        """
         if isinstance(example, Inputs):
             return example
         if isinstance(example, tuple) and not hasattr(example, "_fields"):
@@ -53,11 +62,20 @@ class Inputs:
         return len(tensors[0][1]) if tensors and tensors[0][1].ndim else 1
 
     def map(self, change: Any) -> "Inputs":
+        """Every tensor changed, in containers of the same form.
+
+        Args:
+            change: From a tensor to a tensor.
+        """
         args, kwargs = tree_map_only(Tensor, change, (self.args, self.kwargs))
         return Inputs(*args, **kwargs)
 
     def to_device_of(self, model: nn.Module) -> "Inputs":
-        """On the model's device, where all of the model lies on one."""
+        """On the model's device, where all of the model lies on one.
+
+        Args:
+            model: With parameters or buffers.
+        """
         devices = {p.device for p in itertools.chain(model.parameters(), model.buffers())}
         if len(devices) != 1:
             return self
@@ -65,13 +83,24 @@ class Inputs:
         return self.map(lambda tensor: tensor.to(device))
 
     def in_layout(self, channels_last: bool) -> "Inputs":
-        """With 4-D tensors in channels-last layout, or as they are."""
+        """With 4-D tensors in channels-last layout, or as they are.
+
+        Args:
+            channels_last: False leaves them as they are.
+        """
         if not channels_last:
             return self
         return self.map(lambda t: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t)
 
     def check_finite(self, where: str) -> None:
-        """Raises InputError where a floating-point input holds NaN or infinity."""
+        """Complain where a floating-point input holds NaN or infinity.
+
+        Args:
+            where: What the error begins with, as "the images".
+
+        Raises:
+            InputError: With the name of the input.
+        """
         for name, tensor in self.tensors():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise InputError(
@@ -80,6 +109,7 @@ class Inputs:
                 )
 
     def describe(self) -> str:
+        """Name, type and shape of each tensor."""
         return ", ".join(f"{n}: {str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for n, t in self.tensors())
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 class Site:
     """Where in the model an operation runs: module path + operation + occurrence.
 
-    path: dotted name of the innermost module that is running; "" is the model itself.
-    op: the operation's canonical name, as conv2d, relu, add (in-place forms fold into it).
-    occurrence: 0 for the first time this operation runs at this path in one forward, then 1, 2 …
-
     The text form leaves out what can be guessed: a module named after its operation needs no operation
     (`layer1.0.relu`), the first occurrence needs no number, and `layer1.0.relu#1` is the second use.
     A functional operation is written after a colon: `layer1.0:add`.
+
+    Args:
+        path: Dotted name of the innermost module that is running; "" is the model itself.
+        op: The operation's canonical name, as conv2d, relu, add; in-place forms fold into it.
+        occurrence: 0 for the first time this operation runs at this path in one forward, then 1, 2 and so on.
+        named_by_module: True where the module is named after the operation.
+
+    >>> Site("layer1.0", "add"), Site("layer1.0.relu", "relu", 1, named_by_module=True)
+    (layer1.0:add, layer1.0.relu#1)
     """
 
     path: str

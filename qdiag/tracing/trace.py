@@ -102,8 +102,12 @@ class ModuleUse:
 class Trace:
     """One forward pass of a model.
 
-    calls: every operation on tensors, in order. inputs, outputs: the network's own, by name.
-    uses: every call of a module, in order.
+    Attributes:
+        model_name: The model's class.
+        calls: Every operation on tensors, in order.
+        inputs: The network's own.
+        outputs: The network's own, by name.
+        uses: Every call of a module, in order.
     """
 
     model_name: str
@@ -116,6 +120,7 @@ class Trace:
         return f"Trace of {self.model_name}: {len(self.calls)} operations, {len(self.outputs)} output(s)"
 
     def sites(self) -> tuple[Site, ...]:
+        """The address of every operation, in order."""
         return tuple(call.site for call in self.calls)
 
     @cached_property
@@ -153,12 +158,25 @@ class Trace:
         return found
 
     def consumers(self, value: Value) -> tuple[Call, ...]:
-        """The calls that take this tensor, in order."""
+        """The calls that take this tensor, in order.
+
+        Args:
+            value: Of this trace.
+        """
         return tuple(self._consumers.get(value.number, ()))
 
     def producer(self, value: Value) -> Call | None:
-        """The call that computed this tensor; None for inputs, parameters and constants."""
+        """The call that computed this tensor; None for inputs, parameters and constants.
+
+        Args:
+            value: Of this trace.
+        """
         return self._by_site[value.producer] if value.producer is not None else None
 
     def is_output(self, value: Value) -> bool:
+        """True where the model returns this tensor.
+
+        Args:
+            value: Of this trace.
+        """
         return any(value.number == output.number for _, output in self.outputs)

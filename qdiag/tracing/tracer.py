@@ -18,11 +18,13 @@ from qdiag.tracing.trace import Call, ModuleUse, Trace, Value, ValueKind
 def trace(model: nn.Module, data: Any) -> Trace:
     """One eager forward in eval mode, without gradients: every operation with its address and its edges.
 
-    model: any module whose forward runs; it is left as it was (parameters, buffers, hooks, mode, random state).
-    data: a tensor; a tuple of positional arguments; a dict of keyword arguments; `Inputs(...)` for both;
-    anything else is the one positional argument.
+    Args:
+        model: Any module whose forward runs; it is left as it was (parameters, buffers, hooks, mode, random state).
+        data: What the model is called with: a tensor; a tuple of positional arguments; a dict of keyword arguments;
+            `Inputs(...)` for both; anything else is the one positional argument.
 
-    Raises ModelError for what is no model, and where the model raises, with the last address reached.
+    Raises:
+        ModelError: For what is no model, and where the model raises, with the last address reached.
 
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
     >>> trace(net, torch.zeros(1, 3, 8, 8)).sites()

@@ -21,21 +21,33 @@ class Recipe:
     That wants a small learning rate, about a hundredth of the one that the float weights were trained with: the weights
     are to move by rounding steps, not to be learned anew. `Recipe.from_scratch()` is for a float model without weights.
 
-    epochs: times that the data is gone through; epoch_size: the part of it that is drawn anew for each of them.
-    batch_size: over all processes together; None for that of the DataLoader, or 64.
-    optimizer: "sgd" (momentum 0.9), "adam" or "adamw". weight_decay: on all parameters alike: a layer without it grows
-    channels that need different scales. threshold_rate: the learning rate of thresholds, where a QuantTrainModule
-    learns them; they do not decay. It is made for Adam.
-    schedule: "cosine" falls from the learning rate to 0; "constant" stays. warmup: the part of the run in which the
-    rate rises from 0. clip_norm: gradients are scaled down to this norm at most.
-    freeze_norms_at, freeze_ranges_at: the part of the run after which BatchNorm's statistics, and the ranges of stored
-    tensors, stay as they are; for models that have them to freeze (QuantTrainModule).
-    distillation: the part of the loss that comes from the teacher, 0 to 1; None for all of it where there are no
-    labels, else nothing. temperature: of its softmax (Hinton et al., arXiv:1503.02531).
-    loss: takes (outputs, targets) in place of cross-entropy. ignore_index: the label that no loss and no metric counts.
-    seed: decides the order of the images, augmentation and dropout, each step's by itself.
+    Args:
+        epochs: Times that the data is gone through.
+        epoch_size: The part of the data that is drawn anew for each epoch.
+        batch_size: Over all processes together; None for that of the DataLoader, or 64.
+        optimizer: "sgd" (momentum 0.9), "adam" or "adamw".
+        learning_rate: At its highest.
+        weight_decay: On all parameters alike: a layer without it grows channels that need different scales.
+        threshold_rate: The learning rate of thresholds, where a QuantTrainModule learns them; they do not decay. It is
+            made for Adam.
+        schedule: "cosine" falls from the learning rate to 0; "constant" stays.
+        warmup: The part of the run in which the rate rises from 0.
+        clip_norm: Gradients are scaled down to this norm at most.
+        freeze_norms_at: The part of the run after which BatchNorm's statistics stay as they are; for models that have
+            them to freeze (QuantTrainModule).
+        freeze_ranges_at: The same for the ranges of stored tensors.
+        distillation: The part of the loss that comes from the teacher, 0 to 1; None for all of it where there are no
+            labels, else nothing.
+        temperature: Of the teacher's softmax (Hinton et al., arXiv:1503.02531).
+        loss: Takes (outputs, targets) in place of cross-entropy.
+        ignore_index: The label that no loss and no metric counts.
+        seed: Decides the order of the images, augmentation and dropout, each step's by itself.
 
-    Raises OptionError for values that cannot be used.
+    Raises:
+        OptionError: For values that cannot be used.
+
+    >>> Recipe(epochs=3, learning_rate=1e-5).optimizer
+    'adam'
     """
 
     epochs: int = 10
@@ -58,7 +70,13 @@ class Recipe:
 
     @classmethod
     def from_scratch(cls, epochs: int = 30, learning_rate: float = 0.1, **others: Any) -> "Recipe":
-        """For a float model without weights: SGD at a high rate, after a warm-up."""
+        """For a float model without weights: SGD at a high rate, after a warm-up.
+
+        Args:
+            epochs: As for `Recipe`.
+            learning_rate: As for `Recipe`.
+            **others: As for `Recipe`.
+        """
         usual: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 1e-4, "warmup": 0.1}
         return cls(epochs=epochs, learning_rate=learning_rate, **(usual | others))
 
@@ -83,7 +101,12 @@ class Recipe:
             raise OptionError(f"{name}={getattr(self, name)!r}: it is {usable}.", code="option-value")
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter], thresholds: Iterable[nn.Parameter] = ()) -> Optimizer:
-        """Over the parameters; thresholds, where there are any, in a group of their own."""
+        """Over the parameters; thresholds, where there are any, in a group of their own.
+
+        Args:
+            parameters: Of the model.
+            thresholds: Where formats end, if that is learned.
+        """
         rate, decay = self.learning_rate, self.weight_decay
         groups: list[dict[str, Any]] = [{"params": list(parameters)}]
         if learned := list(thresholds):
@@ -95,6 +118,9 @@ class Recipe:
 
     def factor(self, done: float) -> float:
         """Of the learning rate, when so much of the run is done.
+
+        Args:
+            done: Part of the run, 0 to 1.
 
         >>> [round(Recipe(warmup=0.2).factor(done), 2) for done in (0.1, 0.2, 0.6)]
         [0.5, 1.0, 0.5]

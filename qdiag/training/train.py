@@ -40,25 +40,42 @@ def train(
         model = QuantTrainModule.from_calibrated(calibrate(model, images))
         train(model, (loader, validation_loader), Recipe(epochs=10), output="run")
 
-    data: images to train with, or (these, those to validate with); with labels or without. Each is a Dataset, a
-    tensor [N, ...], a list of batches, or a DataLoader, of which batch size, workers and collate_fn are used, but not
-    the order. What augmentation draws is the same with any number of workers.
-    recipe: as it stands, for quantization-aware training; `Recipe.from_scratch()` for a float model without weights.
-    teacher: whose outputs are learned where the images have no labels, or where the recipe asks for it. Without one, a
-    QuantTrainModule learns from its own weights in float, as they are at the beginning.
-    formats: bits in which the weights are measured before and after, calibrated by minimum and maximum.
-    output: a folder for a checkpoint every so many seconds and after each epoch, `model.pt` (the state_dict at the end)
-    and `history.csv`. tensorboard: also curves, in its `logs`.
-    resume: go on where the folder holds a run that was stopped or killed, to the weights of an unbroken one: on the
-    CPU, with as many threads, bit for bit. Ctrl-C writes a checkpoint.
-
     Runs in one process on the device that the model lies on; in each process of `accelerate launch`, or of accelerate's
     `notebook_launcher`, on a device of its own, with a share of each batch. BatchNorm's statistics and ranges are the
-    first process's. Modes and random state come back as they were.
+    first process's. Modes and random state come back as they were. Ctrl-C writes a checkpoint. Where one cannot be
+    written, a warning says so, and the one before stays.
 
-    Raises InputError, ModelError or OptionError before any long work where something cannot be used, ModelError with
-    the step where the loss becomes NaN, and OptionError where `model.pt` cannot be written. Warns where a checkpoint
-    cannot: the one before stays.
+    Args:
+        model: Trained in place.
+        data: Images to train with, or (these, those to validate with); with labels or without. Each is a Dataset, a
+            tensor [N, ...], a list of batches, or a DataLoader, of which batch size, workers and collate_fn are used,
+            but not the order. What augmentation draws is the same with any number of workers.
+        recipe: As it stands, for quantization-aware training; `Recipe.from_scratch()` for a float model without
+            weights.
+        teacher: Whose outputs are learned where the images have no labels, or where the recipe asks for it. Without
+            one, a QuantTrainModule learns from its own weights in float, as they are at the beginning.
+        formats: Bits in which the weights are measured before and after, calibrated by minimum and maximum.
+        output: A folder for a checkpoint every so many seconds and after each epoch, `model.pt` (the state_dict at the
+            end) and `history.csv`.
+        resume: Go on where the folder holds a run that was stopped or killed, to the weights of an unbroken one: on the
+            CPU, with as many threads, bit for bit.
+        checkpoint_seconds: Between two checkpoints.
+        tensorboard: Write curves too, into `logs` in the output folder.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
+
+    Raises:
+        InputError: Before any long work, for data that cannot be used.
+        ModelError: Before any long work, for a model that cannot be trained; with the training step, where the loss
+            becomes NaN.
+        OptionError: Before any long work, for options that are not on offer; where `model.pt` cannot be written.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 36, 2))
+    >>> batches = [(torch.rand(8, 3, 6, 6), torch.randint(2, (8,)))]
+    >>> result = train(QuantTrainModule(net, torch.rand(8, 3, 6, 6)), (batches, batches), Recipe(epochs=2))
+    >>> len(result.history), list(result.after)
+    (2, ['float', '16-bit', '8-bit'])
     """
     steps = train_steps(
         model,

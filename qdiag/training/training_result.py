@@ -12,9 +12,15 @@ from qdiag.training.training_result_parts import accuracy_chart, epoch_table, lo
 
 @dataclass(frozen=True)
 class TrainingResult(Displayable):
-    """The run's curve, and metrics in float and fixed point before and after (empty without validation data).
+    """The run's curve, and metrics in float and fixed point before and after.
 
-    recipe: every field. images: in one epoch. history: by epoch.
+    Attributes:
+        model_name: The model's class.
+        recipe: Every field of it.
+        images: In one epoch.
+        history: By epoch.
+        before: Metrics by version, of the weights at the beginning; empty without validation data.
+        after: The same at the end.
     """
 
     model_name: str

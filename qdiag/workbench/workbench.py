@@ -29,9 +29,20 @@ class Workbench(widgets.VBox):
 
         Workbench(model, loader, optimizer)
 
-    Takes what `Session` takes, or a Session; `session` is the same one from Python. Long work starts with a button, and
-    runs beside the notebook: other cells work meanwhile. Stop ends it, in the middle of a step if need be; interrupting
-    the kernel does not. Where commands were given from Python, `refresh()` shows what they left.
+    `session` is the same from Python. Long work starts with a button, and runs beside the notebook: other cells work
+    meanwhile. Stop ends it, in the middle of a training step if need be; interrupting the kernel does not. Where
+    commands were given from Python, `refresh()` shows what they left.
+
+    Args:
+        model: As for `Session`; or a Session.
+        *data: As for `Session`: the data, an optimizer, `evaluate`.
+        **options: As for `Session`.
+
+    >>> from qdiag.demo.load import load_demo
+    >>> demo = load_demo("wild")
+    >>> bench = Workbench(demo.model, demo.loader, demo.optimizer, folder=None)
+    >>> bench.session.diagnosis is None
+    True
     """
 
     def __init__(self, model: Any, *data: Any, **options: Any):
@@ -86,7 +97,11 @@ class Workbench(widgets.VBox):
         self.job.stop()
 
     def select(self, name: str) -> None:
-        """Show one layer."""
+        """Show one layer.
+
+        Args:
+            name: Its address.
+        """
         self.layers.choice.value = name
 
     def save_html(self) -> None:
@@ -104,6 +119,13 @@ class Workbench(widgets.VBox):
     # What panels ask for ----------------------------------------------------------------------------------
 
     def start(self, command: Callable[[], Steps[Any]], what: str, on_done: Callable[[Any], None] | None = None) -> None:
+        """Run a command beside the notebook; nothing happens while something is under way.
+
+        Args:
+            command: Gives the work's events.
+            what: In a word, for the line of status.
+            on_done: Called with the result.
+        """
         if self.job.is_running:
             return
         steps = command()
@@ -116,10 +138,19 @@ class Workbench(widgets.VBox):
         self.job.start(steps, lambda result: self._finished(result, on_done))
 
     def say(self, text: str) -> None:
+        """Show a line of status.
+
+        Args:
+            text: The line.
+        """
         self.status.value = text
 
     def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
-        """A callback whose errors appear on the page: JupyterLab shows them nowhere else."""
+        """A callback whose errors appear on the page: JupyterLab shows them nowhere else.
+
+        Args:
+            command: What a click does.
+        """
 
         def call(*_: Any) -> None:
             try:

@@ -9,7 +9,12 @@ from qdiag.registry import Registry
 
 @dataclass(frozen=True)
 class Suspect:
-    """A layer in the lane that is on trial."""
+    """A layer in the lane that is on trial.
+
+    Attributes:
+        layer: In all lanes.
+        error: In this one.
+    """
 
     layer: LayerComparison
     error: LayerError
@@ -17,7 +22,15 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why a layer loses. strength: part of the noise it adds that this accounts for, 0 to 1."""
+    """Why a layer loses.
+
+    Attributes:
+        cause: Its name.
+        title: The same in words.
+        strength: Part of the noise that the layer adds which this accounts for, 0 to 1.
+        text: The numbers that convict.
+        fix: What mends it.
+    """
 
     cause: str
     title: str
@@ -27,18 +40,34 @@ class Evidence:
 
 
 class Cause:
-    """One way to lose accuracy. name: as `weight-channel-spread`; title: the same in words."""
+    """One way to lose accuracy.
+
+    Attributes:
+        name: As `weight-channel-spread`.
+        title: The same in words.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
 
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
-        """The evidence against this layer; None where the cause does not apply."""
+        """The evidence against this layer; None where the cause does not apply.
+
+        Args:
+            suspect: The layer, and its error.
+        """
         raise NotImplementedError
 
     @classmethod
     def evidence(cls, strength: float, text: str, fix: str) -> Evidence:
+        """Evidence of this cause.
+
+        Args:
+            strength: Part of the noise that the layer adds which this accounts for, 0 to 1.
+            text: The numbers that convict.
+            fix: What mends it.
+        """
         return Evidence(cls.name, cls.title, strength, text, fix)
 
 

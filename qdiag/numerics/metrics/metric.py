@@ -9,7 +9,13 @@ from qdiag.registry import Registry
 
 @dataclass(frozen=True)
 class FormatFacts:
-    """What a metric may know of the test's number format: its least and greatest value, and its sign."""
+    """What a metric may know of the test's number format.
+
+    Attributes:
+        low: Its least value.
+        high: Its greatest value.
+        signed: Whether it holds values below zero.
+    """
 
     low: float
     high: float
@@ -19,7 +25,12 @@ class FormatFacts:
 class Metric:
     """One figure of a comparison.
 
-    key: column name, with its unit. title: as shown. help: what it says, in a sentence. format: how it is written.
+    Attributes:
+        key: Column name, with its unit.
+        title: As shown.
+        unit: As shown; "" for a ratio.
+        help: What it says, in a sentence.
+        format: How it is written.
     """
 
     key: ClassVar[str]
@@ -30,7 +41,12 @@ class Metric:
 
     @staticmethod
     def compute(moments: Moments, facts: FormatFacts | None) -> float | None:
-        """The figure; None where it does not apply."""
+        """The figure; None where it does not apply.
+
+        Args:
+            moments: Sums over the reference and the error.
+            facts: The test's format; None in float.
+        """
         raise NotImplementedError
 
 

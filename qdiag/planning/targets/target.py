@@ -9,8 +9,10 @@ from qdiag.registry import Registry
 class Target:
     """An inference engine's fixed point, as far as it changes numbers.
 
-    name: as the user writes it. rounding: of activations. weight_rounding: of weights, done once by the importer.
-    accumulator_bits: width of the sum that the bias is added to, by the bits of the activations.
+    Attributes:
+        name: As the user writes it.
+        rounding: Of activations.
+        weight_rounding: Of weights, done once by the importer.
     """
 
     name: ClassVar[str]
@@ -19,7 +21,11 @@ class Target:
 
     @staticmethod
     def accumulator_bits(activation_bits: int) -> int:
-        """Products of two 8-bit numbers are summed in 32 bits, of two 16-bit numbers in 64."""
+        """The width of the sum that the bias is added to: 32 bits for products of 8-bit numbers, 64 for 16-bit ones.
+
+        Args:
+            activation_bits: Of the tensor that the layer reads.
+        """
         return 32 if activation_bits <= 8 else 64
 
 

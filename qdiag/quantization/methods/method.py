@@ -9,8 +9,10 @@ from qdiag.registry import Registry
 class Method:
     """Techniques in the order in which they are applied, after ranges by minimum and maximum.
 
-    name: as the user writes it. techniques: by their names. per_channel: what the method is made for, where the user
-    does not say.
+    Attributes:
+        name: As the user writes it.
+        techniques: By their names.
+        per_channel: What the method is made for, where the user does not say.
     """
 
     name: ClassVar[str]

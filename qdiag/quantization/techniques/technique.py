@@ -10,14 +10,21 @@ from qdiag.registry import Registry
 class Technique:
     """One way to make a quantized model better without labels; it can be used alone.
 
-    name: as the user writes it. title: what it does, in words.
+    Attributes:
+        name: As the user writes it.
+        title: What it does, in words that go on from "it".
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
 
     def steps(self, model: QuantizedModel, data: Any) -> Steps[QuantizedModel]:
-        """The better model, as a generator of Progress. The model and its module stay as they are."""
+        """The better model, as a generator of Progress. The model and its module stay as they are.
+
+        Args:
+            model: With ranges of all stored tensors, and what the techniques before this one found.
+            data: Images; labels are not used.
+        """
         raise NotImplementedError
 
 

@@ -1,0 +1,102 @@
+"""What a session of the workbench holds and shows."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qdiag.comparison.site_detail import SiteDetail
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.export.verification import Verification
+from qdiag.subject import Evaluate, Subject, Task
+from qdiag.tracing.site import Site
+from qdiag.workbench.diagnosing import Diagnosing
+from qdiag.workbench.history import History
+from qdiag.workbench.material import Material
+from qdiag.workbench.measure import Measure
+from qdiag.workbench.record import Record
+from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.target_work import TargetWork
+from qdiag.workbench.version import Version
+
+FOLDER = "qdiag-runs"
+
+
+class SessionState:
+    """A model with its data, and what was made and found of it so far; `Session` has the commands that add to it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        optimizer: torch.optim.Optimizer | None = None,
+        evaluate: Evaluate | None = None,
+        *,
+        calibration_data: Any = None,
+        training_data: Any = None,
+        task: Task | None = None,
+        folder: str | os.PathLike[str] | None = FOLDER,
+    ):
+        self.subject = Subject(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        self.model = model
+        place = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
+        self._material = Material(self.subject, optimizer, training_data)
+        self._record = Record(Measure(self.subject), place)
+        self._diagnosing = Diagnosing(self._material, self._record.measure)
+        self._target = TargetWork(self.subject.data)
+        self._diagnoses: dict[str, Diagnosis] = {}
+        self._details: dict[str, dict[Site, SiteDetail]] = {}
+
+    @property
+    def history(self) -> History:
+        """Every version by its name, in the order in which they were made."""
+        return self._record.history
+
+    @property
+    def folder(self) -> SessionFolder | None:
+        """Where the session is kept."""
+        return self._record.folder
+
+    @property
+    def current(self) -> Version | None:
+        """The version that is applied: diagnosed, changed from, trained from, exported."""
+        return self.history.current
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """Of the applied version; None where it was not diagnosed yet."""
+        return None if self.current is None else self._diagnoses.get(self.current.name)
+
+    @property
+    def float_score(self) -> float | None:
+        """What your `evaluate` gives of the float model; None before it was asked for."""
+        return self._record.measure.float_score
+
+    @property
+    def verifications(self) -> Mapping[str, Verification]:
+        """What `verify` found, by the name of the version."""
+        return self._target.verifications
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Training runs of this session that were stopped or killed, the latest first."""
+        return [] if self.folder is None else self.folder.unfinished
+
+    @property
+    def earlier(self) -> dict[str, list[str]]:
+        """Other sessions of this very model that were kept, the latest first: name and contents. See `restore`."""
+        return {} if self.folder is None else {one.name: one.contents() for one in self.folder.earlier(self.model)}
+
+    def code(self, name: str) -> str:
+        """The lines of Python that make a version.
+
+        Args:
+            name: Of the version.
+
+        Raises:
+            OptionError: For a name that is not in the history.
+        """
+        return self.history.find(name).script
