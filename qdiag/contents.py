@@ -1,6 +1,6 @@
 """What a tensor holds, as a short text that tells it from any other.
 
-May import: nothing of qdiag.
+May import: errors.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The one door: a user's model and data, looked at once, in the form that every verb takes.
 
-May import: planning and below.
+May import: loading, planning and below.
 """
 
 import copy

@@ -1,6 +1,6 @@
 """Files of tensors and plain containers, read and written with errors of ours.
 
-May import: errors, files.
+May import: blocks, contents, files, image_folder, progress, registry, weights and below.
 """
 
 from collections.abc import Collection, Mapping

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 # A test that asks for the fixture carries the mark, so that no selection by marks can miss it.
-MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data"}
+MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data", "built_site": "site"}
 
 # Shapes in signatures are checked at every call, from the first import of these modules on.
 # To the checker an int is a float, as it is to mypy.
@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in MARK_OF_FIXTURE.keys() & getattr(item, "fixturenames", ()):
             item.add_marker(MARK_OF_FIXTURE[fixture])
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))  # two browsers at once would be slow and unsteady
+        if item.get_closest_marker("browser") or item.get_closest_marker("site"):
+            # two browsers at once would be slow and unsteady; and the site is built once
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,5 +2,5 @@
 
 Here live `Interpreter` (carries out a plan in the numbers of a `Numerics`), `Lockstep` (several side by side),
 `QuantizedModel`, `calibrate()`, the calibration techniques, one file each in `techniques/`, and the methods made of
-them, in `methods/`. May import: planning, tracing, numerics, report, registry, errors.
+them, in `methods/`. May import: subject and below.
 """

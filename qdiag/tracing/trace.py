@@ -20,9 +20,14 @@ ValueKind = Literal["input", "parameter", "buffer", "constant", "unseen", "compu
 class Value:
     """One tensor of the forward: the network's input, a parameter, or what an operation computed.
 
-    kind "constant" was made inside the forward from no tensor (torch.zeros); "unseen" came from outside of what can
-    be seen (NumPy, a custom kernel, a plain attribute of a module).
-    name: the input's or parameter's own name, else "".
+    Attributes:
+        number: Of the tensor, in this trace.
+        kind: "constant" was made inside the forward from no tensor (torch.zeros); "unseen" came from outside of what
+            can be seen (NumPy, a custom kernel, a plain attribute of a module).
+        shape: Of the tensor.
+        dtype: Of the tensor.
+        name: The input's or parameter's own name, else "".
+        producer: The operation that computed it; None for inputs, parameters and constants.
     """
 
     number: int
@@ -41,8 +46,16 @@ class Value:
 class Call:
     """One operation of the forward, with everything that lint and planning ask about it.
 
-    arguments: by name where torch's signature is known; tensors appear as `Value`.
-    in_place: the operation overwrote its first input.
+    Attributes:
+        site: Its address.
+        function: Torch's dotted name of it.
+        module: Path of the innermost module that runs it.
+        module_type: Class of that module.
+        source: The user's line.
+        inputs: Every tensor that it takes.
+        outputs: Every tensor that it gives, or overwrites.
+        arguments: By name where torch's signature is known; tensors appear as `Value`.
+        in_place: Whether the operation overwrote its first input.
     """
 
     site: Site
@@ -74,7 +87,11 @@ class Call:
         return tuple(v for v in self.inputs if v.is_floating and v.kind not in ("parameter", "buffer"))
 
     def tensor(self, name: str) -> Value | None:
-        """The tensor given for an argument; None where it was not given, or is not a tensor."""
+        """The tensor given for an argument; None where it was not given, or is not a tensor.
+
+        Args:
+            name: The argument's name in torch's signature.
+        """
         value = self.arguments.get(name)
         return value if isinstance(value, Value) else None
 

@@ -2,5 +2,5 @@
 
 Here live `Session`, its headless core, with a history of `Version`s; `Workbench`, the page of `panels/`, which bind
 controls to the session's commands and show its results; and `launch_lab()`. The only user of ipywidgets. May import:
-everything under it, torch only beside `Session`.
+pipeline and below.
 """

@@ -25,11 +25,26 @@ from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.registry import Registry
 from qdiag.report.displayable import Displayable
+from qdiag.tracing.trace import Call, Value
 from qdiag.workbench.session import Session
 
 RESULTS = [Displayable, CalibrationReport, LayerComparison, LayerError, WeightError, Session]
 OF_EXTENSIONS = [
-    *(Registry, Rule, Example, LintContext, Finding, Metric, Moments, FormatFacts, Cause, Suspect, Evidence),
+    *(
+        Registry,
+        Rule,
+        Example,
+        LintContext,
+        Call,
+        Value,
+        Finding,
+        Metric,
+        Moments,
+        FormatFacts,
+        Cause,
+        Suspect,
+        Evidence,
+    ),
     *(Method, Technique, Target, Engine, Delivery, Setting, Numerics, OwnWeights, Operands, Watchers, Layer),
 ]
 """Classes that a user meets who adds something: see docs/extending."""

@@ -15,6 +15,7 @@ from qdiag.linting.explain import explain_rule
 from qdiag.linting.finding import SEVERITIES, Finding
 from qdiag.linting.lint import lint_model
 from qdiag.linting.rule import RULES, Rule
+from qdiag.report.elements import Listing
 
 every_rule = pytest.mark.parametrize("rule", list(RULES), ids=lambda rule: f"{rule.code}-{rule.name}")
 
@@ -40,6 +41,19 @@ def test_bad_example_is_found_at_the_marked_line(rule: type[Rule]) -> None:
 
 
 @every_rule
+def test_examples_as_they_are_shown_make_the_examples(rule: type[Rule]) -> None:
+    _, *listings = explain_rule(rule.code).report().blocks
+    names = vars(inspect.getmodule(rule))
+    for shown, example in zip(listings, (rule.bad(), rule.good()), strict=True):
+        assert isinstance(shown, Listing)
+        made: dict[str, object] = dict(names)
+        exec(shown.text, made)
+        models = [value for value in made.values() if isinstance(value, nn.Module)]
+        model = models[0] if models else made["Net"]()  # type: ignore[operator]
+        assert str(model) == str(example.model).removeprefix("_")
+
+
+@every_rule
 def test_good_example_is_clean(rule: type[Rule]) -> None:
     model, inputs, optimizer, _ = rule.good()
     assert lint_model(model, inputs, optimizer, select=rule.code).findings == ()
@@ -56,7 +70,7 @@ def test_severity_of_a_rule_is_that_of_its_example(rule: type[Rule]) -> None:
 @every_rule
 def test_explanation_says_why_how_to_fix_and_where_it_is_written(rule: type[Rule]) -> None:
     text = str(explain_rule(rule.code))
-    for heading in ("Why it", "Fix.", "Reference.", "The pattern"):
+    for heading in ("Why it", "Fix.", "Reference.", "The pattern", "Without it"):
         assert heading in text
     assert rule.__module__.rpartition(".")[2] == f"{rule.code.lower()}_{rule.name.replace('-', '_')}"
 
@@ -80,6 +94,7 @@ def test_rule_of_another_package_is_found_by_its_entry_point(monkeypatch: pytest
 
     report = lint_model(nn.Sequential(nn.Conv2d(3, 4, 7)), torch.zeros(1, 3, 9, 9), select="large-kernel")
     assert [(finding.code, finding.site) for finding in report.findings] == [("HOUSE1", "0")]
+    assert "House rule." in str(explain_rule("HOUSE1"))  # without examples
 
 
 def test_codes_and_names_are_unique() -> None:
