@@ -12,11 +12,11 @@ CREATED := $(VENV)/.created
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-SLOW := browser or training or sweep
+SLOW := browser or training or sweep or site
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test test-fast check screenshots files clean
+.PHONY: help venv demo lab test test-fast test-python test-lowest check docs screenshots files clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,12 +35,23 @@ test: $(DEV)  ## every test: the model sweep, training, notebooks, a real browse
 test-fast: $(DEV)  ## the tests that need no browser, train nothing and take a sample of the models
 	$(PYTEST) -m "not ($(SLOW))"
 
+test-python:  ## the same with another Python, in an environment of its own: make test-python PYTHON=python3.13
+	$(MAKE) test-fast VENV=.venv-$(notdir $(PYTHON))
+
+test-lowest:  ## the same with the lowest versions that pyproject.toml allows, in an environment of its own
+	$(MAKE) .venv-lowest/.lowest VENV=.venv-lowest
+	.venv-lowest/bin/pytest --numprocesses $(WORKERS) --dist loadgroup -m "not ($(SLOW))"
+
 check: $(DEV)  ## ruff, mypy, import contracts, notebooks stored without outputs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
+
+docs: $(DEV)  ## the documentation, in site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "Open site/index.html: it needs no network."
 
 screenshots: $(DEV)  ## the pictures of the workbench in docs/, taken in a real browser
 	$(BIN)/python -m tests.browser.screenshots docs
@@ -49,7 +60,7 @@ files: $(DEV)  ## docs/model_files.md: which model files go through qdiag
 	$(BIN)/python examples/model_files.py docs/model_files.md
 
 clean:  ## remove builds and caches, but not .venv
-	rm -rf build dist test-results .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf build dist site test-results .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find qdiag tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -71,3 +82,10 @@ $(DEV): pyproject.toml $(CREATED)
 	@echo "Installing qdiag and its development tools in $(VENV), once: torch is a few GB, and takes some minutes."
 	$(BIN)/python -m pip install --editable ".[imagenet,onnx]" --group dev
 	@touch $(RUNTIME) $@
+
+# pip takes the newest of everything; uv can take the oldest. What tests need beside is the newest that fits.
+$(VENV)/.lowest: pyproject.toml $(CREATED)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --resolution lowest-direct --editable ".[imagenet,onnx,tensorboard]"
+	$(BIN)/python -m pip install --group test
+	@touch $@

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 
 import grimp
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -33,6 +34,21 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
 
 def test_the_installed_version_is_the_one_of_the_project() -> None:
     assert importlib.metadata.version("qdiag") == PROJECT["version"]
+
+
+def test_every_python_that_is_named_is_tested() -> None:
+    named = {line.rpartition(" :: ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line}
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    matrix = workflow["jobs"]["fast"]["strategy"]["matrix"]
+    assert set(matrix["python"]) == named
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*matrix["target"], *(one["target"] for one in matrix["include"])} <= set(targets)
+
+
+def test_every_requirement_has_its_lowest_version() -> None:
+    """`make test-lowest` runs with these."""
+    requirements = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    assert [name for name in requirements if ">=" not in name] == []
 
 
 def test_every_imported_package_is_declared() -> None:

@@ -108,9 +108,11 @@ def test_opened_from_the_disk_it_searches_and_asks_for_nothing(built_site: Path,
 def test_links_at_the_root_lead_to_files(name: str) -> None:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     targets = [urlsplit(link) for link in re.findall(r"\]\(\s*([^)\s]+)", text)]
-    assert [link.path for link in targets if not link.scheme and link.path and not (REPOSITORY / link.path).exists()] == []
-    headings = {re.sub(r"[^a-z -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.M)}
-    assert {link.fragment for link in targets if not link.scheme and not link.path} <= headings
+    inside = [link for link in targets if not link.scheme]
+    assert [link.path for link in inside if link.path and not (REPOSITORY / link.path).exists()] == []
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert {link.fragment for link in inside if not link.path} <= headings
 
 
 def test_pages_of_rules_are_made_from_the_rules() -> None:
