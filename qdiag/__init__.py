@@ -1,6 +1,7 @@
 """qdiag: why does a CNN that works in float fail in 8-bit fixed point, and what mends it?
 
-The names below are in the order in which a user meets them; everything else is an inner room's own.
+The names below are in the order in which a user meets them; everything else is an inner room's own. docs/glossary.md
+says which word stands for which thing, in here as on the pages.
 """
 
 from importlib.metadata import version
