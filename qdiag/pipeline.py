@@ -61,6 +61,7 @@ def diagnose(
         ModelError: Before any long work, for a model that cannot be run or simulated as it is.
         OptionError: Before any long work, for options that are not on offer.
 
+    >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
     >>> diagnose(net, torch.rand(64, 3, 6, 6)).verdict.kind
     'healthy'

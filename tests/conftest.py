@@ -1,12 +1,14 @@
 """What every test gets: a fixed seed, its share of the cores, and, on request, the browser and the shared data."""
 
 import os
+import random
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from beartype._check.code import codemain
 from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).parents[1]
@@ -17,8 +19,10 @@ MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data",
 
 # Shapes in signatures are checked at every call, from the first import of these modules on.
 # To the checker an int is a float, as it is to mypy.
-SHAPED = ("qdiag.numerics", "qdiag.linting.layer_weight", "qdiag.demo.digits")
+SHAPED = ("qdiag.numerics", "qdiag.linting.layer_weight")
 install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+# It draws which items of a list it looks at: from numbers of its own, since tests hold that none of Python's are drawn.
+codemain.getrandbits = random.Random(0).getrandbits  # type: ignore[attr-defined]
 
 
 def pytest_configure() -> None:

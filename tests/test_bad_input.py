@@ -224,11 +224,17 @@ def test_data_that_can_be_read_once(call: Callable[..., Any]) -> None:
         call(Small(), stream())
 
 
-@pytest.mark.parametrize("data", [None, 7, Small(), "images/"], ids=["None", "int", "module", "path"])
+@pytest.mark.parametrize("data", [7, Small(), "images/"], ids=["int", "module", "path"])
 @BOTH
 def test_what_is_no_data(call: Callable[..., Any], data: Any) -> None:
     with pytest.raises(InputError, match=r"the data is a \w+\. Pass a DataLoader, a list of batches, or a tensor"):
         call(Small(), data)
+
+
+@BOTH
+def test_no_data_at_all(call: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="no-data"):
+        call(Small(), None)
 
 
 @BOTH

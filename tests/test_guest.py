@@ -224,7 +224,7 @@ def test_work_draws_the_same_whatever_is_drawn_between_its_steps() -> None:
     seed_all()
     calibrate(restless(), DataLoader(undisturbed, batch_size=4))
     seed_all()
-    for _ in calibrate_model.steps(restless(), DataLoader(disturbed, batch_size=4)):
+    for _ in calibrate_model.steps(restless(), DataLoader(disturbed, batch_size=4), "simple"):
         torch.rand(5), np.random.rand(5), random.random()
     torch.testing.assert_close(disturbed.given, undisturbed.given, rtol=0, atol=0)
     assert len({float(image.sum()) for image in disturbed.given[-12:]}) == 12  # no two steps draw the same

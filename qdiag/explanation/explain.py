@@ -28,6 +28,7 @@ def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequ
 
     >>> import torch
     >>> from qdiag.comparison.compare import compare
+    >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU()).eval()
     >>> explain(compare(net, torch.rand(64, 3, 6, 6))).verdict.kind
     'healthy'

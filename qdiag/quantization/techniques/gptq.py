@@ -181,7 +181,16 @@ class _Moments:
         ridge = power * (RIDGE + OVERFIT * inputs / self.rows) + self.accuracy.clamp(
             min=torch.finfo(torch.float32).tiny
         )
-        return self.gram + ridge[:, None, None] * torch.eye(inputs, dtype=self.gram.dtype)
+        ridged = self.gram + _diagonal(ridge, inputs)
+        while bool(torch.linalg.cholesky_ex(ridged).info.any()):  # of inputs that are constant but for the sums' errors
+            ridge = ridge * 10
+            ridged = self.gram + _diagonal(ridge, inputs)
+        return ridged
+
+
+def _diagonal(values: Tensor, size: int) -> Tensor:
+    """[g] as [g, size, size]."""
+    return values[:, None, None] * torch.eye(size, dtype=values.dtype)
 
 
 def _grouped(weight: Tensor, groups: int) -> Tensor:
