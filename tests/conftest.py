@@ -22,7 +22,7 @@ MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data",
 SHAPED = ("qdiag.numerics", "qdiag.linting.layer_weight")
 install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 # It draws which items of a list it looks at: from numbers of its own, since tests hold that none of Python's are drawn.
-codemain.getrandbits = random.Random(0).getrandbits  # type: ignore[attr-defined]
+codemain.getrandbits = random.Random(0).getrandbits
 
 
 def pytest_configure() -> None:
