@@ -51,8 +51,9 @@ def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     lines.first.wait_for()
     assert lines.count() >= 3  # float, 16 bit and 8 bit
 
+    before = about.inner_text()
     page.locator(".qd-next").click()
-    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=about.inner_text())
+    page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
     click(page, page.locator(".qd-all .nsewdrag").first.bounding_box(), x=0.06)
     page.locator(".qd-about", has_text=":input").wait_for()
 
