@@ -1,38 +1,52 @@
-"""A chart of the report, live on the page: clicks are heard, and another chart takes its place in one message."""
+"""Charts of the report, live on the page: clicks are heard, and other charts take their place in one message."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
 import plotly.graph_objects as go
 
 from qdiag.report.chart import Chart
-from qdiag.report.to_plotly import figure
+from qdiag.report.plotly_column import column
 
 WIDTH = 590
+REACH = 60
+"""A click counts for the mark that is nearest, up to so many pixels."""
 REDRAWN = ("x", "y", "hovertext", "customdata")
-REARRANGED = ("title", "shapes", "annotations", "xaxis", "yaxis")
+REARRANGED = ("shapes", "annotations")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chart's place in a picture: its height in pixels, and whether layers' names are written on its axis."""
+
+    height: int
+    names: bool = True
 
 
 class Picture(widgets.Box):
-    """Nothing, until a chart is shown.
+    """Charts one below the other in one widget; nothing, until they are shown.
 
-    height: in pixels. on_click: takes the name that the chart has at the place of a click. names: written on the axis;
-    without them they stand under the pointer only.
+    Each widget brings a copy of plotly, and a page with three of them does not come back when it is reloaded: hence all
+    charts of a column are one picture.
+
+    parts: by the charts' keys. on_click: takes the name that a chart has at the place of a click.
     """
 
-    def __init__(self, css: str, height: int, on_click: Callable[[str], None] | None = None, names: bool = True):
+    def __init__(self, css: str, parts: dict[str, Part], on_click: Callable[[str], None] | None = None):
         super().__init__(layout={"display": "none"})
         self.add_class(css)
-        self.height, self.on_click, self.names = height, on_click, names
+        self.parts, self.on_click = parts, on_click
         self.figure: LiveFigure | None = None
 
-    def show(self, chart: Chart | None) -> None:
-        """Draw a chart in place of the one before; None: nothing."""
-        self.layout.display = "none" if chart is None else "flex"
-        if chart is None:
+    def show(self, charts: Sequence[Chart]) -> None:
+        """Draw those charts that have a part, in place of the ones before."""
+        known = {chart.key: chart for chart in charts if chart.key in self.parts}
+        self.layout.display = "flex" if known else "none"
+        if not known:
             return
-        drawn = self._drawn(chart)
+        drawn = self._drawn(known)
         if self.figure is not None and _traces(self.figure) == _traces(drawn):
             _redraw(self.figure, drawn)
             return
@@ -43,13 +57,12 @@ class Picture(widgets.Box):
         if old is not None:
             old.close()
 
-    def _drawn(self, chart: Chart) -> go.Figure:
-        drawn = figure(chart)
+    def _drawn(self, charts: dict[str, Chart]) -> go.Figure:
+        keys = [key for key in self.parts if key in charts]
+        heights, named = [self.parts[key].height for key in keys], [self.parts[key].names for key in keys]
+        drawn = column([charts[key] for key in keys], heights, named)
         # A FigureWidget takes 700 pixels whatever its cell has, unless it is told.
-        drawn.update_layout(width=WIDTH, height=self.height, hoverdistance=-1)  # a click counts for the nearest name
-        if not self.names:
-            drawn.update_xaxes(showticklabels=False)
-        return drawn
+        return drawn.update_layout(width=WIDTH, hoverdistance=REACH)
 
     def _clicked(self, trace: Any, points: Any, _: Any) -> None:
         if points.point_inds and self.on_click is not None:
@@ -77,8 +90,8 @@ class LiveFigure(go.FigureWidget):
             super().open()
 
 
-def _traces(drawn: go.Figure) -> list[tuple[str, str]]:
-    return [(trace.type, trace.name) for trace in drawn.data]
+def _traces(drawn: go.Figure) -> list[tuple[str, str, str]]:
+    return [(trace.type, trace.name, trace.xaxis) for trace in drawn.data]
 
 
 def _redraw(widget: go.FigureWidget, drawn: go.Figure) -> None:
@@ -87,5 +100,5 @@ def _redraw(widget: go.FigureWidget, drawn: go.Figure) -> None:
         for old, new in zip(widget.data, drawn.data, strict=True):
             for part in REDRAWN:
                 old[part] = new[part]
-        for part in REARRANGED:
+        for part in (*REARRANGED, *(name for name in drawn.layout if "axis" in name)):
             widget.layout[part] = drawn.layout[part]

@@ -40,21 +40,21 @@ def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     about = page.locator(".qd-about")
     page.locator(".qd-about", has_text="block3.depthwise").wait_for()  # the worst is shown first
     lab.show(page, ".qd-workbench")
-    assert page.locator(".qd-workbench .js-plotly-plot").count() == 5
+    assert page.locator(".qd-workbench .js-plotly-plot").count() == 2
 
-    bars = page.locator(".qd-worst .barlayer .trace").first.locator(".point")
+    bars = page.locator(".qd-overview .barlayer .trace").first.locator(".point")
     bars.first.wait_for()
     before = about.inner_text()
     click(page, bars.nth(1).bounding_box())
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
-    lines = page.locator(".qd-output .scatterlayer .trace")
+    lines = page.locator(".qd-close .scatterlayer .trace")
     lines.first.wait_for()
     assert lines.count() >= 3  # float, 16 bit and 8 bit
 
     before = about.inner_text()
     page.locator(".qd-next").click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
-    click(page, page.locator(".qd-all .nsewdrag").first.bounding_box(), x=0.06)
+    click(page, page.locator(".qd-overview .nsewdrag").nth(1).bounding_box(), x=0.06)
     page.locator(".qd-about", has_text=":input").wait_for()
 
     results = REPOSITORY / "test-results"

@@ -8,7 +8,7 @@ from qdiag.report.elements import charts_in
 from qdiag.workbench.controls import button, escaped, row
 from qdiag.workbench.figures import feature_maps, part_chart, worst_layers
 from qdiag.workbench.panels.panel import Desk, Panel
-from qdiag.workbench.picture import Picture
+from qdiag.workbench.picture import Part, Picture
 
 HINT = "Culprits first. Click a bar, or a layer in the lines through all of them."
 
@@ -20,13 +20,10 @@ class LayersPanel(Panel):
         super().__init__(desk)
         self.names: list[str] = []
         self.shown: Diagnosis | None = None
-        self.worst = Picture("qd-worst", 540, self.select)
-        self.all = Picture("qd-all", 280, self.select, names=False)
-        self.close = {
-            "output": Picture("qd-output", 300),
-            "weights": Picture("qd-weights", 250),
-            "channels": Picture("qd-channels", 250, names=False),
-        }
+        overview = {"parts": Part(540), "network": Part(290, names=False)}
+        self.overview = Picture("qd-overview", overview, self.select)
+        close = {"output": Part(300), "weights": Part(250), "channels": Part(250, names=False)}
+        self.close = Picture("qd-close", close)
         self.choice = widgets.Combobox(placeholder="layer", ensure_option=True, layout={"width": "300px"})
         self.choice.add_class("qd-layer")
         self.choice.observe(desk.guarded(self._chosen), "value")
@@ -36,8 +33,8 @@ class LayersPanel(Panel):
         self.hint = widgets.HTML(HINT)
         self.maps = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"}).add_class("qd-maps")
         self.facts = widgets.Box([self.about], layout={"max_height": "420px", "overflow": "auto"})
-        left = _column(self.hint, self.worst, self.all, self.facts)
-        right = _column(row(back, forth, self.choice), *self.close.values(), self.maps)
+        left = _column(self.hint, self.overview, self.facts)
+        right = _column(row(back, forth, self.choice), self.close, self.maps)
         self.widget = widgets.Box([left, right], layout={"display": "none", "flex_flow": "row wrap"})
 
     def step(self, by: int) -> None:
@@ -62,8 +59,8 @@ class LayersPanel(Panel):
         self.names = [str(layer.site) for layer in comparison.layers]
         self.choice.options = self.names
         worst = worst_layers(diagnosis.culprits, comparison.layers, comparison.lanes[-1])
-        self.worst.show(part_chart(worst, comparison.lanes[-1]))
-        self.all.show(error_chart(comparison.layers, comparison.lanes))
+        lines = error_chart(comparison.layers, comparison.lanes)
+        self.overview.show([part_chart(worst, comparison.lanes[-1]), lines])
         self.choice.value = ""
         self.choice.value = chosen if chosen in self.names else str(worst[0].site)
 
@@ -73,9 +70,7 @@ class LayersPanel(Panel):
             return
         with self.desk.lock:
             detail = self.desk.session.inspect(name)
-            charts = {chart.key: chart for chart in charts_in(detail.report())}
-            for key, picture in self.close.items():
-                picture.show(charts.get(key))
+            self.close.show(charts_in(detail.report()))
             self.about.value = about_html(diagnosis, name)
             self.maps.value = feature_maps(detail.maps, diagnosis.comparison.lanes[-1])
             self.maps.layout.display = "" if detail.maps else "none"
