@@ -60,7 +60,7 @@ def check(model: nn.Module, batches: list[Any], limit: float) -> None:
     for call in traced.calls:
         if call.site not in plan.by_site and call.site not in plan.floating and not moves_values(call):
             assert all(status[v.number] is not Status.FEATURE or not v.is_floating for v in call.outputs), call.site
-    lint_model(model, batches[0])
+    lint_model(model, batches)
     found = compare(model, batches, added_images=1)
     assert {site for layer in found.layers for site in layer.sites} == set(plan.by_site)
     for layer in found.layers:

@@ -1,12 +1,13 @@
 """What has to be said before any word on number formats: float itself, its data, and whether it is one function."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.intervals import wilson
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import NormShift, Probe
+from qdiag.explanation.loss import Loss, describe, loss
 
 NEAR_CHANCE = 0.25
 """Of the way from guessing to always right, below which float does not read these images, or the labels are others."""
@@ -57,6 +58,11 @@ def notes(comparison: Comparison, output: OutputError) -> tuple[str, ...]:
     shift = found.norm_shift
     if comparison.float_figures is not None and shift is not None and _is_far(shift, ODD_OFFSET, ODD_SPREAD):
         told.append(f"{_shifted(shift)}: are they prepared as in training?")
+    if output.score is not None and loss(output) is Loss.NONE and loss(replace(output, score=None)) is Loss.LARGE:
+        told.append(
+            f"Without your own figure this would be called lost: the output {describe(replace(output, score=None))}. "
+            "Does that figure follow what the network gets wrong?"
+        )
     is_unsaid = output.task == "values" and output.score is None and not output.unseen
     if is_unsaid and output.decisions:
         told.append(

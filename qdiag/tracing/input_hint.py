@@ -14,4 +14,9 @@ def input_hint(model: nn.Module, inputs: Sequence[tuple[str, Tensor]]) -> str:
     given = {tensor.dtype for _, tensor in inputs}
     if dtypes and not given <= dtypes:
         return f" The model's weights are {', '.join(map(str, dtypes))}: convert the inputs to that type."
+    if inputs and all(tensor.ndim == 3 for _, tensor in inputs):
+        return (
+            " Each was one image without a batch: pass [N, C, H, W]; for a model that takes lists of images, "
+            "each batch is such a list, as in [[image, image], [image, image]]."
+        )
     return " Does the model run on these inputs without qdiag?"

@@ -32,13 +32,15 @@ FILLED = """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.m
   .includes('It is quantization')"""
 
 DEMO = """
+import torch
 from qdiag import Workbench, load_demo
 demo = load_demo("wild")
 broken = []
 def evaluate(model):
     if broken:
         raise ValueError("no <labels> today")
-    return 0.5
+    with torch.no_grad():
+        return sum((model(x).argmax(1) == y).sum().item() for x, y in demo.loader) / len(demo.loader.dataset)
 bench = Workbench(demo.model, demo.loader, demo.optimizer, evaluate, folder="runs",
                   calibration_data=demo.calibration_loader, training_data=demo.training_loader)
 bench
@@ -142,7 +144,7 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     run_cell(page, 1)  # from here on the user's own evaluate raises
     page.locator(".qd-try").click()
     until(page, ".qd-failure", "ValueError: no <labels> today")
-    until(page, ".qd-failure", r"raised in your code, at In \[\d+\]:6 in evaluate")
+    until(page, ".qd-failure", r"raised in your code, at In \[\d+\]:7 in evaluate")
     assert page.locator(".qd-run").is_enabled()
 
     page.evaluate(RESTART)
@@ -226,7 +228,7 @@ def test_a_deep_network_is_shown_and_walked(
     lines = page.locator(".qd-overview .nsewdrag").nth(1)
     lines.scroll_into_view_if_needed()
     box = lines.bounding_box()
-    page.mouse.move(box["x"] + 3, box["y"] + 5)
+    page.mouse.move(box["x"] + 60, box["y"] + 5)  # has weights, as the one before it: the same figure
     page.locator(".js-plotly-plot .hoverlayer > g").first.wait_for()
     before = about.inner_text()
     page.evaluate(TIMED)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
+from qdiag.demo.load import load_demo
 from qdiag.explanation.verdict import VerdictKind, judge
 from qdiag.pipeline import diagnose
 from tests.models import calibrate
@@ -183,3 +184,11 @@ def test_the_user_s_own_figure_decides_whatever_the_outputs_are(images: Tensor) 
     assert strict.verdict.kind == "quantization"
     assert "your own figure" in strict.verdict.headline
     assert diagnose(model, images, evaluate=lambda _: 91.3).verdict.kind == "healthy"
+
+
+def test_a_figure_that_does_not_move_where_the_outputs_do_is_asked_about() -> None:
+    demo = load_demo("wild")
+    verdict = diagnose(demo.model, demo.loader, evaluate=lambda _: 91.3).verdict
+    assert verdict.kind == "healthy"
+    assert "in your own figure" in verdict.headline
+    assert "Does that figure follow" in verdict.text
