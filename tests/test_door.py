@@ -1,0 +1,103 @@
+"""The one door: what one diagnosis looks at, counted."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from qdiag.comparison.compare import compare
+from qdiag.demo.load import Demo, load_demo
+from qdiag.linting.lint import lint_model
+from qdiag.pipeline import diagnose
+from qdiag.planning.plan_quantization import plan_quantization
+from qdiag.subject import Subject
+from qdiag.tracing.tracer import trace
+
+PASSES = (
+    "the example, which is the first batch",
+    "the ranges",
+    "the layers",
+    "weights only and activations only",
+    "the ranges after equalization",
+    "calibrations that may mend it",
+    "layers in 16 bit",
+)
+
+
+class CountedBatches:
+    """Batches that count how often they are begun and how often each is read."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]):
+        self.batches, self.starts, self.reads = batches, 0, Counter[int]()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.starts += 1
+        for number, batch in enumerate(self.batches):
+            self.reads[number] += 1
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def data_of(demo: Demo) -> CountedBatches:
+    batches = [(images, labels) for images, labels in demo.loader]
+    return CountedBatches(batches[:2])
+
+
+def calls_of(functions: tuple[Callable[..., Any], ...], work: Callable[[], object]) -> Counter[tuple[object, ...]]:
+    """How often each function was called with which of the options that a plan depends on."""
+    codes = {function.__code__: function.__name__ for function in functions}
+    counts = Counter[tuple[object, ...]]()
+
+    def meet(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            given = frame.f_locals
+            counts[codes[frame.f_code], str(given.get("bits")), str(given.get("per_channel"))] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(meet)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return counts
+
+
+def test_a_diagnosis_traces_once_and_plans_once_for_each_set_of_formats() -> None:
+    demo = load_demo("wild")
+    counts = calls_of((trace, plan_quantization), lambda: diagnose(demo.model, data_of(demo)))
+    assert [number for name, number in counts.items() if name[0] == "trace"] == [1]
+    assert {name[1] for name in counts if name[0] == "plan_quantization"} == {"16", "8", "None"}
+    assert set(counts.values()) == {1}
+
+
+def test_a_diagnosis_reads_the_first_batch_once_and_the_data_once_for_each_thing_measured() -> None:
+    demo = load_demo("wild")
+    data = data_of(demo)
+    diagnose(demo.model, data)
+    assert data.starts == len(PASSES)
+
+
+def test_what_one_verb_found_out_the_next_one_has() -> None:
+    demo = load_demo("wild")
+    data = data_of(demo)
+    subject = Subject(demo.model, data)
+
+    def work() -> None:
+        lint_model(subject)
+        compare(subject)
+        diagnose(subject)
+
+    assert set(calls_of((trace, plan_quantization), work).values()) == {1}
+    assert data.starts == 2 + len(PASSES)  # compare's ranges and layers
+
+
+def test_lint_takes_what_compare_takes() -> None:
+    demo = load_demo("wild")
+    by_loader = lint_model(demo.model, demo.loader)
+    by_images = lint_model(demo.model, next(iter(demo.loader))[0])
+    assert [finding.code for finding in by_loader.findings] == [finding.code for finding in by_images.findings]
