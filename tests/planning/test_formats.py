@@ -91,7 +91,7 @@ def test_a_pattern_that_no_layer_matches_is_an_error(small: Trace, pattern: str)
 
 @pytest.mark.parametrize("bits", [0, 1, 64, "8", 8.0, {"head": 1}, {"*": -8}], ids=repr)
 def test_bits_out_of_range_are_an_error(small: Trace, bits: Any) -> None:
-    with pytest.raises(OptionError, match=r"a fixed-point format has 2 to 32 bits"):
+    with pytest.raises(OptionError, match="code: bits"):
         plan_quantization(small, bits)
 
 
@@ -110,7 +110,7 @@ def test_per_channel_for_depthwise_or_all() -> None:
 
 @pytest.mark.parametrize("option", ["channel", True, "Depthwise"])
 def test_per_channel_is_one_of_three(small: Trace, option: Any) -> None:
-    with pytest.raises(OptionError, match="it is None, 'depthwise' or 'all'"):
+    with pytest.raises(OptionError, match="option-value"):
         plan_quantization(small, per_channel=option)
 
 
@@ -121,7 +121,7 @@ def test_targets_round_in_their_own_way(small: Trace) -> None:
         assert layer.weight is not None
         assert layer.output.rounding is rounding
         assert layer.weight.rounding is Rounding.HALF_EVEN
-    with pytest.raises(OptionError, match=r"no target 'trt'\. There are: onnxruntime, tidl"):
+    with pytest.raises(OptionError, match=r"(?s)onnxruntime, tidl.*unknown-name"):
         plan_quantization(small, target="trt")
 
 

@@ -89,7 +89,7 @@ def test_an_untrained_mode_does_not_show(model: Small) -> None:
 
 def test_another_way_through_the_model_is_told() -> None:
     bright = torch.rand(IMAGE) + 1
-    with pytest.warns(QdiagWarning, match=r"1 operation\(s\) ran that did not run when the model was traced.*: dark"):
+    with pytest.warns(QdiagWarning, match=r"did not run .*: dark"):
         quantized = calibrate(Branching(), [bright, -bright])
     with pytest.warns(QdiagWarning, match="dark"):
         quantized(-bright)

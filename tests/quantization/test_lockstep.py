@@ -192,14 +192,12 @@ BRIGHT, DARK = torch.ones(IMAGE) + torch.rand(IMAGE), -torch.ones(IMAGE)
 
 
 def test_a_way_that_splits_a_merged_layer_is_an_error() -> None:
-    with pytest.raises(
-        ModelError, match="the result of 'conv' went to 'extra', while in the trace it went to 'bn' alone"
-    ):
+    with pytest.raises(ModelError, match=r"(?s)'conv'.*'extra'.*'bn'.*forward-changed"):
         compare(Skipping().eval(), [BRIGHT, DARK])
 
 
 def test_layers_that_no_trace_saw_are_in_float_and_listed() -> None:
     specimen = ZOO["branch on the data"]
-    with pytest.warns(QdiagWarning, match=r"1 operation\(s\) ran that did not run when the model was traced.*: dark"):
+    with pytest.warns(QdiagWarning, match=r"did not run .*: dark"):
         comparison = compare(specimen.model(), [BRIGHT, DARK])
     assert "dark" in dict(comparison.floating)

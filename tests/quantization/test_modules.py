@@ -64,9 +64,9 @@ def test_only_as_many_images_as_asked_for_are_remembered(model: nn.Module) -> No
 
 def test_without_ranges_there_is_no_result(model: nn.Module) -> None:
     images = torch.randn(IMAGE)
-    with pytest.raises(InputError, match="Show it images in train mode first"):
+    with pytest.raises(InputError, match=r"(?s)Show it images.*no-ranges"):
         QuantCalibrateModule(model, images).eval()(images)
-    with pytest.raises(InputError, match="Load what was saved"):
+    with pytest.raises(InputError, match=r"(?s)Load what was saved.*no-ranges"):
         QuantTestModule(model, images)(images)
     with pytest.raises(OptionError, match="at least one image"):
         QuantCalibrateModule(model, images, max_images=0)

@@ -194,7 +194,7 @@ def test_weights_loaded_after_calibration_changed_them_are_refused(model: Depthw
     best = calibrate_model(model, images, "advanced")
     with torch.no_grad():
         model.head.weight.mul_(2)
-    with pytest.raises(ModelError, match="'head' has other weights now than when it was calibrated"):
+    with pytest.raises(ModelError, match=r"(?s)'head'.*weights-changed"):
         best(images)
 
 
@@ -229,7 +229,7 @@ def test_methods_and_techniques_by_name(model: Depthwise, images: Tensor) -> Non
     assert calibrate_model(model, images, "advanced-dw").plan.label == "8-bit depthwise per-channel"
     alone = calibrate_model(model, images, ["bias-correction"])
     assert [applied.name for applied in alone.calibration.history] == ["bias-correction"]
-    with pytest.raises(OptionError, match="There are: advanced, advanced-dw, best, simple"):
+    with pytest.raises(OptionError, match=r"(?s)advanced, advanced-dw, best, simple.*unknown-name"):
         calibrate_model(model, images, "clever")
     with pytest.raises(OptionError, match="no technique 'luck'"):
         calibrate_model(model, images, ["luck"])

@@ -306,13 +306,13 @@ def test_a_threshold_that_becomes_nan_is_named(model: nn.Module) -> None:
     wrapped = learning(model, torch.randn(32, *IMAGE[1:]))
     with torch.no_grad():
         wrapped.thresholds.outputs[1] = torch.nan  # type: ignore[union-attr]
-    with pytest.raises(ModelError, match="the threshold of 'conv1' became NaN"):
+    with pytest.raises(ModelError, match=r"(?s)threshold of 'conv1'.*training-diverged"):
         wrapped(torch.randn(IMAGE))
 
 
 def test_without_a_batch_there_is_no_result(model: nn.Module) -> None:
     images = torch.randn(IMAGE)
-    with pytest.raises(InputError, match="show it a batch in train mode"):
+    with pytest.raises(InputError, match=r"(?s)show it a batch.*no-ranges"):
         QuantTrainModule(model, images).eval()(images)
 
 
@@ -321,7 +321,7 @@ def test_a_tensor_that_becomes_nan_is_named(model: nn.Module) -> None:
     wrapped = QuantTrainModule(model, images).train()
     with torch.no_grad():
         next(model.parameters()).mul_(torch.nan)
-    with pytest.raises(ModelError, match="became NaN or infinite in training"):
+    with pytest.raises(ModelError, match=r"(?s)NaN.*training-diverged"):
         wrapped(images), wrapped(images)
 
 

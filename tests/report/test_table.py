@@ -8,12 +8,12 @@ TWO = (Column("layer", "Layer"), Column("sqnr_db", "SQNR", "dB"))
 
 
 def test_a_row_has_a_cell_for_each_column() -> None:
-    with pytest.raises(OptionError, match="table 'layers', row 1: 1 cells for 2 columns"):
+    with pytest.raises(OptionError, match=r"(?s)'layers', row 1: .*report-content"):
         Table(TWO, (("a", 1.0), ("b",)), key="layers")
 
 
 def test_a_cell_is_plain_data() -> None:
-    with pytest.raises(OptionError, match="row 0, column 'sqnr_db': a cell cannot be a complex"):
+    with pytest.raises(OptionError, match=r"(?s)row 0, column 'sqnr_db': .*complex.*report-content"):
         Table(TWO, (("a", 1j),), title="Layers")  # type: ignore[arg-type]
 
 
