@@ -8,8 +8,8 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.export.dump_comparison import DumpComparison
-from qdiag.export.target_export import TargetExport
+from qdiag.export.device_errors import DumpComparison
+from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.linting.lint_report import LintReport
 from qdiag.planning.formats import PerChannelOption
