@@ -23,7 +23,7 @@ from qdiag.progress import OnProgress, Steps, long_work
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Evaluate, Subject, Task
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 
 CULPRITS_RAISED = 5
 TRIED: tuple[VerdictKind, ...] = ("quantization", "small-loss", "not-quantization", "undecided")

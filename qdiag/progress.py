@@ -5,14 +5,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from types import MethodType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from tqdm.auto import tqdm
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
 Item = TypeVar("Item")
+Owner = TypeVar("Owner")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,15 @@ class LongWork(Generic[P, T]):
         on_progress: Any = kwargs.get("on_progress")
         return self._run(self.steps(*args, **kwargs), on_progress)
 
-    def __get__(self, instance: object, owner: type | None = None) -> "LongWork[..., T]":
+    @overload
+    def __get__(self, instance: None, owner: type) -> "LongWork[P, T]": ...
+
+    @overload
+    def __get__(
+        self: "LongWork[Concatenate[Owner, Q], T]", instance: Owner, owner: type | None = None
+    ) -> "LongWork[Q, T]": ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "LongWork[..., T]":
         """The work of a method, bound to its object."""
         return self if instance is None else LongWork(MethodType(self.steps, instance), self._run)
 
@@ -120,7 +131,8 @@ class LongWork(Generic[P, T]):
 def long_work(function: Callable[P, Steps[T]]) -> LongWork[P, T]:
     """Make a generator function of Progress a plain function too.
 
-    The function has a parameter `on_progress`, which a call uses and the generator does not.
+    The function has a parameter `on_progress`, given by keyword alone, which a call uses and the generator does not.
+    Raises TypeError for a function that has none, or takes it by position.
 
     >>> @long_work
     ... def add(numbers: list[int], *, on_progress: OnProgress = None) -> Steps[int]:
@@ -134,4 +146,7 @@ def long_work(function: Callable[P, Steps[T]]) -> LongWork[P, T]:
     >>> [progress.done for progress in add.steps([1, 2, 3])]
     [1, 2, 3]
     """
+    on_progress = signature(function).parameters.get("on_progress")
+    if on_progress is None or on_progress.kind is not Parameter.KEYWORD_ONLY:
+        raise TypeError(f"{function.__qualname__} has to take on_progress, by keyword alone")
     return LongWork(function, run)

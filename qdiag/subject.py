@@ -17,8 +17,8 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.tracing.batches import Batches, batches
+from qdiag.tracing.borrowing import borrow, check_module
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow, check_guest
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.trace import Trace
 from qdiag.tracing.tracer import trace
@@ -67,7 +67,7 @@ class Subject:
         task: Task | None = None,
         evaluate: Evaluate | None = None,
     ):
-        check_guest(model)
+        check_module(model)
         _check_task(task)
         self.model, self.task, self.evaluate = model, task, evaluate
         self.data = batches(data, model)

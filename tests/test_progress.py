@@ -2,7 +2,7 @@
 
 import pytest
 
-from qdiag.progress import Progress, Steps, Stopped, listening, report, run
+from qdiag.progress import OnProgress, Progress, Steps, Stopped, listening, long_work, report, run
 
 FIRST, INSIDE = Progress("counting", 1, 2), Progress("counting", 2, 2)
 
@@ -50,3 +50,36 @@ def test_listeners_nest() -> None:
         run(work(), inner.append)
         report(FIRST)
     assert (outer, inner) == ([FIRST], [FIRST, INSIDE])
+
+
+class Counter:
+    def __init__(self, total: int):
+        self.total = total
+
+    @long_work
+    def count(self, step: int = 1, *, on_progress: OnProgress = None) -> Steps[int]:
+        """Count up."""
+        for number in range(0, self.total, step):
+            yield Progress("counting", number + step, self.total)
+        return self.total
+
+
+def test_a_method_that_takes_long_knows_its_object_and_tells_who_listens() -> None:
+    heard: list[Progress] = []
+    assert Counter(4).count(2, on_progress=heard.append) == 4
+    assert [progress.done for progress in heard] == [2, 4]
+    assert [progress.done for progress in Counter(2).count.steps()] == [1, 2]
+
+
+def test_a_listener_is_given_by_keyword_or_refused() -> None:
+    with pytest.raises(TypeError):
+        Counter(4).count(2, print)  # type: ignore[call-arg]
+
+
+def test_long_work_without_a_keyword_for_its_listener_is_refused_where_it_is_made() -> None:
+    def by_position(on_progress: OnProgress = None) -> Steps[None]:
+        yield FIRST
+
+    for function in (work, by_position):
+        with pytest.raises(TypeError, match="by keyword alone"):
+            long_work(function)

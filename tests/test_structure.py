@@ -30,7 +30,6 @@ LONG_FUNCTIONS: set[str] = {
 }
 SCALES = {
     *("export/constants.py", "export/operators.py", "export/naming.py", "export/range_file.py"),
-    *("quantization/techniques/equalization.py", "quantization/thresholds.py"),
 }
 CONCRETE_OVERRIDES: set[str] = {
     "QuantCalibrateModule.forward over QuantTestModule's",

@@ -12,8 +12,8 @@ from qdiag.comparison.streaming import output_sums
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Subject
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Which values of an output are judged together, and how large an error is beside what these values do."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from qdiag.numerics.metrics.sqnr import relative_noise, sqnr_db
 
 FEW = 16
 """Up to so many channels each is judged by itself: a coordinate, a score, a colour."""
@@ -49,7 +50,7 @@ class ChannelSums:
     def relative_noise(self, lane: int) -> float:
         """Error over signal power, over all values; infinite where only the reference is zero."""
         signal, error = (float(sums.squares.sum()) for sums in (self.reference, self.errors[lane]))
-        return error / signal if signal else (math.inf if error else 0.0)
+        return relative_noise(signal, error)
 
     def groups(self, lane: int) -> tuple[GroupError, ...]:
         """Every group that varies; none where the output is the same for all images."""
@@ -64,7 +65,7 @@ class ChannelSums:
         found = []
         for channels in _grouped(variance.sqrt().tolist(), alive.tolist()):
             error, power = float(noise[channels].sum()), float(signal[channels].sum())
-            found.append(GroupError(tuple(channels), 10 * math.log10(power / error) if error else math.inf))
+            found.append(GroupError(tuple(channels), sqnr_db(power, error)))
         return tuple(found)
 
 

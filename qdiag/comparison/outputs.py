@@ -13,6 +13,7 @@ from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.output_error import OutputError, TensorError
 from qdiag.comparison.output_leaves import Met
 from qdiag.comparison.read_targets import Read, TargetReader
+from qdiag.numerics.metrics.sqnr import relative_noise
 from qdiag.numerics.moments import MomentSums, ReferenceSums
 from qdiag.subject import Task
 
@@ -75,7 +76,7 @@ class OutputSums:
 
     def error(self, lane: int) -> OutputError:
         moments = self.moments[lane].moments()
-        ratio = moments.err2 / moments.ref2 if moments.ref2 else (math.inf if moments.err2 else 0.0)
+        ratio = relative_noise(moments.ref2, moments.err2)
         decisions = self.decisions
         agreement, agreement_interval = (None, None) if decisions is None else decisions.agreement(lane)
         labelled = decisions if decisions is not None and decisions.has_labels else None

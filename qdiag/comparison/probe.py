@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from qdiag.comparison.output_leaves import constant_leaves
 from qdiag.subject import Subject
 from qdiag.tracing.batches import Batch
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs, floating_leaves
 from qdiag.tracing.intercept import Function, Interceptor
 from qdiag.tracing.operations import RANDOM, OperationKind, bind, kind_of

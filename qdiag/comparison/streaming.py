@@ -18,8 +18,8 @@ from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Subject
 from qdiag.tracing.batches import Batch
+from qdiag.tracing.borrowing import borrow, borrow_stepwise
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow, borrow_stepwise
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.trace import Trace
 

@@ -33,6 +33,28 @@ def weight_factor(weight: Tensor, written: Tensor | None, read: Tensor | None, g
     return factor
 
 
+def as_shift(magnitude: Tensor) -> Tensor:
+    """A magnitude in the unit of shifts, one of which doubles it: log2, of each element.
+
+    >>> as_shift(torch.tensor([0.0, 0.25, 6.0]))
+    tensor([  -inf, -2.0000,  2.5850])
+    """
+    return magnitude.log2()
+
+
+def power_cut_off(magnitudes: Tensor, clip: float, most: int) -> Tensor:
+    """What shifts of 1 to `most` cost each channel [most, C], where its values are cut off at `clip` after them.
+
+    magnitudes: of each channel's values [C, values]. The cost is the sum of squares of what is cut off, unshifted.
+
+    >>> power_cut_off(torch.tensor([[1.0, 5.0], [0.5, 0.5]]), clip=4.0, most=2)
+    tensor([[ 9.,  0.],
+            [16.,  0.]])
+    """
+    over = [(magnitudes - clip / 2.0**shift).clamp_(min=0).square().sum(1) for shift in range(1, most + 1)]
+    return torch.stack(over)
+
+
 def bias_factor(shift: Tensor | None, bias: Tensor) -> Tensor:
     """What each channel [C] of a bias is multiplied by."""
     return torch.ones_like(bias) if shift is None else shift_factor(shift, bias)

@@ -33,6 +33,30 @@ class _Learned(torch.autograd.Function):
         return gradient.masked_fill(is_clipped, 0).to(ctx.dtype), by_threshold, None, None
 
 
+def learned_clip_exponents(thresholds: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """log2 of the ends of formats that are learned, as whole numbers: thresholds are rounded up where they are used.
+
+    Args:
+        thresholds: log2 of the ends, as they are learned.
+
+    >>> learned_clip_exponents(torch.tensor([1.5, -2.0]))
+    tensor([ 2., -2.])
+    """
+    return thresholds.detach().ceil()
+
+
+def learned_clips(thresholds: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Where formats that are learned end.
+
+    Args:
+        thresholds: log2 of the ends, as they are learned.
+
+    >>> learned_clips(torch.tensor([1.5, -2.0]))
+    tensor([4.0000, 0.2500])
+    """
+    return torch.exp2(learned_clip_exponents(thresholds))
+
+
 def learned_through(
     x: Float[Tensor, "..."], threshold: Float[Tensor, ""], qparams: QParams, bounds: tuple[float, float] | None = None
 ) -> Float[Tensor, "..."]:

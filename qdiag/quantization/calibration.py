@@ -10,6 +10,9 @@ from qdiag.errors import ModelError
 from qdiag.numerics.ranges.range import Range
 from qdiag.tracing.site import Site
 
+KEPT = "tops"
+"""What saved states call `weight_clip_exponents`."""
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -82,8 +85,8 @@ class Calibration:
     shifts: for each channel [C] of a stored tensor, the power of two that it is multiplied by on the target. The
     weights around it absorb that, so that the network computes the same.
     weights: what takes the place of the module's own.
-    tops: the ends of weights' formats, as powers of two, where these are kept; [] or by output channel [C]. A weight
-    beyond is clipped. Other formats follow the largest weight.
+    weight_clip_exponents: log2 of the ends of weights' formats, where these are kept; [] or by output channel [C]. A
+    weight beyond is clipped. Other formats follow the largest weight.
     history: the techniques that were applied, in order.
     images: that the extremes were seen on; 0 where that is not known.
     """
@@ -92,7 +95,7 @@ class Calibration:
     seen: Mapping[Site, Range] = field(default_factory=dict)
     shifts: Mapping[Site, Tensor] = field(default_factory=dict)
     weights: Mapping[Site, LayerWeights] = field(default_factory=dict)
-    tops: Mapping[Site, Tensor] = field(default_factory=dict)
+    weight_clip_exponents: Mapping[Site, Tensor] = field(default_factory=dict)
     history: tuple[Applied, ...] = ()
     images: int = 0
 
@@ -123,7 +126,7 @@ class Calibration:
             "seen": {str(site): (found.low, found.high) for site, found in self.seen.items()},
             "shifts": {str(site): shift for site, shift in self.shifts.items()},
             "weights": {str(site): (w.weight, w.bias, w.made_from) for site, w in self.weights.items()},
-            "tops": {str(site): top for site, top in self.tops.items()},
+            KEPT: {str(site): exponent for site, exponent in self.weight_clip_exponents.items()},
             "history": [applied.state() for applied in self.history],
             "images": self.images,
         }
@@ -132,7 +135,7 @@ class Calibration:
     def of_state(cls, state: Mapping[str, Any], sites: Iterable[Site]) -> "Calibration":
         """The inverse of `state`. Raises ModelError for an address that is none of the sites."""
         by_name = {str(site): site for site in sites}
-        by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights", "tops")]
+        by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights", KEPT)]
         unknown = sorted(name for part in by_layer for name in part if name not in by_name)
         if unknown:
             raise ModelError(
@@ -143,7 +146,7 @@ class Calibration:
             {by_name[name]: Range(*ends) for name, ends in state["seen"].items()},
             {by_name[name]: shift for name, shift in state["shifts"].items()},
             {by_name[name]: LayerWeights(*parts) for name, parts in state["weights"].items()},
-            {by_name[name]: top for name, top in state["tops"].items()},
+            {by_name[name]: exponent for name, exponent in state[KEPT].items()},
             tuple(Applied.of_state(entry, by_name) for entry in state["history"]),
             state["images"],
         )

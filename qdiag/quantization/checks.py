@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from qdiag.errors import ModelError
-from qdiag.tracing.guest import check_guest
+from qdiag.tracing.borrowing import check_module
 
 
 def check_model(model: nn.Module) -> None:
-    """Raises ModelError for what `check_guest` refuses, NaN or infinity in weights, half precision, and scripts."""
-    check_guest(model)
+    """Raises ModelError for what `check_module` refuses, NaN or infinity in weights, half precision, and scripts."""
+    check_module(model)
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(

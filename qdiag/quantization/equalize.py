@@ -57,5 +57,5 @@ def equalize(
         )
     changed = yield from technique.steps(quantized, data)
     touched = {layer.site for group in groups for layer in (*group.writers, *group.readers)}
-    tops = {site: top for site, top in changed.calibration.tops.items() if site not in touched}
-    return changed.change(calibration=replace(changed.calibration, tops=tops))
+    kept = {site: end for site, end in changed.calibration.weight_clip_exponents.items() if site not in touched}
+    return changed.change(calibration=replace(changed.calibration, weight_clip_exponents=kept))

@@ -51,6 +51,6 @@ class Formats:
 
     def _kept_clip_exponent(self, layer: Layer) -> Tensor | None:
         """The end of a weight's format that calibration keeps, if it is for one scale or many as the layer's is."""
-        kept = self.calibration.tops.get(layer.site)
+        kept = self.calibration.weight_clip_exponents.get(layer.site)
         by_channel = layer.weight is not None and layer.weight.axis is not None
         return kept if kept is not None and bool(kept.ndim) == by_channel else None

@@ -17,7 +17,7 @@ from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import unplanned_warning
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.site import Site
 
 

@@ -19,7 +19,7 @@ from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.numerics import Numerics
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import WeightSource
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.site import Site
 

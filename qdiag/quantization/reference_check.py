@@ -13,8 +13,8 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.operation import Operation
 from qdiag.subject import Subject
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import floating_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
 from qdiag.tracing.random_state import RandomState

@@ -14,7 +14,7 @@ from qdiag.quantization.fidelity import IMAGES
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.inputs import named_leaves
 from qdiag.tracing.site import Site
 

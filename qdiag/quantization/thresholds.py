@@ -1,6 +1,6 @@
 """Where formats end, as parameters that training learns (TQT)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from qdiag.errors import ModelError
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.ranges.range import Range
+from qdiag.numerics.tqt import learned_clip_exponents, learned_clips
 from qdiag.quantization.calibration import Calibration
 from qdiag.tracing.site import Site
 
@@ -20,18 +21,18 @@ MIDDLE = 0.5
 class Thresholds(nn.Module):
     """log2 of the ends of formats, rounded up where they are used: of stored tensors, and of weights with one scale.
 
-    outputs, tops: the formats and the ends that training sets out from. Who holds this saves it, by address.
+    outputs: the formats that training sets out from. clip_exponents: of weights' formats, [] or by channel [C]. Who
+    holds this saves it, by address.
     """
 
-    def __init__(self, outputs: Mapping[Site, QParams], tops: Mapping[Site, Tensor], device: torch.device):
+    def __init__(self, outputs: Mapping[Site, QParams], clip_exponents: Mapping[Site, Tensor], device: torch.device):
         super().__init__()
-        weights = {site: int(top) for site, top in tops.items() if not top.ndim}
+        weights = {site: int(exponent) for site, exponent in clip_exponents.items() if not exponent.ndim}
         self.signed = {site: qparams.qtype.signed for site, qparams in outputs.items()}
         self.output_rows = {site: row for row, site in enumerate(outputs)}
         self.weight_rows = {site: row for row, site in enumerate(weights)}
-        ends = [int(qparams.clip_exponent) for qparams in outputs.values()]
-        self.outputs = nn.Parameter(torch.tensor(ends, dtype=torch.float32, device=device) - MIDDLE)
-        self.weights = nn.Parameter(torch.tensor(list(weights.values()), dtype=torch.float32, device=device) - MIDDLE)
+        self.outputs = _thresholds_at([int(qparams.clip_exponent) for qparams in outputs.values()], device)
+        self.weights = _thresholds_at(list(weights.values()), device)
 
     def output(self, site: Site) -> Tensor:
         return self.outputs[self.output_rows[site]]
@@ -45,19 +46,20 @@ class Thresholds(nn.Module):
 
         Raises ModelError where a threshold became NaN or infinite.
         """
-        ranges, tops = self._ranges(), self._tops()
+        ranges, exponents = self._ranges(), self._weight_clip_exponents()
         if all(calibration.ranges[site] == one for site, one in ranges.items()) and all(
-            torch.equal(calibration.tops[site], top) for site, top in tops.items()
+            torch.equal(calibration.weight_clip_exponents[site], exponent) for site, exponent in exponents.items()
         ):
             return calibration
-        return replace(calibration.change(ranges=ranges), tops={**calibration.tops, **tops})
+        exponents = {**calibration.weight_clip_exponents, **exponents}
+        return replace(calibration.change(ranges=ranges), weight_clip_exponents=exponents)
 
     def _ranges(self) -> dict[Site, Range]:
         """Of every stored tensor: just what its format is to hold."""
-        ends = torch.exp2(self.outputs.detach().ceil()).tolist()
+        clips = learned_clips(self.outputs).tolist()
         ranges = {}
         for site, row in self.output_rows.items():
-            ranges[site] = Range(-ends[row] if self.signed[site] else 0.0, ends[row])
+            ranges[site] = Range(-clips[row] if self.signed[site] else 0.0, clips[row])
             if not ranges[site].is_finite:
                 raise ModelError(
                     f"the threshold of {str(site)!r} became NaN or infinite. Go back to the last checkpoint, and lower "
@@ -66,9 +68,9 @@ class Thresholds(nn.Module):
                 )
         return ranges
 
-    def _tops(self) -> dict[Site, Tensor]:
-        tops = self.weights.detach().ceil().to("cpu", torch.int64)
-        return {site: tops[row] for site, row in self.weight_rows.items()}
+    def _weight_clip_exponents(self) -> dict[Site, Tensor]:
+        exponents = learned_clip_exponents(self.weights).to("cpu", torch.int64)
+        return {site: exponents[row] for site, row in self.weight_rows.items()}
 
     def state(self) -> dict[str, dict[str, float]]:
         """Plain containers, by address."""
@@ -92,3 +94,8 @@ class Thresholds(nn.Module):
 
     def _load_from_state_dict(self, *_: Any) -> None:
         """Nothing, as nothing is saved."""
+
+
+def _thresholds_at(clip_exponents: Sequence[int], device: torch.device) -> nn.Parameter:
+    """Thresholds of formats that end there."""
+    return nn.Parameter(torch.tensor(clip_exponents, dtype=torch.float32, device=device) - MIDDLE)

@@ -22,7 +22,7 @@ from qdiag.quantization.running_ranges import RunningRanges
 from qdiag.quantization.thresholds import Thresholds
 from qdiag.quantization.training_numerics import TrainingNumerics
 from qdiag.quantization.write_back import write_back
-from qdiag.tracing.guest import eagerly
+from qdiag.tracing.borrowing import eagerly
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import OperationKind, kind_of
@@ -123,7 +123,7 @@ class QuantTrainModule(QuantTestModule):
 
     def _new_thresholds(self) -> Thresholds:
         known, device = self._quantized, next(iter(self.module.parameters()), torch.empty(0)).device
-        return Thresholds(known.formats.qparams, known.calibration.tops, device)
+        return Thresholds(known.formats.qparams, known.calibration.weight_clip_exponents, device)
 
     def _follow_from(self, calibration: Calibration, batches: Mapping[str, int]) -> None:
         for site, known in calibration.ranges.items():
@@ -131,9 +131,9 @@ class QuantTrainModule(QuantTestModule):
 
     def _keep_weight_formats(self) -> None:
         known = self._quantized.calibration
-        if self.thresholds is None and self.ranges_frozen != bool(known.tops):
-            tops = self._quantized.weight_clip_exponents() if self.ranges_frozen else {}
-            self._hold(self._quantized.change(calibration=replace(known, tops=tops)))
+        if self.thresholds is None and self.ranges_frozen != bool(known.weight_clip_exponents):
+            kept = self._quantized.weight_clip_exponents() if self.ranges_frozen else {}
+            self._hold(self._quantized.change(calibration=replace(known, weight_clip_exponents=kept)))
 
     def _write_back(self) -> None:
         if self._quantized.calibration.weights:

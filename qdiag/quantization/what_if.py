@@ -57,7 +57,8 @@ def what_if(
             for site, layer in chosen.items()
         }
         plan = plan.with_formats(formats)
-        known = replace(known, tops={site: top for site, top in known.tops.items() if site not in chosen})
+        kept = {site: end for site, end in known.weight_clip_exponents.items() if site not in chosen}
+        known = replace(known, weight_clip_exponents=kept)
     wider = {site: known.ranges[site].wider(octaves) for site in chosen if site in known.ranges}
     return quantized.change(plan=plan, calibration=known.change(ranges=wider))
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from qdiag.tracing.borrowing import borrow, check_module
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow, check_guest
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, tensors_in
 from qdiag.tracing.operations import bind
@@ -30,7 +30,7 @@ def trace(model: nn.Module, data: Any) -> Trace:
     >>> trace(net, torch.zeros(1, 3, 8, 8)).sites()
     (0, 1)
     """
-    check_guest(model)
+    check_module(model)
     inputs = Inputs.of(data, model).to_device_of(model).map(torch.clone)  # the forward may write to them
     recorder = _Recorder(model)
     recorder.know_inputs(inputs)

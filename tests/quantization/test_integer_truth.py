@@ -12,7 +12,7 @@ from qdiag.planning.layer import Layer
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 from tests.models import calibrate, settle
 

@@ -12,7 +12,7 @@ from qdiag.errors import ModelError, QdiagWarning
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, ZOO, Small, Specimen, calibrate

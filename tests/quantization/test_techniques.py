@@ -21,7 +21,7 @@ from qdiag.quantization.techniques.equalization import Equalization
 from qdiag.quantization.techniques.range_search import RangeSearch
 from qdiag.quantization.techniques.reconstruction import Reconstruction
 from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 from tests.models import calibrate, settle
 

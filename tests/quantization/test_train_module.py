@@ -17,7 +17,7 @@ from qdiag.planning.widths import Widths
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.guest import eagerly
+from qdiag.tracing.borrowing import eagerly
 from qdiag.tracing.inputs import named_leaves
 from tests.models import IMAGE, ZOO, Small, settle
 

@@ -9,7 +9,7 @@ from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.tracer import trace
 from tests.models import ZOO, Specimen, calibrate, layers_of, settle

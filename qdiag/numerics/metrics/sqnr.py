@@ -20,6 +20,19 @@ class Sqnr(Metric):
         return sqnr_db(moments.ref2, moments.err2)
 
 
+def relative_noise(signal: float, noise: float) -> float:
+    """Noise over signal power: 0 where both are none, inf where there is noise alone.
+
+    Args:
+        signal: The reference's sum of squares.
+        noise: The error's.
+
+    >>> relative_noise(100.0, 1.0), relative_noise(0.0, 0.0), relative_noise(0.0, 1.0)
+    (0.01, 0.0, inf)
+    """
+    return noise / signal if signal else (math.inf if noise else 0.0)
+
+
 def sqnr_db(signal: float, noise: float) -> float:
     """The ratio of two sums of squares in dB; inf without noise, -inf where there is noise alone.
 

@@ -16,7 +16,7 @@ from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.site import Site
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qdiag.numerics.ranges.channel_minmax import ChannelMinMax
 from qdiag.numerics.ranges.range import Range
+from qdiag.numerics.shifts import as_shift, power_cut_off
 from qdiag.planning.channels import ChannelGroup, channel_groups
 from qdiag.planning.layer import Layer
 from qdiag.progress import Steps
@@ -64,28 +65,27 @@ class Equalization(Technique):
 class _Clipping:
     """Sums up what each channel of some of the float network's tensors would lose if multiplied and then cut off.
 
-    tops: where the tensors are cut off. lost[site][k]: what a factor of 2^k costs each channel, in power [K, C].
+    clips: where the tensors are cut off. lost[site][k]: what a shift of k + 1 costs each channel, in power [K, C].
     """
 
     def __init__(self, model: QuantizedModel, ceilings: Mapping[Site, float]):
         ranges = model.calibration.ranges
-        self.tops = {site: min(ranges[site].clip, ceiling) for site, ceiling in ceilings.items()}
+        self.clips = {site: min(ranges[site].clip, ceiling) for site, ceiling in ceilings.items()}
         self.power: dict[Site, Tensor] = {}
         self.lost: dict[Site, Tensor] = {}
         self.extremes = {site: ChannelMinMax() for site in ceilings}
 
     def range(self, site: Site, shift: Tensor) -> Range:
-        """Of a tensor whose channels are multiplied, and cut off at its top."""
-        shifted, top = self.extremes[site].shifted(shift), self.tops[site]
-        return Range(max(shifted.low, -top), min(shifted.high, top))
+        """Of a tensor whose channels are multiplied, and cut off at its end."""
+        shifted, clip = self.extremes[site].shifted(shift), self.clips[site]
+        return Range(max(shifted.low, -clip), min(shifted.high, clip))
 
     def see(self, layer: Layer, stored: Tensor) -> None:
         """Watches stored tensors."""
         site = layer.site
-        if site in self.tops and stored.numel():
+        if site in self.clips and stored.numel():
             rows = stored.transpose(0, 1).flatten(1).abs()
-            over = [(rows - self.tops[site] / 2.0**k).clamp_(min=0).square().sum(1) for k in range(1, MOST + 1)]
-            self.lost[site] = self.lost.get(site, 0) + torch.stack(over)
+            self.lost[site] = self.lost.get(site, 0) + power_cut_off(rows, self.clips[site], MOST)
             self.extremes[site].update(stored)
             self.power[site] = self.power.get(site, 0) + rows.square().sum(1)
 
@@ -101,7 +101,7 @@ def balance(groups: list[ChannelGroup], model: QuantizedModel, room: list[tuple[
     reader_of = {layer.site: number for number, group in enumerate(groups) for layer in group.readers}
 
     def scaled(layer: Layer) -> Tensor:
-        """Largest magnitudes [C_out, C_in/groups] under the present shifts, in log2."""
+        """Largest magnitudes [C_out, C_in/groups] under the present shifts, in the unit of these."""
         own = weights[layer.site]
         if layer.site in writer_of:
             own = own + logs[writer_of[layer.site]][:, None]
@@ -136,11 +136,11 @@ def _room(group: ChannelGroup, clipping: _Clipping) -> tuple[Tensor, Tensor]:
 
 
 def _magnitude(model: QuantizedModel, layer: Layer) -> Tensor:
-    """log2 of the largest magnitude for each output and input channel [C_out, C_in/groups]."""
+    """The largest magnitude for each output and input channel [C_out, C_in/groups], in the unit of shifts."""
     weights = model.weights(layer)
     assert weights is not None, "channel groups hold layers with parameters alone"
     rows = weights.weight.abs().reshape(*weights.weight.shape[:2], -1)
-    return rows.amax(2).log2().cpu()
+    return as_shift(rows.amax(2)).cpu()
 
 
 def _by_input(magnitudes: Tensor, layer: Layer) -> Tensor:

@@ -21,7 +21,7 @@ from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import WeightSource
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 
 MOST_VALUES = 128 * 3 * 224 * 224
 """Of the network's input, over all images: they pass the network together."""

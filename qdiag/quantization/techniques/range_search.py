@@ -120,8 +120,8 @@ class _WeightsTried:
         if not bool(best.any()):
             return None
         scaled = self.own.weight * self.factor
-        tops = [torch.as_tensor(one.scale(scaled)) * -one.qtype.qmin for one in self.formats]
-        limit = torch.stack([top.flatten() for top in tops]).gather(0, best.reshape(1, -1)).reshape(tops[0].shape)
+        ends = [torch.as_tensor(one.scale(scaled)) * -one.qtype.qmin for one in self.formats]
+        limit = torch.stack([end.flatten() for end in ends]).gather(0, best.reshape(1, -1)).reshape(ends[0].shape)
         clipped = torch.minimum(torch.maximum(scaled, -limit), limit) / self.factor
         return dataclasses.replace(self.own, weight=clipped)
 

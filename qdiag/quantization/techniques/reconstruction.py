@@ -16,7 +16,7 @@ from qdiag.quantization.reconstruction_numerics import ReconstructionNumerics, t
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.batches import Batch, batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.inputs import Inputs, floating_leaves
 from qdiag.tracing.site import Site
 

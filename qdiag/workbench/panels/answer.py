@@ -1,5 +1,7 @@
 """The answer: is it bad, is it quantization, what to do; and buttons that try it."""
 
+from typing import Any
+
 import ipywidgets as widgets
 
 from qdiag.explanation.culprit import Culprit, covering
@@ -65,7 +67,7 @@ class AnswerPanel(Panel):
 
         return button(text, "qd-suggest", self.desk.guarded(start))
 
-    def _try(self, text: str, names: list[str], **options: object) -> widgets.Button:
+    def _try(self, text: str, names: list[str], **options: Any) -> widgets.Button:
         def steps() -> None:
             self.desk.start(lambda: self.desk.session.what_if.steps(names, **options), "Trying")
 
