@@ -17,7 +17,6 @@ from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.batches import batches
 from qdiag.training.recipe import Recipe
-from qdiag.training.training_checkpoint import MODEL
 from qdiag.workbench.version import Version
 from qdiag.workbench.version_code import Change, trained
 
@@ -89,7 +88,7 @@ def _free(folder: Path) -> Path:
     return folder / f"QAT-{number}"
 
 
-def unfinished(folder: Path) -> list[str]:
-    """Names of runs that were begun and did not end, the latest first."""
-    begun = [path.parent for path in folder.glob(f"*/{RUN}") if not (path.parent / MODEL).exists()]
-    return [path.name for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True)]
+def begun(folder: Path) -> list[str]:
+    """Names of the runs in it, the latest first."""
+    found = [path.parent for path in folder.glob(f"*/{RUN}")]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
