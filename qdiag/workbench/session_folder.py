@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from qdiag.comparison.output_error import OutputError
-from qdiag.errors import OptionError
+from qdiag.errors import InputError, OptionError
 from qdiag.files import warned
 from qdiag.quantization.identity import digest, model_digest
 from qdiag.quantization.modules import QuantTestModule
@@ -91,7 +91,7 @@ class SessionFolder:
         return [name for name in begun(self.root / self.name) if name not in known] if self.name else []
 
     def contents(self) -> list[str]:
-        """What it holds, in a few words each. Raises OptionError for a file of another kind."""
+        """What it holds, in a few words each. Raises InputError for a file of another kind."""
         names = [str(version["name"]) for version in self._read(mapped=True)["versions"]]
         return names + [f"{name} (unfinished)" for name in self.unfinished(names)]
 
@@ -117,7 +117,7 @@ class SessionFolder:
             self.is_saved = True
 
     def load(self, model: nn.Module, data: Any) -> Kept:
-        """Of the model that it was saved for: see `earlier`. Raises OptionError where it is not there, or damaged."""
+        """Of the model that it was saved for: see `earlier`. Raises InputError where it is not there, or damaged."""
         found = self._read()
         modules = [_loaded(model, state) for state in found["modules"]]
         # one trace serves all: a trained copy has the model's own addresses
@@ -150,7 +150,7 @@ class SessionFolder:
     def _read_or_nothing(self) -> dict[str, Any]:
         try:
             return self._read(mapped=True)
-        except OptionError:
+        except InputError:
             return {}
 
 
