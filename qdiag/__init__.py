@@ -16,11 +16,11 @@ from qdiag.errors import InputError, ModelError, OptionError, QdiagError, QdiagW
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain
 from qdiag.export.compare_dump import compare_dump
-from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.device_errors import DumpComparison
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.export_target import export_target
 from qdiag.export.exported_model import ExportedModel
-from qdiag.export.target_export import TargetExport
+from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model

@@ -1,19 +1,17 @@
 """Loading a checkpoint into a model, with an account of what fitted and what did not.
 
-May import: errors.
+May import: tensor_files and below.
 """
 
 import argparse
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from qdiag.errors import InputError, ModelError, OptionError
+from qdiag.errors import ModelError, OptionError
+from qdiag.tensor_files import read_file
 
 Weights = str | os.PathLike[str] | Mapping[str, object]
 
@@ -29,14 +27,16 @@ def load_weights(model: nn.Module, weights: Weights, *, strict: bool = False) ->
     Args:
         model: Takes the tensors.
         weights: A file's path, a state_dict, or a dict that holds one under "state_dict" or "model". A wrapper's prefix
-            ("module.", "_orig_mod.") is looked through, on either side. Files are read with `weights_only=True`.
+            ("module.", "_orig_mod.") is looked through, on either side. Files are read with `weights_only=True`, and
+            met with their check sums.
         strict: Raise unless everything fits; the model is then left as it was.
 
     Raises:
-        InputError: When the file is missing or cannot be read.
+        InputError: When the file is missing, damaged, or cannot be read.
         OptionError: When `weights` holds no tensors.
         ModelError: When nothing fits; with `strict`, unless everything does.
 
+    >>> import torch
     >>> model = nn.Linear(2, 1)
     >>> print(load_weights(model, {"module.weight": torch.ones(1, 2), "head.bias": torch.ones(1)}))
     Loaded 1 of the model's 2 tensors.
@@ -138,25 +138,18 @@ def _tensors_of(weights: Weights) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> object:
-    """What a file of tensors holds. Raises InputError where it is missing or cannot be read."""
+    """What a file of tensors holds. Raises InputError where it is missing, damaged, or cannot be read."""
     if not isinstance(path, str | os.PathLike):
         raise OptionError(
             f"Weights come as a path or a dict, not as {type(path).__name__}. Try model.state_dict().",
             code="no-weights",
         )
-    if not Path(path).is_file():
-        raise InputError(
-            f"No weights file at '{path}'. Check the path; a download has to be made first.", code="no-file"
-        )
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # torchvision's scripts keep their options so
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise InputError(
-            f"'{path}' cannot be read as a file of tensors ({type(error).__name__}). "
-            "Where it holds whole objects, save it again with torch.save(model.state_dict(), path).",
-            code="unreadable-file",
-        ) from error
+    return read_file(
+        path,
+        "cannot be read as a file of tensors",
+        "Where it holds whole objects, save it again with torch.save(model.state_dict(), path).",
+        classes=[argparse.Namespace],  # torchvision's scripts keep their options so
+    )
 
 
 def _only_tensors(state: Mapping[str, object]) -> dict[str, Tensor]:

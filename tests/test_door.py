@@ -3,11 +3,13 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from torch import Tensor
 
+import qdiag
 from qdiag.comparison.compare import compare
 from qdiag.demo.load import Demo, load_demo
 from qdiag.linting.lint import lint_model
@@ -16,6 +18,7 @@ from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.subject import Subject
 from qdiag.tracing.tracer import trace
 
+QDIAG = Path(qdiag.__file__).parent
 PASSES = (
     "the example, which is the first batch",
     "the ranges",
@@ -48,6 +51,15 @@ def data_of(demo: Demo) -> CountedBatches:
     return CountedBatches(batches[:2])
 
 
+def profiled(meet: Callable[[FrameType, str, Any], None], work: Callable[[], object]) -> None:
+    before = sys.getprofile()
+    sys.setprofile(meet)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+
+
 def calls_of(functions: tuple[Callable[..., Any], ...], work: Callable[[], object]) -> Counter[tuple[object, ...]]:
     """How often each function was called with which of the options that a plan depends on."""
     codes = {function.__code__: function.__name__ for function in functions}
@@ -58,13 +70,30 @@ def calls_of(functions: tuple[Callable[..., Any], ...], work: Callable[[], objec
             given = frame.f_locals
             counts[codes[frame.f_code], str(given.get("bits")), str(given.get("per_channel"))] += 1
 
-    before = sys.getprofile()
-    sys.setprofile(meet)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
+    profiled(meet, work)
     return counts
+
+
+def places_of(thing: object, work: Callable[[], object]) -> list[str]:
+    """The functions of qdiag that were given this very object, in order of their first call."""
+    found: dict[str, None] = {}
+
+    def meet(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(QDIAG)):
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if any(frame.f_locals.get(name) is thing for name in names):
+                found.setdefault(code.co_qualname)
+
+    profiled(meet, work)
+    return list(found)
+
+
+def test_data_as_it_was_given_goes_no_further_than_the_door() -> None:
+    demo = load_demo("healthy")
+    data = data_of(demo)
+    way = ["compare", "Subject.of", "Subject.__init__", "batches", "Batches.__init__"]
+    assert places_of(data, lambda: compare(demo.model, data)) == way
 
 
 def test_a_diagnosis_traces_once_and_plans_once_for_each_set_of_formats() -> None:

@@ -108,7 +108,7 @@ def test_what_holds_no_tensors_is_not_a_checkpoint(model: nn.Module, weights: di
 
 
 def test_a_missing_file_is_named(model: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"No weights file at '.*nowhere\.pt'"):
+    with pytest.raises(InputError, match=r"No file at '.*nowhere\.pt'"):
         load_weights(model, tmp_path / "nowhere.pt")
 
 

@@ -5,14 +5,12 @@ from pathlib import Path
 
 from qdiag.cli.options import FormatOptions, QuantizedOptions
 from qdiag.cli.output import bar
-from qdiag.cli.subject import Subject
 from qdiag.errors import InputError, ModelError
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.subject import CALIBRATION_IMAGES
-from qdiag.tracing.batches import batches
+from qdiag.subject import Subject
 from qdiag.weights import read_checkpoint
 
 
@@ -20,7 +18,7 @@ def quantized(subject: Subject, formats: FormatOptions, fit: QuantizedOptions) -
     """Raises InputError, ModelError or OptionError."""
     if fit.load is None:
         return calibrated(subject, formats, fit.method, fit.widths)
-    wrapped = QuantTestModule(subject.model, batches(subject.data, subject.model).example, target=formats.target)
+    wrapped = QuantTestModule(subject.model, subject.example, target=formats.target)
     _load(wrapped, fit.load)
     return wrapped.quantized
 
@@ -29,17 +27,12 @@ def calibrated(
     subject: Subject, formats: FormatOptions, method: str, bits: int | MacBudget, checkpoint: Path | None = None
 ) -> QuantizedModel:
     """On the images that ranges are to come from, or else on the first of the data."""
-    images, most = subject.calibration, None
-    if images is None:
-        images, most = subject.data, CALIBRATION_IMAGES
     return calibrate(
-        subject.model,
-        images,
-        method,
-        bits,
-        formats.scales,
+        subject.calibration,
+        method=method,
+        bits=bits,
+        per_channel=formats.scales,
         target=formats.target,
-        max_images=most,
         checkpoint=checkpoint,
         on_progress=bar(),
     )

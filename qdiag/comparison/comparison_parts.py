@@ -1,6 +1,5 @@
 """The parts of a comparison's report: figures at the output, error along the network, and every layer in a table."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError
@@ -75,8 +74,8 @@ def worst_chart(layers: Sequence[LayerComparison], lane: str) -> Chart:
     """The layers that add most noise of their own, split by what causes it."""
     worst = sorted(layers, key=lambda layer: -layer.lanes[lane].added_noise)[:WORST]
     errors = [layer.lanes[lane] for layer in worst]
-    weights = tuple(100 * math.sqrt(error.added_noise * error.weight_share) for error in errors)
-    output = tuple(100 * math.sqrt(error.added_noise * (1 - error.weight_share)) for error in errors)
+    weights = tuple(error.added_percent * error.weight_share for error in errors)
+    output = tuple(error.added_percent * (1 - error.weight_share) for error in errors)
     return Chart(
         kind="bar",
         title=f"Layers that add most error in {lane}",

@@ -50,7 +50,7 @@ def inspect(
     batch = batches(data, model).first.split(IMAGES)[0]
     plan = plan_quantization(trace(model, batch.inputs), None)
     wanted = {plan.layer(name).site for name in sites}
-    channels_last = all(qm.channels_last for qm in quantized.values())
+    channels_last = all(version.channels_last for version in quantized.values())
     reference = Interpreter.in_float(model, plan, channels_last=channels_last)
     found: dict[Site, SiteDetail] = {}
 
@@ -61,7 +61,7 @@ def inspect(
             report(Progress("looking at layers", len(found), len(wanted)))
 
     with borrow(model):
-        lanes = [qm.interpreter for qm in quantized.values()]
+        lanes = [version.interpreter for version in quantized.values()]
         Lockstep(reference, lanes, meet).run(batch.inputs.in_layout(channels_last))
     missing = sorted(str(site) for site in wanted - set(found))
     if missing:
@@ -77,7 +77,7 @@ def _detail(
     quantized: Mapping[str, QuantizedModel],
 ) -> SiteDetail:
     value, site = tensors["float"], layer.site
-    formats = {name: qparams for name, qm in quantized.items() if (qparams := qm.formats.qparams.get(site))}
+    formats = {name: qparams for name, version in quantized.items() if (qparams := version.formats.qparams.get(site))}
     facts = reference.weight_facts.get(site)
     scales = {name: qparams.tensor_scale for name, qparams in formats.items()}
     edges, counts = _histograms(tensors, list(scales.values())[-1] if scales else 0.0)

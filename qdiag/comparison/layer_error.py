@@ -69,6 +69,11 @@ class LayerError:
     shift: float = 0.0
 
     @property
+    def added_percent(self) -> float:
+        """What this layer adds by itself, in percent of its signal; shares of the noise part it in what is drawn."""
+        return 100 * math.sqrt(self.added_noise)
+
+    @property
     def weight_share(self) -> float:
         """Part of the noise this layer adds that its weights cause, 0 to 1: what storing does not explain."""
         return min(1.0, max(0.0, 1.0 - self.rounding_noise / self.added_noise)) if self.added_noise > 0 else 0.0

@@ -1,10 +1,9 @@
 """The demo, ready to be diagnosed: a trained network, its optimizer and its data."""
 
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import Literal, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -13,6 +12,7 @@ from qdiag.demo.digits import digits_loader
 from qdiag.demo.networks import HealthyNet, WildNet
 from qdiag.demo.recipes import healthy_optimizer, wild_optimizer
 from qdiag.errors import OptionError
+from qdiag.tensor_files import read_tensors
 
 DemoKind = Literal["wild", "healthy"]
 Net = TypeVar("Net", bound=nn.Module)
@@ -86,6 +86,6 @@ def healthy_net() -> HealthyNet:
 
 
 def _trained(net: Net, file: str) -> Net:
-    with (files("qdiag.demo") / "weights" / file).open("rb") as weights:
-        net.load_state_dict(torch.load(weights, weights_only=True))
+    with as_file(files("qdiag.demo") / "weights" / file) as path:
+        net.load_state_dict(read_tensors(path, "file of the demo's weights"))
     return net.eval()

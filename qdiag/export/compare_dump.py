@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qdiag.errors import InputError
 from qdiag.export.agreement import SiteAgreement, distances
-from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.device_errors import DumpComparison
 from qdiag.export.dumped_site import DEVICE, DumpedSite
 from qdiag.export.dumps.dump import Array, DumpedTensor, DumpProblem, UnfitTensor
 from qdiag.export.dumps.read_dump import read_dump
@@ -29,15 +29,15 @@ from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.batches import first_inputs
 from qdiag.tracing.guest import borrow
-from qdiag.tracing.inputs import Inputs
 
 SIXTEEN = "16-bit"
 
 
 def compare_dump(
-    qm: QuantizedModel | QuantTestModule,
-    images: Any,
+    quantized: QuantizedModel | QuantTestModule,
+    data: Any,
     folder: str | os.PathLike[str],
     *,
     onnx_file: str | os.PathLike[str] | None = None,
@@ -48,8 +48,9 @@ def compare_dump(
     of the result: it did not pass. The model is left as it was.
 
     Args:
-        qm: From `calibrate`, or one of the modules that hold such a model.
-        images: What the device was given, as the model is called with it (see `trace`); not yet quantized.
+        quantized: From `calibrate`, or one of the modules that hold such a model.
+        data: What the device was given, as the model is called with it (see `trace`), not yet quantized; or a
+            DataLoader or Dataset, whose first batch it was given.
         folder: TIDL's traces (see `qdiag.export.dumps.tidl_traces`), or .npy and .npz files named by address or by ONNX
             tensor; integers or floats. Where both are there of one tensor, integers are compared, and tell with the
             floats what the scale is.
@@ -58,7 +59,7 @@ def compare_dump(
             a problem.
 
     Raises:
-        InputError: For images, a folder or a file that cannot be used.
+        InputError: For data, a folder or a file that cannot be used.
 
     >>> import tempfile
     >>> from torch import nn
@@ -74,21 +75,21 @@ def compare_dump(
     """
     if onnx_file is not None:
         check_installed("onnx")
-    qm = quantized_model(qm)
-    inputs = Inputs.of(images, qm.module).to_device_of(qm.module)
-    inputs.check_finite("the images")
+    quantized = quantized_model(quantized)
+    inputs = first_inputs(data, quantized.module).to_device_of(quantized.module)
+    inputs.check_finite("the data")
     if not inputs.tensors():
-        raise InputError("the images hold no tensor. Give what the device was given.", code="no-tensor")
+        raise InputError("the data hold no tensor. Give what the device was given.", code="no-tensor")
     dump = read_dump(Path(folder))
-    names = tensor_names(qm, None if onnx_file is None else Path(onnx_file))
-    meeting = _Meeting(qm, names, dump.tensors)
-    with borrow(qm.module):
+    names = tensor_names(quantized, None if onnx_file is None else Path(onnx_file))
+    meeting = _Meeting(quantized, names, dump.tensors)
+    with borrow(quantized.module):
         lanes = [version.interpreter for version in meeting.versions.values()]
-        lockstep = Lockstep(qm.in_float(), lanes, meeting.meet)
-        lockstep.run(inputs.in_layout(qm.channels_last))
+        lockstep = Lockstep(quantized.in_float(), lanes, meeting.meet)
+        lockstep.run(inputs.in_layout(quantized.channels_last))
     meeting.close()
     return DumpComparison(
-        model_name=qm.plan.trace.model_name,
+        model_name=quantized.plan.trace.model_name,
         images=inputs.batch_size,
         simulation=meeting.own,
         sites=tuple(meeting.sites),
@@ -100,10 +101,10 @@ def compare_dump(
 class _Meeting:
     """Compares each stored tensor with the device's, as the forward comes to it."""
 
-    def __init__(self, qm: QuantizedModel, names: TensorNames, tensors: Sequence[DumpedTensor]):
-        self.own = qm.plan.label or "simulation"
-        self.versions = {SIXTEEN: _sixteen_bits(qm), self.own: qm}
-        self.formats = qm.formats
+    def __init__(self, quantized: QuantizedModel, names: TensorNames, tensors: Sequence[DumpedTensor]):
+        self.own = quantized.plan.label or "simulation"
+        self.versions = {SIXTEEN: _sixteen_bits(quantized), self.own: quantized}
+        self.formats = quantized.formats
         self.sites: list[DumpedSite] = []
         self.problems: list[DumpProblem] = []
         self.dumped: dict[str, list[DumpedTensor]] = {}
@@ -154,19 +155,19 @@ class _Meeting:
             self.problems += [DumpProblem("unmatched", tensor.file, text) for tensor in tensors]
 
 
-def _sixteen_bits(qm: QuantizedModel) -> QuantizedModel:
+def _sixteen_bits(quantized: QuantizedModel) -> QuantizedModel:
     """Every format of the plan with 16 bits, for the model's own weights: what calibration rounded stays out of it."""
 
     def wide(scheme: QScheme | None) -> QScheme | None:
         return None if scheme is None else dataclasses.replace(scheme, bits=16)
 
-    layers = qm.plan.layers
-    plan = qm.plan.change(
+    layers = quantized.plan.layers
+    plan = quantized.plan.change(
         {layer.site: wide(layer.output) for layer in layers}, {x.site: wide(x.weight) for x in layers}
     )
-    known = qm.calibration
+    known = quantized.calibration
     calibration = Calibration({**known.ranges, **known.seen}, shifts=known.shifts)
-    return QuantizedModel(qm.module, plan, calibration, channels_last=qm.channels_last)
+    return QuantizedModel(quantized.module, plan, calibration, channels_last=quantized.channels_last)
 
 
 def _steps(found: list[DumpedTensor], qparams: QParams, shape: tuple[int, ...]) -> Array:

@@ -23,6 +23,7 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.batches import first_inputs
 from qdiag.tracing.guest import borrow
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.trace import Trace
@@ -40,9 +41,9 @@ OPSET_16_BIT = 21
 
 
 def export_onnx(
-    qm: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantTestModule,
     path: str | os.PathLike[str],
-    example_inputs: Any = None,
+    data: Any = None,
     *,
     style: Style = "qdq",
     opset: int | None = None,
@@ -54,9 +55,10 @@ def export_onnx(
     it was.
 
     Args:
-        qm: From `calibrate`, or one of the modules that hold such a model.
+        quantized: From `calibrate`, or one of the modules that hold such a model.
         path: The file.
-        example_inputs: What the model is called with (see `trace`); random numbers of the traced shapes if not given.
+        data: What the model is called with (see `trace`), or a DataLoader or Dataset, whose first batch counts; random
+            numbers of the traced shapes if not given.
         style: "qdq" holds integers: QuantizeLinear and DequantizeLinear at every stored tensor, weights and biases as
             initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime
             computes in integers. "clips" is a float network with a Clip at every stored tensor, for importers that
@@ -66,7 +68,7 @@ def export_onnx(
 
     Raises:
         OptionError: For a style, an opset or a path that cannot be had.
-        InputError: For example inputs that the model does not take.
+        InputError: For data that the model does not take.
         ModelError: For a model that no file can hold.
 
     >>> import tempfile
@@ -78,22 +80,22 @@ def export_onnx(
     ...     export_onnx(quantized, Path(folder) / "model.onnx").names
     {':input': ':input uint8', '0': '0 uint8'}
     """
-    qm = quantized_model(qm)
+    quantized = quantized_model(quantized)
     target = Path(path)
     check_installed("onnx", "onnxscript")
     import onnx
 
-    _check(qm, target, style)
-    opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(qm.plan) else OPSET)
-    _check_opset(qm, style, opset)
-    inputs = recorded_inputs(qm, example_inputs, dynamic_batch)
-    with borrow(qm.module), warnings.catch_warnings():
+    _check(quantized, target, style)
+    opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(quantized.plan) else OPSET)
+    _check_opset(quantized, style, opset)
+    inputs = recorded_inputs(quantized, data, dynamic_batch)
+    with borrow(quantized.module), warnings.catch_warnings():
         # Attributes that a forward sets are put back by `borrow`.
         warnings.filterwarnings("ignore", message="The tensor attribute")
-        network = _network(qm, inputs, style)
+        network = _network(quantized, inputs, style)
         program = _captured(network, inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
-        outputs = tuple(f"output{name}" for name, _ in qm.plan.trace.outputs)
+        outputs = tuple(f"output{name}" for name, _ in quantized.plan.trace.outputs)
         written = _translated(program, names, outputs, opset)
     sites = name_tensors(written.model, network.tensors.names)
     is_dynamic = name_batch(written.model)
@@ -108,7 +110,7 @@ def export_onnx(
     written.model.ir_version = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
     written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
     _save(written, target)
-    formats = {str(site): str(qparams) for site, qparams in qm.formats.qparams.items()}
+    formats = {str(site): str(qparams) for site, qparams in quantized.formats.qparams.items()}
     return ExportedModel(target, style, opset, names, outputs, sites, formats, is_dynamic)
 
 
@@ -121,7 +123,7 @@ def check_installed(*packages: str) -> None:
             )
 
 
-def _check(qm: QuantizedModel, path: Path, style: str) -> None:
+def _check(quantized: QuantizedModel, path: Path, style: str) -> None:
     if style not in STYLES:
         raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.", code="option-value")
     if not path.parent.is_dir():
@@ -133,9 +135,9 @@ def _check(qm: QuantizedModel, path: Path, style: str) -> None:
         raise OptionError(
             f"cannot write {path}: it is no file. Give the name of one, in a folder that exists.", code="cannot-write"
         )
-    trace = qm.plan.trace
+    trace = quantized.plan.trace
     computed = _of_inputs(trace)
-    for layer in qm.plan.layers:
+    for layer in quantized.plan.layers:
         weight = trace[layer.site].tensor("weight") if layer.is_weighted else None
         if weight is not None and weight.number in computed:
             raise ModelError(
@@ -165,28 +167,28 @@ def _bits(plan: QuantPlan) -> list[tuple[str, int]]:
     ]
 
 
-def _check_opset(qm: QuantizedModel, style: str, opset: int) -> None:
+def _check_opset(quantized: QuantizedModel, style: str, opset: int) -> None:
     if opset < OPSET:
         raise OptionError(
             f"opset={opset}: torch writes opsets from {OPSET} on. Convert the file with onnx afterwards.", code="opset"
         )
     if style != "qdq":
         return
-    for site, bits in _bits(qm.plan):
+    for site, bits in _bits(quantized.plan):
         if bits not in (8, 16):
             raise OptionError(
                 f"{site!r} has {bits} bits, and a file of integers 8 or 16. Use style='clips'.", code="bits-unsupported"
             )
-    if opset < OPSET_16_BIT and _has_16_bits(qm.plan):
+    if opset < OPSET_16_BIT and _has_16_bits(quantized.plan):
         raise OptionError(
             f"opset={opset} has no 16-bit QuantizeLinear: that came with opset {OPSET_16_BIT}.", code="opset"
         )
 
 
-def recorded_inputs(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inputs:
+def recorded_inputs(quantized: QuantizedModel, data: Any, dynamic_batch: bool) -> Inputs:
     """The inputs to record the forward with; of two images where any number is to be allowed."""
-    inputs = _traced_inputs(qm) if given is None else Inputs.of(given, qm.module)
-    inputs = inputs.to_device_of(qm.module)
+    inputs = _traced_inputs(quantized) if data is None else first_inputs(data, quantized.module)
+    inputs = inputs.to_device_of(quantized.module)
     inputs.check_finite("the example input")
     if not inputs.tensors():
         raise InputError("the example input holds no tensor. Give what the model is called with.", code="no-tensor")
@@ -195,13 +197,13 @@ def recorded_inputs(qm: QuantizedModel, given: Any, dynamic_batch: bool) -> Inpu
     return inputs.map(lambda tensor: torch.cat([tensor, tensor])) if dynamic_batch and alone else inputs
 
 
-def _traced_inputs(qm: QuantizedModel) -> Inputs:
+def _traced_inputs(quantized: QuantizedModel) -> Inputs:
     args: list[torch.Tensor] = []
     kwargs: dict[str, torch.Tensor] = {}
-    for value in qm.plan.trace.inputs:
+    for value in quantized.plan.trace.inputs:
         if not value.name.isidentifier() or not value.is_floating:
             raise InputError(
-                f"the model's input {value.name!r} is not a plain floating-point tensor. Give example_inputs.",
+                f"the model's input {value.name!r} is not a plain floating-point tensor. Give data.",
                 code="input-type",
             )
         tensor = torch.rand(value.shape, dtype=value.dtype)
@@ -212,11 +214,15 @@ def _traced_inputs(qm: QuantizedModel) -> Inputs:
     return Inputs(*args, **kwargs)
 
 
-def _network(qm: QuantizedModel, inputs: Inputs, style: Style) -> Network:
+def _network(quantized: QuantizedModel, inputs: Inputs, style: Style) -> Network:
     kind = STYLES[style]
-    constants = ConstantTensors(layer_constants(qm, kind.weight_formats(qm.plan), inputs))
+    constants = ConstantTensors(layer_constants(quantized, kind.weight_formats(quantized.plan), inputs))
     interpreter = Interpreter(
-        qm.module, qm.formats.plan, kind(qm.formats, constants), rewrite=in_one_operator, keeps_weights=False
+        quantized.module,
+        quantized.formats.plan,
+        kind(quantized.formats, constants),
+        rewrite=in_one_operator,
+        keeps_weights=False,
     )
     return Network(interpreter, constants, inputs)
 

@@ -13,7 +13,7 @@ from qdiag.export.export_onnx import Style, check_installed, export_onnx, record
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.range_file import range_text
 from qdiag.export.styles import STYLES
-from qdiag.export.target_export import TargetExport
+from qdiag.export.target_files import TargetExport
 from qdiag.export.target_layers import FileLayers
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.modules import QuantTestModule, quantized_model
@@ -28,9 +28,9 @@ WIDTH = 120
 
 
 def export_target(
-    qm: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantTestModule,
     folder: str | os.PathLike[str],
-    example_inputs: Any = None,
+    data: Any = None,
     *,
     target: str = "tidl",
     version: str | None = None,
@@ -44,10 +44,10 @@ def export_target(
     What only the engine's tools can show stands in `TargetExport.unverified`. The model is left as it was.
 
     Args:
-        qm: From `calibrate`, or one of the modules that hold such a model.
+        quantized: From `calibrate`, or one of the modules that hold such a model.
         folder: Made where it is not there; files of the same names are replaced.
-        example_inputs: What the model is called with (see `trace`), of the size that the engine is to run at; its first
-            image counts, as engines run one at a time.
+        data: As for `export_onnx`, of the size that the engine is to run at; its first image counts, as engines run one
+            at a time.
         target: The engine, by name.
         version: Of the engine, as "8.6"; the first that reads every file written here if not given.
         runtime: What calls the engine's importer; for TIDL "onnxruntime", "tflite", "tvm" (compiler options as JSON) or
@@ -58,7 +58,7 @@ def export_target(
 
     Raises:
         OptionError: For what the engine does not take, before anything is written.
-        InputError: For example inputs that the model does not take.
+        InputError: For data that the model does not take.
         ModelError: For a model that no file can hold.
 
     >>> import tempfile, torch
@@ -71,15 +71,15 @@ def export_target(
     >>> list(exported.files), exported.setting("tensor_bits")
     (['model.onnx', 'onnxruntime_options.json', 'ranges.prototxt', 'README.txt'], 8)
     """
-    qm = quantized_model(qm)
+    quantized = quantized_model(quantized)
     check_installed("onnx", "onnxscript")
     engine, delivery = requested(target, version, runtime, style, calibration)
-    delivery = _planned(delivery, qm.plan)
+    delivery = _planned(delivery, quantized.plan)
     engine.check(delivery)
     place = _made(Path(folder))
-    inputs = Batch(recorded_inputs(qm, example_inputs, dynamic_batch=False)).split(1)[0].inputs
-    exported = export_onnx(qm, place / engine.model_file, inputs, style=style, dynamic_batch=False)
-    found = _file_layers(qm, exported, inputs, engine) if style == "clips" else None
+    inputs = Batch(recorded_inputs(quantized, data, dynamic_batch=False)).split(1)[0].inputs
+    exported = export_onnx(quantized, place / engine.model_file, inputs, style=style, dynamic_batch=False)
+    found = _file_layers(quantized, exported, inputs, engine) if style == "clips" else None
     wide, wide_weights = (_listed(exported, sites) for sites in (delivery.wide, delivery.wide_weights))
     settings = engine.settings(delivery, wide, wide_weights)
     settings_name, settings_text = engine.settings_file(delivery, settings)
@@ -89,7 +89,7 @@ def export_target(
         files[engine.range_file] = "the range of every layer: with it the importer has nothing to calibrate"
         _write(place / engine.range_file, range_text(found.layers))
     result = TargetExport(
-        model_name=qm.plan.trace.model_name,
+        model_name=quantized.plan.trace.model_name,
         target=target,
         version=".".join(map(str, delivery.version)),
         runtime=delivery.runtime,
@@ -100,8 +100,8 @@ def export_target(
         layers=tuple(found.layers) if found else (),
         wide=wide,
         unlisted=tuple(found.unlisted) if found else (),
-        floating={str(site): reason for site, reason in qm.plan.floating.items()},
-        simulated=qm.plan.target.name,
+        floating={str(site): reason for site, reason in quantized.plan.floating.items()},
+        simulated=quantized.plan.target.name,
         unverified=engine.unverified,
     )
     _write(place / README, render_text(result.report(), WIDTH, everything=True) + "\n")
@@ -192,12 +192,14 @@ def _listed(exported: ExportedModel, sites: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _file_layers(qm: QuantizedModel, exported: ExportedModel, inputs: Inputs, engine: type[Engine]) -> FileLayers:
+def _file_layers(
+    quantized: QuantizedModel, exported: ExportedModel, inputs: Inputs, engine: type[Engine]
+) -> FileLayers:
     import onnx
 
-    with borrow(qm.module):
-        constants = layer_constants(qm, qm.plan, inputs)
-    return FileLayers(onnx.load(exported.path), exported.names, qm, constants, engine.layer_type)
+    with borrow(quantized.module):
+        constants = layer_constants(quantized, quantized.plan, inputs)
+    return FileLayers(onnx.load(exported.path), exported.names, quantized, constants, engine.layer_type)
 
 
 def _made(folder: Path) -> Path:

@@ -30,7 +30,7 @@ class FileLayers:
 
     file: Any
     names: Mapping[str, str]
-    qm: QuantizedModel
+    quantized: QuantizedModel
     constants: Mapping[Site, LayerConstants]
     kind: Callable[[str], str]
     layers: list[TargetLayer] = field(default_factory=list)
@@ -48,7 +48,7 @@ class FileLayers:
 
     def _add_stored(self, clip: Any) -> None:
         name, site = clip.output[0], self._sites[clip.output[0]]
-        layer = self.qm.plan.layer(site)
+        layer = self.quantized.plan.layer(site)
         maker = self._makers.get(clip.input[0])
         if maker is None:  # what the network is given has the same format before its Clip
             self._add(clip.input[0], "data", site)
@@ -74,7 +74,7 @@ class FileLayers:
             self._add(name, node.op_type, source)
 
     def _add(self, name: str, op_type: str, site: str, layer: Layer | None = None) -> None:
-        output = self.qm.format(site)
+        output = self.quantized.format(site)
         assert output is not None, "a stored tensor has a format"
         self._carried[name] = site
         found = None if layer is None else self.constants.get(layer.site)

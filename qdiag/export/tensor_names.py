@@ -22,13 +22,13 @@ class TensorNames:
     inner: frozenset[str] = frozenset()
 
 
-def tensor_names(qm: QuantizedModel, file: Path | None) -> TensorNames:
+def tensor_names(quantized: QuantizedModel, file: Path | None) -> TensorNames:
     """Names of the simulation, and of an ONNX file that `export_onnx` or `export_target` wrote.
 
     Raises InputError where the file is no such one.
     """
     sites: dict[str, str] = {}
-    for site, qparams in qm.formats.qparams.items():
+    for site, qparams in quantized.formats.qparams.items():
         sites |= {str(site): str(site), f"{site} {qparams.qtype}": str(site)}
     if file is None:
         return TensorNames(sites)

@@ -12,17 +12,21 @@ from qdiag.errors import InputError, ModelError
 from qdiag.loading.addresses import Addresses
 from qdiag.loading.aten import layer, overload
 from qdiag.loading.batch_size import follow_batch
+from qdiag.tensor_files import check_file
 from qdiag.tracing.source import Source, recorded_source
 
 TITLE = "exported program"
 
 
 def read_program(path: Path) -> torch.export.ExportedProgram:
-    """Raises InputError for what is no readable exported program."""
+    """Raises InputError for what is no readable exported program, or is damaged."""
     if not path.is_file():
         raise InputError(f"there is no file {path}.", code="no-file")
     try:
+        check_file(path)
         return torch.export.load(path)
+    except InputError:
+        raise
     except Exception as error:  # what torch raises here has no common class
         raise InputError(f"{path} cannot be read as an exported program: {error}", code="unreadable-file") from error
 

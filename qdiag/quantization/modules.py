@@ -116,17 +116,17 @@ class QuantTestModule(nn.Module):
         self.quantized.set_extra_state(state)
 
 
-def quantized_model(model: Any) -> QuantizedModel:
+def quantized_model(quantized: Any) -> QuantizedModel:
     """What `calibrate` gave, or what one of the modules here holds. Raises OptionError for anything else."""
-    if isinstance(model, QuantTestModule):
-        return model.quantized
-    if not isinstance(model, QuantizedModel):
+    if isinstance(quantized, QuantTestModule):
+        return quantized.quantized
+    if not isinstance(quantized, QuantizedModel):
         raise OptionError(
-            f"this takes a model in fixed point, and not a {type(model).__name__}. Calibrate it first: "
+            f"this takes a model in fixed point, and not a {type(quantized).__name__}. Calibrate it first: "
             "calibrate(model, images).",
             code="not-a-model",
         )
-    return model
+    return quantized
 
 
 class QuantCalibrateModule(QuantTestModule):

@@ -28,7 +28,7 @@ NewNumerics = Callable[[Formats], Numerics]
 
 
 class QuantizedModel(nn.Module):
-    """A model simulated in the plan's number formats, for inference: `qm(images)` gives what the target would.
+    """A model simulated in the plan's number formats, for inference: `quantized(images)` gives what the target would.
 
     `calibrate` makes it. Weights that calibration left alone are quantized from the module's current ones at every
     forward, so that loading others into `module` takes effect.

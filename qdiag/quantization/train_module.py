@@ -13,7 +13,7 @@ from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.interpreter import Interpreter
+from qdiag.quantization.interpreter import Interpreter, Rewrite
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.operation import Operation
@@ -28,6 +28,7 @@ from qdiag.tracing.norms import MergedNorm
 from qdiag.tracing.operations import OperationKind, kind_of
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source
+from qdiag.tracing.trace import Trace
 
 SETTLED = 1000
 """Batches that ranges from elsewhere count for: they move no faster than after so many."""
@@ -207,7 +208,7 @@ class QuantTrainModule(QuantTestModule):
             self.module,
             quantized.plan,
             numerics,
-            rewrite=_by_running_statistics if self.norms_frozen else None,
+            rewrite=_by_running_statistics(quantized.plan.trace) if self.norms_frozen else None,
             channels_last=quantized.channels_last,
             keeps_weights=False,
         )
@@ -243,8 +244,17 @@ class QuantTrainModule(QuantTestModule):
             thresholds.load(training["thresholds"])
 
 
-def _by_running_statistics(operation: Operation) -> Operation:
-    return operation.given(training=False) if operation.site.op == "batch_norm" else operation
+def _by_running_statistics(trace: Trace) -> Rewrite:
+    """Every BatchNorm as in inference: what normalizes by the batch there too does so, as weights are standardized."""
+    by_batch = {call.site for call in trace.calls if call.op == "batch_norm" and call.arguments.get("training")}
+
+    def rewrite(operation: Operation) -> Operation:
+        if operation.site.op != "batch_norm" or operation.site in by_batch:
+            return operation
+        has_statistics = operation.arguments.get("running_mean") is not None
+        return operation.given(training=False) if has_statistics else operation
+
+    return rewrite
 
 
 class _FirstForward:

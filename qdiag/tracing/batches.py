@@ -171,6 +171,16 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
     return Batches(data, model)
 
 
+def first_inputs(data: Any, model: nn.Module) -> Inputs:
+    """What one forward is called with: the first batch of a DataLoader, a Dataset or batches; all else as it stands.
+
+    Raises InputError as `batches` does.
+    """
+    if isinstance(data, (Batches, DataLoader, Dataset)):
+        return batches(data, model).first.inputs
+    return Inputs.of(data, model)
+
+
 def _is_required(parameter: Parameter) -> bool:
     positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     return positional and parameter.default is parameter.empty

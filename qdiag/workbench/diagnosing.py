@@ -37,6 +37,6 @@ class Diagnosing:
         """The float model in 16 bit, whatever became of weights and ranges in a version."""
         if self._fine is None:
             if first is None:
-                first = yield from self.material.calibration_steps(FIRST, 8, None, None)
+                first = yield from self.material.calibration_steps(FIRST, 8, None)
             self._fine = what_if(first, bits=16)
         return self._fine

@@ -1,6 +1,5 @@
 """The workbench's own pictures: the worst layers with what their errors are made of, and feature maps."""
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -28,8 +27,8 @@ def part_chart(layers: Sequence[LayerComparison], lane: str) -> Chart:
     """What the error of each layer is made of, as it arises in the network."""
     errors = [layer.lanes[lane] for layer in layers]
     parts = {
-        "weights": [_own_percent(error) * error.weight_share for error in errors],
-        "output": [_own_percent(error) * (1 - error.weight_share) for error in errors],
+        "weights": [error.added_percent * error.weight_share for error in errors],
+        "output": [error.added_percent * (1 - error.weight_share) for error in errors],
         "inherited": [_inherited_percent(error) for error in errors],
     }
     return Chart(
@@ -44,15 +43,10 @@ def part_chart(layers: Sequence[LayerComparison], lane: str) -> Chart:
     )
 
 
-def _own_percent(error: LayerError) -> float:
-    """What the layer adds from exact inputs, in percent of its signal, each channel for itself."""
-    return 100 * math.sqrt(error.added_noise)
-
-
 def _inherited_percent(error: LayerError) -> float:
     """What the error as it arises in the network is more than that."""
     arisen = error.accumulated["relative_error"]
-    return 0.0 if arisen is None else max(0.0, 100 * min(arisen, 1.0) - _own_percent(error))
+    return 0.0 if arisen is None else max(0.0, 100 * min(arisen, 1.0) - error.added_percent)
 
 
 def feature_maps(maps: Sequence[FeatureMap], lane: str) -> bytes:

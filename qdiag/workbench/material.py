@@ -55,18 +55,19 @@ class Material:
         method: str | Sequence[str],
         bits: Bits | MacBudget,
         per_channel: PerChannelOption,
-        folder: SessionFolder | None,
+        checkpoint: Path | None = None,
     ) -> Steps[QuantizedModel]:
-        """Calibrate the float model. folder: where the calibration is kept while it is under way."""
+        """Calibrate the float model. checkpoint: where the calibration is kept while it is under way."""
+        formats = [(bits, per_channel)]
+        steps = calibration_steps(self.subject.calibration, method, formats, checkpoint=checkpoint)
+        return (yield from steps)[0]
+
+    def checkpoint(self, folder: SessionFolder | None, *options: Any) -> AbstractContextManager[Path | None]:
+        """A file for the calibration that these options tell; gone at the end of `with`. None without a folder."""
+        if folder is None:
+            return nullcontext()
         images = self.subject.calibration
-        checkpoint: AbstractContextManager[Path | None] = nullcontext()
-        if folder is not None:
-            facts = [method, bits, per_channel, model_digest(images.model), data_digest(images.data)]
-            checkpoint = folder.calibration(*facts)
-        with checkpoint as file:
-            formats = [(bits, per_channel)]
-            steps = calibration_steps(images, method, formats, checkpoint=file)
-            return (yield from steps)[0]
+        return folder.calibration(*options, model_digest(images.model), data_digest(images.data))
 
     def equalization_steps(self, start: QuantizedModel, layers: str | Sequence[str]) -> Steps[QuantizedModel]:
         """Equalize channels of some layers."""

@@ -12,7 +12,6 @@ from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import measured_steps
 from qdiag.progress import Steps
 from qdiag.quantization.identity import data_digest
-from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Subject
 from qdiag.workbench.history import History
 from qdiag.workbench.version import Version
@@ -40,9 +39,13 @@ class Measure:
         evaluate = self.subject.evaluate
         return None if evaluate is None else float(evaluate(model))
 
-    def output_steps(self, name: str, quantized: QuantizedModel) -> Steps[OutputError]:
+    def is_complete(self, version: Version) -> bool:
+        """False where a figure of the version is missing, since measuring it was stopped or failed."""
+        return version.measured is not None and (self.subject.evaluate is None or version.score is not None)
+
+    def output_steps(self, version: Version) -> Steps[OutputError]:
         """The output of a version, beside the float model's."""
-        return (yield from measured_steps(self.subject, quantized, f"measuring {name}"))
+        return (yield from measured_steps(self.subject, version.quantized, f"measuring {version.name}"))
 
     def comparison_steps(self, versions: Sequence[Version]) -> Steps[Comparison]:
         """Versions of one float model, at every layer."""
@@ -54,6 +57,6 @@ class Measure:
         """The same versions with figures of these images."""
         versions = []
         for version in history.values():
-            output = yield from self.output_steps(version.name, version.quantized)
-            versions.append(replace(version, output=output, score=self.score(version.quantized)))
+            output = yield from self.output_steps(version)
+            versions.append(replace(version, measured=output, score=self.score(version.quantized)))
         return History(versions, history.applied)

@@ -1,5 +1,6 @@
 """A session's history, measured and kept."""
 
+from dataclasses import replace
 from typing import Any
 
 from qdiag.errors import OptionError
@@ -14,7 +15,9 @@ from qdiag.workbench.version_code import Change
 
 
 class Record:
-    """Versions are measured as they come, and written to the folder after each change.
+    """Versions are kept as they come and then measured, and written to the folder after each change.
+
+    So what was calibrated or trained is there, whatever becomes of measuring it.
 
     folder: None where nothing is kept.
     """
@@ -31,10 +34,28 @@ class Record:
         return self.folder
 
     def added_steps(self, parent: str, change: Change, quantized: QuantizedModel) -> Steps[Version]:
-        """One more version."""
-        name = self.history.free_name(change.name)
-        output = yield from self.measure.output_steps(name, quantized)
-        version = Version(name, parent, quantized, output, self.measure.score(quantized), change.code)
+        """One more version, measured."""
+        return (yield from self.measured_steps(self.unmeasured(parent, change, quantized)))
+
+    def unmeasured(self, parent: str, change: Change, quantized: QuantizedModel) -> Version:
+        """One more version, kept before it is measured; in the place of the same one that never was."""
+        made = (parent, change.code)
+        waiting = (one.name for one in self.incomplete() if (one.parent, one.code) == made)
+        name = next(waiting, "") or self.history.free_name(change.name)
+        version = Version(name, parent, quantized, None, None, change.code)
+        self.add(version)
+        return version
+
+    def incomplete(self) -> list[Version]:
+        """Those with a figure missing, since measuring was stopped or failed."""
+        return [version for version in self.history.values() if not self.measure.is_complete(version)]
+
+    def measured_steps(self, version: Version) -> Steps[Version]:
+        """The same version with its figures, in its own place."""
+        if version.measured is None:
+            version = replace(version, measured=(yield from self.measure.output_steps(version)))
+            self.history.add(version)  # whatever the user's own figure comes to
+        version = replace(version, score=self.measure.score(version.quantized))
         self.add(version)
         return version
 
@@ -43,6 +64,11 @@ class Record:
         self.measure.begin()
         quantized = yield from run.steps(self.measure.subject.model, self.measure.subject.data, images)
         return (yield from self.added_steps(run.parent, run.change, quantized))
+
+    def completion_steps(self) -> Steps[None]:
+        """Whatever is not measured yet."""
+        for version in self.incomplete():
+            yield from self.measured_steps(version)
 
     def add(self, version: Version) -> None:
         """In the place of the one that has its name."""

@@ -8,8 +8,8 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.export.dump_comparison import DumpComparison
-from qdiag.export.target_export import TargetExport
+from qdiag.export.device_errors import DumpComparison
+from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.linting.lint_report import LintReport
 from qdiag.planning.formats import PerChannelOption
@@ -35,7 +35,7 @@ class Session(SessionState, Displayable):
     """Holds a model with its data, and a history of versions of it in fixed point, one of which is applied.
 
     A long command is a generator of Progress too, as in `session.calibrate.steps("best")`: stopped half-way, it leaves
-    the results from before.
+    the results from before. A version is in the history as soon as it is made, before it is measured.
 
     Args:
         model: Left as it was; training works on copies.
@@ -76,6 +76,8 @@ class Session(SessionState, Displayable):
     def diagnose(self, *, on_progress: OnProgress = None) -> Steps[Diagnosis]:
         """Lint, compare, try and explain the applied version; at first the one that minimum and maximum give.
 
+        Versions whose measuring was stopped, or failed, are measured then.
+
         Args:
             on_progress: Called with each event, here and in every command that takes long; without it a bar appears for
                 parts that take over two seconds.
@@ -83,7 +85,7 @@ class Session(SessionState, Displayable):
         self._record.measure.begin()
         known, name, lane = self.current, FIRST, "8-bit"
         if known is None or known.name == FIRST:
-            quantized = yield from self._material.calibration_steps(FIRST, 8, None, None)
+            quantized = yield from self._material.calibration_steps(FIRST, 8, None)
         else:
             quantized, name, lane = known.quantized, known.name, known.name
         first = quantized if name == FIRST else self.history[FIRST].quantized if FIRST in self.history else None
@@ -92,10 +94,11 @@ class Session(SessionState, Displayable):
             output, code = diagnosis.comparison.outputs[lane], calibrated(FIRST, 8, None).code
             self._record.add(Version(FIRST, "", quantized, output, output.score, code))
         self._diagnoses[name], self._details[name] = diagnosis, details
+        yield from self._record.completion_steps()
         return diagnosis
 
     def diagnosis_steps(self) -> Steps[Diagnosis]:
-        """`diagnose` as a generator of Progress: what `diagnose.steps()` is."""
+        """What `diagnose.steps()` is."""
         return self.diagnose.steps()
 
     def inspect(self, name: Site | str) -> SiteDetail:
@@ -135,9 +138,7 @@ class Session(SessionState, Displayable):
         *,
         on_progress: OnProgress = None,
     ) -> Steps[Version]:
-        """The float model calibrated anew, as one more version.
-
-        A calibration that was stopped goes on from the last technique that was finished when it is asked for again.
+        """The float model calibrated anew, as one more version; one that was stopped goes on where it was.
 
         Args:
             method: As for `qdiag.calibrate`.
@@ -147,8 +148,10 @@ class Session(SessionState, Displayable):
         """
         self._record.measure.begin()
         folder = None if method == FIRST else self.folder  # it takes but a moment
-        quantized = yield from self._material.calibration_steps(method, bits, per_channel, folder)
-        return (yield from self._record.added_steps("", calibrated(method, bits, per_channel), quantized))
+        with self._material.checkpoint(folder, method, bits, per_channel) as file:
+            quantized = yield from self._material.calibration_steps(method, bits, per_channel, file)
+            version = self._record.unmeasured("", calibrated(method, bits, per_channel), quantized)
+        return (yield from self._record.measured_steps(version))
 
     @long_work
     def what_if(

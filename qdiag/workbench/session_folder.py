@@ -1,7 +1,7 @@
 """What a session keeps on disk, so that it goes on after its kernel is gone."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from qdiag.comparison.output_error import OutputError
-from qdiag.errors import OptionError
+from qdiag.errors import InputError, OptionError
 from qdiag.files import warned
 from qdiag.quantization.identity import digest, model_digest
 from qdiag.quantization.modules import QuantTestModule
@@ -19,7 +19,7 @@ from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.batches import batches
 from qdiag.workbench.history import History
-from qdiag.workbench.training_folder import unfinished
+from qdiag.workbench.training_folder import begun
 from qdiag.workbench.version import Version
 
 SESSION = "session.pt"
@@ -44,10 +44,12 @@ class SessionFolder:
     """One session's folder: session.pt has its versions, QAT-1, QAT-2 … are its training runs.
 
     session.pt is there whole or not at all, and is read as numbers and plain containers alone.
+    is_saved: whether what was to be kept last could be written.
     """
 
     def __init__(self, root: Path, name: str = ""):
         self.root, self.name = root, name
+        self.is_saved = False
 
     def make(self) -> Path:
         """The folder, made and named for the time where it was not yet. Raises OptionError where it cannot be made."""
@@ -84,15 +86,14 @@ class SessionFolder:
             )
         return found
 
-    @property
-    def unfinished(self) -> list[str]:
-        """Training runs in it that were stopped or killed, the latest first."""
-        return unfinished(self.root / self.name) if self.name else []
+    def unfinished(self, known: Collection[str]) -> list[str]:
+        """Training runs in it that were stopped or killed, the latest first. known: versions that the session has."""
+        return [name for name in begun(self.root / self.name) if name not in known] if self.name else []
 
     def contents(self) -> list[str]:
-        """What it holds, in a few words each. Raises OptionError for a file of another kind."""
+        """What it holds, in a few words each. Raises InputError for a file of another kind."""
         names = [str(version["name"]) for version in self._read(mapped=True)["versions"]]
-        return names + [f"{name} (unfinished)" for name in self.unfinished]
+        return names + [f"{name} (unfinished)" for name in self.unfinished(names)]
 
     def save(self, model: nn.Module, kept: "Kept") -> None:
         """Warns where it cannot be written; the session goes on, and the file before stays."""
@@ -110,11 +111,13 @@ class SessionFolder:
             "modules": [module.state_dict() for module in trained],
             "versions": entries,
         }
+        self.is_saved = False
         with warned("the session is not kept, and is lost with the kernel: "):
             write_tensors(self.make() / SESSION, state, ADVICE)
+            self.is_saved = True
 
     def load(self, model: nn.Module, data: Any) -> Kept:
-        """Of the model that it was saved for: see `earlier`. Raises OptionError where it is not there, or damaged."""
+        """Of the model that it was saved for: see `earlier`. Raises InputError where it is not there, or damaged."""
         found = self._read()
         modules = [_loaded(model, state) for state in found["modules"]]
         # one trace serves all: a trained copy has the model's own addresses
@@ -124,17 +127,20 @@ class SessionFolder:
             module = model if entry["module"] is None else modules[entry["module"]]
             quantized = QuantizedModel(module, own.plan, own.calibration, channels_last=entry["channels_last"])
             quantized.set_extra_state(entry["quantized"])
-            output = OutputError.of_state(entry["output"])
+            measured = None if entry["output"] is None else OutputError.of_state(entry["output"])
             code = tuple(entry["code"])
-            versions.append(Version(entry["name"], entry["parent"], quantized, output, entry["score"], code))
+            versions.append(Version(entry["name"], entry["parent"], quantized, measured, entry["score"], code))
         return Kept(History(versions, found["applied"]), found["data"], found["float_score"])
 
     @contextmanager
     def calibration(self, *facts: Any) -> Iterator[Path]:
-        """A checkpoint for the calibration that these facts tell; gone once it has ended, kept where it was stopped."""
+        """A checkpoint for the calibration that these facts tell, gone at the end, when the session has what it made.
+
+        It stays where the calibration was stopped, and where the session could not be written.
+        """
         checkpoint = self.make() / f"calibration-{digest(list(facts))}.pt"
         yield checkpoint
-        for done in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+        for done in checkpoint.parent.glob(f"{checkpoint.stem}*") if self.is_saved else ():
             done.unlink()
 
     def _read(self, *, mapped: bool = False) -> dict[str, Any]:
@@ -144,7 +150,7 @@ class SessionFolder:
     def _read_or_nothing(self) -> dict[str, Any]:
         try:
             return self._read(mapped=True)
-        except OptionError:
+        except InputError:
             return {}
 
 
@@ -155,7 +161,7 @@ def _state(version: Version) -> dict[str, Any]:
         "parent": version.parent,
         "quantized": version.quantized.get_extra_state(),
         "channels_last": version.quantized.channels_last,
-        "output": version.output.state(),
+        "output": None if version.measured is None else version.measured.state(),
         "score": version.score,
         "code": list(version.code),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from qdiag.comparison.output_error import OutputError
 from qdiag.export.verification import Verification
 from qdiag.report.cells import Badge, Cell
 from qdiag.report.chart import Chart
@@ -16,20 +17,27 @@ def history_table(
     verifications: Mapping[str, Verification],
     float_score: float | None,
 ) -> Table:
-    """Float first, then every version in the order in which they were made.
+    """Float first, then every version in the order in which they were made; one that was not measured says so.
 
     float_score: what the user's own `evaluate` gives of the float model; None where there is no `evaluate`.
     """
     versions = list(versions)
     scored = float_score is not None
-    first = versions[0].output
-    float_top1 = None if first.top1_percent is None else first.top1_percent + (first.drop_points or 0)
+    first = next((version.measured for version in versions if version.measured is not None), None)
+    float_top1 = None if first is None or first.top1_percent is None else first.top1_percent + (first.drop_points or 0)
     score: list[Cell] = [float_score] if scored else []
     rows: list[tuple[Cell, ...]] = [("float", "", "", float_top1, None, "", None, None, *score, "")]
     for version in versions:
-        badge = Badge("applied", "ok") if version is applied else ""
+        badge = _badge(version, is_applied=version is applied, scored=scored)
         rows.append(_row(version, badge, verifications.get(version.name), scored))
     return Table(_columns(scored), tuple(rows), key="versions")
+
+
+def _badge(version: Version, *, is_applied: bool, scored: bool) -> Cell:
+    words = ["applied"] if is_applied else []
+    if version.measured is None or (scored and version.score is None):
+        return Badge(", ".join([*words, "not measured: Run checks"]), "warning")
+    return Badge("applied", "ok") if is_applied else ""
 
 
 def _columns(scored: bool) -> tuple[Column, ...]:
@@ -49,15 +57,20 @@ def _columns(scored: bool) -> tuple[Column, ...]:
 
 
 def _row(version: Version, badge: Cell, verification: Verification | None, scored: bool) -> tuple[Cell, ...]:
-    output = version.output
-    interval = "" if output.drop_interval is None else "{:+.2f} to {:+.2f}".format(*output.drop_interval)
     score: list[Cell] = [version.score] if scored else []
     return (
         *(version.name, badge, version.parent or "float"),
-        *(output.top1_percent, output.drop_points, interval, output.agreement_percent, output.sqnr_db),
+        *_figures(version.measured),
         *score,
         _verified(verification),
     )
+
+
+def _figures(output: OutputError | None) -> tuple[Cell, ...]:
+    if output is None:
+        return None, None, "", None, None
+    interval = "" if output.drop_interval is None else "{:+.2f} to {:+.2f}".format(*output.drop_interval)
+    return output.top1_percent, output.drop_points, interval, output.agreement_percent, output.sqnr_db
 
 
 def _verified(found: Verification | None) -> Cell:
@@ -80,4 +93,4 @@ def close_look(name: str, charts: Sequence[Chart]) -> Section:
 def version_data(version: Version) -> dict[str, object]:
     """A version's figures and code, for machines."""
     facts = {"name": version.name, "parent": version.parent, "code": version.script, "score": version.score}
-    return facts | {"output": vars(version.output)}
+    return facts | {"output": None if version.measured is None else vars(version.measured)}

@@ -83,7 +83,7 @@ class SessionState:
     @property
     def unfinished(self) -> list[str]:
         """Training runs of this session that were stopped or killed, the latest first."""
-        return [] if self.folder is None else self.folder.unfinished
+        return [] if self.folder is None else self.folder.unfinished(self.history)
 
     @property
     def earlier(self) -> dict[str, list[str]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qdiag.export.compare_dump import compare_dump
-from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.device_errors import DumpComparison
 from qdiag.export.export_target import export_target
-from qdiag.export.target_export import TargetExport
+from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.progress import Progress, Steps

@@ -1,6 +1,7 @@
 """A training run of a session, in a folder that holds all it takes to go on with it."""
 
 import copy
+import hashlib
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from qdiag.errors import OptionError
+from qdiag.errors import InputError, OptionError
 from qdiag.files import write_errors, writing
 from qdiag.progress import Steps
 from qdiag.quantization.modules import QuantTestModule
@@ -17,26 +18,28 @@ from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.batches import batches
 from qdiag.training.recipe import Recipe
-from qdiag.training.training_checkpoint import MODEL
 from qdiag.workbench.version import Version
 from qdiag.workbench.version_code import Change, trained
 
 RUN, START = "run.json", "start.pt"
+SUM = "sha256"  # in run.json, of all else in it
 ADVICE = "Make room, or give folder=…"
 
 
 class TrainingFolder:
     """run.json: recipe, options and origin. start.pt: the version that was trained from. All else is `train`'s own.
 
-    Raises OptionError for a folder that is none of these.
+    Raises InputError for a folder that is none of these, and for one whose run.json is damaged.
     """
 
     def __init__(self, path: Path):
         self.path, self.name = path, path.name
         try:
-            self.facts: dict[str, Any] = json.loads((path / RUN).read_text())
+            self.facts = _facts(json.loads((path / RUN).read_text()))
         except (OSError, ValueError) as error:
-            raise OptionError(f"{path} holds no training run of a session: {error}.", code="unreadable-file") from error
+            raise InputError(
+                f"'{path}' holds no training run of a session: {error}. Begin another one.", code="unreadable-file"
+            ) from error
         self.parent: str = self.facts["parent"]
         self.change = Change(path.name, tuple(self.facts["code"]))
 
@@ -56,7 +59,7 @@ class TrainingFolder:
             path.mkdir(parents=True)
         write_tensors(path / START, start.quantized.state_dict(), ADVICE)
         with writing(path / RUN, ADVICE) as draft:
-            draft.write_text(json.dumps(facts, indent=2))
+            draft.write_text(json.dumps(facts | {SUM: _sum_of(facts)}, indent=2))
         return cls(path)
 
     def steps(self, model: nn.Module, data: Any, images: Any) -> Steps[QuantizedModel]:
@@ -82,6 +85,18 @@ class TrainingFolder:
         return network.eval().quantized
 
 
+def _facts(found: Any) -> dict[str, Any]:
+    """Of what run.json holds. Raises ValueError where they are not what was written."""
+    facts = {name: value for name, value in found.items() if name != SUM} if isinstance(found, dict) else {}
+    if not facts or found.get(SUM) != _sum_of(facts):
+        raise ValueError(f"{RUN} does not match its check sum")
+    return facts
+
+
+def _sum_of(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def _free(folder: Path) -> Path:
     number = 1
     while (folder / f"QAT-{number}").exists():
@@ -89,7 +104,7 @@ def _free(folder: Path) -> Path:
     return folder / f"QAT-{number}"
 
 
-def unfinished(folder: Path) -> list[str]:
-    """Names of runs that were begun and did not end, the latest first."""
-    begun = [path.parent for path in folder.glob(f"*/{RUN}") if not (path.parent / MODEL).exists()]
-    return [path.name for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True)]
+def begun(folder: Path) -> list[str]:
+    """Names of the runs in it, the latest first."""
+    found = [path.parent for path in folder.glob(f"*/{RUN}")]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from qdiag.comparison.output_error import OutputError
+from qdiag.errors import OptionError
 from qdiag.quantization.quantized_model import QuantizedModel
 
 _NAMES = ("calibrate", "what_if", "equalize", "QuantTrainModule", "Recipe", "Widths", "MacBudget", "train")
@@ -12,17 +13,28 @@ _NAMES = ("calibrate", "what_if", "equalize", "QuantTrainModule", "Recipe", "Wid
 class Version:
     """The model in fixed point, as one command left it.
 
-    parent: the version that it was made from; "" for the float model. output: beside the float model's, on the
-    session's data. score: what the user's own `evaluate` gives. code: the lines that make it, those of its parents
-    included; they name `model`, `images` to calibrate with and `training` images.
+    parent: the version that it was made from; "" for the float model. measured: its output beside the float model's, on
+    the session's data; None where measuring was stopped, or failed. score: what the user's own `evaluate` gives. code:
+    the lines that make it, those of its parents included; they name `model`, `images` to calibrate with and `training`
+    images.
     """
 
     name: str
     parent: str
     quantized: QuantizedModel
-    output: OutputError
+    measured: OutputError | None
     score: float | None
     code: tuple[str, ...]
+
+    @property
+    def output(self) -> OutputError:
+        """What was measured. Raises OptionError where nothing was yet."""
+        if self.measured is None:
+            raise OptionError(
+                f"{self.name!r} was not measured: that was stopped, or failed. Run diagnose(), which measures it.",
+                code="not-measured",
+            )
+        return self.measured
 
     @property
     def script(self) -> str:

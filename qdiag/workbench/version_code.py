@@ -35,23 +35,25 @@ def calibrated(method: str | Sequence[str], bits: Bits | MacBudget, per_channel:
     options = [] if bits == 8 else [f"bits={bits!r}"]
     options += [] if per_channel is None else [f"per_channel={_quoted(per_channel)}"]
     name = " ".join([method if isinstance(method, str) else ", ".join(method), *options])
-    return Change(name, (f"qm = calibrate({', '.join(['model', 'images', _quoted(method), *options])})",))
+    return Change(name, (f"quantized = calibrate({', '.join(['model', 'images', _quoted(method), *options])})",))
 
 
 def tried(layers: str | Sequence[str], **formats: Any) -> Change:
     """Other formats of some layers, as `what_if` takes them.
 
     >>> tried(["conv1", "conv2"], bits=16, per_channel=None, octaves=0)
-    Change(name='conv1, conv2: 16-bit', code=('qm = what_if(qm, ["conv1", "conv2"], bits=16)',))
+    Change(name='conv1, conv2: 16-bit', code=('quantized = what_if(quantized, ["conv1", "conv2"], bits=16)',))
     """
     options = ", ".join(f"{name}={value!r}" for name, value in formats.items() if value != UNCHANGED[name])
-    code = f"qm = what_if(qm, {_quoted(layers)}, {options})"
+    code = f"quantized = what_if(quantized, {_quoted(layers)}, {options})"
     return Change(f"{layers_in_words(layers)}: {formats_in_words(**formats)}", (code,))
 
 
 def equalized(layers: str | Sequence[str]) -> Change:
     """Channels of some layers equalized."""
-    return Change(f"{layers_in_words(layers)}: equalized", (f"qm = equalize(qm, images, {_quoted(layers)})",))
+    return Change(
+        f"{layers_in_words(layers)}: equalized", (f"quantized = equalize(quantized, images, {_quoted(layers)})",)
+    )
 
 
 def trained(name: str, recipe: dict[str, Any], *, learn_thresholds: bool) -> Change:
@@ -64,9 +66,9 @@ def trained(name: str, recipe: dict[str, Any], *, learn_thresholds: bool) -> Cha
     words = ", ".join(f"{option}={value!r}" for option, value in recipe.items())
     lines = (
         "teacher = copy.deepcopy(model)",
-        f"trained = QuantTrainModule.from_calibrated(qm{options})",
+        f"trained = QuantTrainModule.from_calibrated(quantized{options})",
         f"train(trained, training, Recipe({words}), teacher=teacher)",
-        "qm = trained.eval().quantized",
+        "quantized = trained.eval().quantized",
     )
     return Change(name, lines)
 

@@ -192,7 +192,8 @@ class Workbench(widgets.VBox):
 
     def _failed(self, error: Exception) -> None:
         self._show(error)
-        self._idle("Failed: see below.")
+        self.refresh()
+        self._idle("Failed: see below. What was finished before is kept.")
 
     def _show(self, error: Exception) -> None:
         self.error.value = error_html(error)

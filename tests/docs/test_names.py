@@ -36,7 +36,6 @@ KNOWN_BY_A_NAME: dict[str, type] = {
     "diagnosis": qdiag.Diagnosis,
     "exported": qdiag.ExportedModel,
     "finding": qdiag.LintReport,
-    "qm": QuantizedModel,
     "quantized": QuantizedModel,
     "session": Session,
     "subject": qdiag.Subject,
@@ -75,7 +74,7 @@ def test_what_examples_import_exists(path: Path) -> None:
 
 
 def test_a_name_that_is_not_there_is_found() -> None:
-    for gone in ("qm.report()", "layers_trained", "qdiag.numerics.scale.Scale", "session.rollback()", "Lane"):
+    for gone in ("quantized.report()", "layers_trained", "qdiag.numerics.scale.Scale", "session.rollback()", "Lane"):
         assert not exists(_NAME.match(gone)[0])  # type: ignore[index]
 
 

@@ -27,13 +27,13 @@ def relative(test: torch.Tensor, reference: torch.Tensor) -> float:
 
 def test_alone_quantizes_one_layer_and_no_other() -> None:
     net, images = network()
-    qm = calibrate(net, images, bits=8)
-    trials = run(trial_steps(ground(net, images), compare(net, images, quantized={"8-bit": qm}), qm))
+    quantized = calibrate(net, images, bits=8)
+    trials = run(trial_steps(ground(net, images), compare(net, images, quantized={"8-bit": quantized}), quantized))
     alone = {str(trial.site): trial.output for trial in trials if trial.kind == "alone"}
     assert set(alone) == {":input", "0", "2", "5"}
     for name, output in alone.items():
-        others = {layer.site: None for layer in qm.plan.layers if str(layer.site) != name}
-        one = QuantizedModel(net, qm.plan.change(others, others), qm.calibration)
+        others = {layer.site: None for layer in quantized.plan.layers if str(layer.site) != name}
+        one = QuantizedModel(net, quantized.plan.change(others, others), quantized.calibration)
         with torch.no_grad():
             assert abs(output.relative_error - relative(one(images), net(images))) < 1e-5
         assert output.relative_error > 0
@@ -41,19 +41,21 @@ def test_alone_quantizes_one_layer_and_no_other() -> None:
 
 def test_weights_alone_and_activations_alone_are_each_less_than_both() -> None:
     net, images = network()
-    qm = calibrate(net, images, bits=4)
-    comparison = compare(net, images, quantized={"4-bit": qm})
+    quantized = calibrate(net, images, bits=4)
+    comparison = compare(net, images, quantized={"4-bit": quantized})
     parts = {
-        t.title: t.output.sqnr_db for t in run(trial_steps(ground(net, images), comparison, qm)) if t.kind == "part"
+        t.title: t.output.sqnr_db
+        for t in run(trial_steps(ground(net, images), comparison, quantized))
+        if t.kind == "part"
     }
     assert min(parts.values()) > comparison.outputs["4-bit"].sqnr_db
 
 
 def test_raising_every_layer_to_16_bits_gives_the_16_bit_network() -> None:
     net, images = network()
-    qm, fine = calibrate(net, images, bits=8), calibrate(net, images, bits=16)
-    sites = [layer.site for layer in qm.plan.layers]
-    trial = run(raised_steps(ground(net, images), qm, sites, images=16))
+    quantized, fine = calibrate(net, images, bits=8), calibrate(net, images, bits=16)
+    sites = [layer.site for layer in quantized.plan.layers]
+    trial = run(raised_steps(ground(net, images), quantized, sites, images=16))
     expected = compare(net, images, quantized={"16-bit": fine}).outputs["16-bit"]
     assert abs(trial.output.sqnr_db - expected.sqnr_db) < 0.1
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from qdiag.errors import InputError, ModelError, OptionError, QdiagWarning, SiteNotFound
 from qdiag.export import export_onnx as room
@@ -166,6 +167,12 @@ def test_options_that_no_file_can_have_are_refused(bits: int, options: Any, says
 
 def test_six_bits_are_left_to_the_importer_in_a_file_of_clips(tmp_path: Path) -> None:
     assert export_onnx(small(bits=6), tmp_path / "model.onnx", style="clips").path.is_file()
+
+
+def test_data_may_be_a_loader_whose_first_batch_counts(tmp_path: Path) -> None:
+    data = TensorDataset(IMAGES, torch.zeros(4))
+    for given in (data, DataLoader(data, 2)):
+        assert export_onnx(small(), tmp_path / "model.onnx", given).inputs == ("input",)
 
 
 def test_an_input_without_tensors_or_with_nan_is_refused(tmp_path: Path) -> None:

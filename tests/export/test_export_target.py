@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qdiag.errors import OptionError, SiteNotFound
 from qdiag.export.export_target import export_target
-from qdiag.export.target_export import TargetExport
+from qdiag.export.target_files import TargetExport
 from qdiag.numerics.qparams import QParams
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.inputs import Inputs
@@ -120,7 +120,7 @@ def rule(tensor: Any, bits: int, *, signed: bool | None = None) -> tuple[bool, i
     return signed, top - (bits - signed)
 
 
-def check_ranges(found: TargetExport, qm: QuantizedModel) -> None:
+def check_ranges(found: TargetExport, quantized: QuantizedModel) -> None:
     message = parse((found.folder / "ranges.prototxt").read_text())
     assert message.num_layers == len(message.layers) == sum(bool(layer.kind) for layer in found.layers)
     assert message.quant_type == 1
@@ -129,12 +129,12 @@ def check_ranges(found: TargetExport, qm: QuantizedModel) -> None:
     assert set(stored) <= set(by_name) | set(found.unlisted)
     for name, written in by_name.items():
         site = stored.get(name, next(layer.site for layer in found.layers if layer.name == name))
-        expected = qm.format(site)
+        expected = quantized.format(site)
         assert expected is not None
         (output,) = written.outputs
         assert rule(output, expected.qtype.bits) == (expected.qtype.signed, expected.exponent), name
         check_tensor(output, expected)
-        facts = qm.interpreter.weight_facts.get(qm.plan.layer(site).site)
+        facts = quantized.interpreter.weight_facts.get(quantized.plan.layer(site).site)
         assert len(written.weights) == (facts is not None and name in stored), name
         if facts is None or name not in stored:
             continue
@@ -159,9 +159,9 @@ def check_tensor(tensor: Any, expected: QParams) -> None:
 @pytest.mark.parametrize("bits", [8, 16, MIXED])
 @pytest.mark.parametrize("per_channel", [None, "all"])
 def test_min_and_max_give_the_very_formats_of_the_simulation(bits: Any, per_channel: Any, tmp_path: Path) -> None:
-    qm = small(bits=bits, per_channel=per_channel)
-    qm(IMAGES)
-    check_ranges(export_target(qm, tmp_path / "out"), qm)
+    quantized = small(bits=bits, per_channel=per_channel)
+    quantized(IMAGES)
+    check_ranges(export_target(quantized, tmp_path / "out"), quantized)
 
 
 CONSTRUCTS = [
@@ -174,16 +174,16 @@ CONSTRUCTS = [
 @pytest.mark.parametrize("name", CONSTRUCTS)
 def test_ranges_of_a_construct(name: str, tmp_path: Path) -> None:
     inputs = Inputs(*ZOO[name].inputs())
-    qm = calibrate(ZOO[name].model(), inputs)
-    qm(*inputs.args)
-    check_ranges(export_target(qm, tmp_path / "out", inputs), qm)
+    quantized = calibrate(ZOO[name].model(), inputs)
+    quantized(*inputs.args)
+    check_ranges(export_target(quantized, tmp_path / "out", inputs), quantized)
 
 
 def test_bias_values_are_whole_multiples_of_the_accumulators_unit(tmp_path: Path) -> None:
-    qm = small()
-    found = export_target(qm, tmp_path / "out")
+    quantized = small()
+    found = export_target(quantized, tmp_path / "out")
     written = {layer.layer_name: layer for layer in parse((found.folder / "ranges.prototxt").read_text()).layers}
-    net: Any = qm.module
+    net: Any = quantized.module
     gain = net.bn1.weight / torch.sqrt(net.bn1.running_var + net.bn1.eps)
     merged = (net.bn1.bias - net.bn1.running_mean * gain).detach().double().numpy()
     weight = (net.conv1.weight * gain.reshape(-1, 1, 1, 1)).abs().max().item()
@@ -268,10 +268,10 @@ def test_a_network_of_16_bits_throughout_needs_no_list(tmp_path: Path) -> None:
 
 
 def test_weights_alone_in_16_bits_are_a_list_of_their_own(tmp_path: Path) -> None:
-    qm = small()
-    layer = qm.plan.layer("conv2")
+    quantized = small()
+    layer = quantized.plan.layer("conv2")
     wide = small(bits={"conv2": 16, "*": 8}).plan.layer("conv2").weight
-    found = export_target(qm.change(plan=qm.plan.change(weight={layer.site: wide})), tmp_path / "out")
+    found = export_target(quantized.change(plan=quantized.plan.change(weight={layer.site: wide})), tmp_path / "out")
     assert settings(found)["advanced_options:params_16bit_names_list"] == "conv2"
     assert not found.wide
 
@@ -280,22 +280,22 @@ def test_weights_alone_in_16_bits_are_a_list_of_their_own(tmp_path: Path) -> Non
 
 
 def test_the_network_takes_one_image_of_the_given_size(tmp_path: Path) -> None:
-    found = exported(tmp_path, example_inputs=torch.rand(4, 3, 20, 16))
+    found = exported(tmp_path, data=torch.rand(4, 3, 20, 16))
     shape = onnx.load(found.exported.path).graph.input[0].type.tensor_type.shape
     assert [dim.dim_value for dim in shape.dim] == [1, 3, 20, 16]
 
 
 def test_what_calibration_made_of_the_weights_is_in_the_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    qm = calibrate(settle(Small(), IMAGES), IMAGES, method=["equalization", "bias-correction"])
-    found = export_target(qm, tmp_path / "out")
+    quantized = calibrate(settle(Small(), IMAGES), IMAGES, method=["equalization", "bias-correction"])
+    found = export_target(quantized, tmp_path / "out")
     held = {v.name: numpy_helper.to_array(v) for v in onnx.load(found.exported.path).graph.initializer}
     weight = held["conv1.weight"]
-    qm(IMAGES)
-    qparams = qm.interpreter.weight_facts[qm.plan.layer("conv1").site].qparams
+    quantized(IMAGES)
+    qparams = quantized.interpreter.weight_facts[quantized.plan.layer("conv1").site].qparams
     assert qparams is not None
     assert int(np.ceil(np.log2(np.abs(weight).max()))) == int(qparams.exponent) + 7
-    check_ranges(found, qm)
+    check_ranges(found, quantized)
 
 
 def test_per_channel_weights_are_set_by_hand(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from qdiag.export.agreement import SiteAgreement
-from qdiag.export.dump_comparison import DumpComparison
+from qdiag.export.device_errors import DumpComparison
 from qdiag.export.dumped_site import DumpedSite
 from qdiag.export.dumps.dump import DumpProblem
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.range_file import TargetLayer
-from qdiag.export.target_export import TargetExport
+from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
@@ -90,7 +90,7 @@ DUMPED = DumpComparison(
     ),
     beside=("view_1.npy",),
 )
-SHOWN = {"exported_model": EXPORTED, "verification": DIFFERING, "target_export": TARGET, "dump_comparison": DUMPED}
+SHOWN = {"exported_model": EXPORTED, "verification": DIFFERING, "target_files": TARGET, "device_errors": DUMPED}
 
 
 @pytest.mark.parametrize(("name", "shown"), SHOWN.items())

@@ -63,8 +63,8 @@ def runtime_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
     """Lets the runtime have the file of a model that is not quite the simulated one."""
 
     def exchange(change: Change) -> None:
-        def export(qm: QuantizedModel, *args: Any, **kwargs: Any) -> ExportedModel:
-            return export_onnx(change(qm), *args, **kwargs)
+        def export(quantized: QuantizedModel, *args: Any, **kwargs: Any) -> ExportedModel:
+            return export_onnx(change(quantized), *args, **kwargs)
 
         monkeypatch.setattr(room, "export_onnx", export)
 
@@ -99,15 +99,15 @@ def test_what_calibration_changed_is_in_the_file(model: Net, method: Any) -> Non
 def test_one_weight_off_by_one_step_is_found_where_it_is(
     model: Net, site: str, runtime_of: Callable[[Change], None]
 ) -> None:
-    def change(qm: QuantizedModel) -> QuantizedModel:
-        layer = qm.plan.layer(site)
-        own = qm.weights(layer)
+    def change(quantized: QuantizedModel) -> QuantizedModel:
+        layer = quantized.plan.layer(site)
+        own = quantized.weights(layer)
         assert own is not None
         weight = own.weight.clone()
         place = weight.abs().argmin()  # a step more or less leaves the tensor's range as it was
         weight.view(-1)[place] += 2.0 ** (torch.ceil(torch.log2(weight.abs().max())) - 7)
         changed = {layer.site: LayerWeights(weight, own.bias, own.made_from)}
-        return qm.change(calibration=qm.calibration.change(weights=changed))
+        return quantized.change(calibration=quantized.calibration.change(weights=changed))
 
     runtime_of(change)
     found = verify(calibrate(model, IMAGES), IMAGES)
@@ -118,11 +118,11 @@ def test_one_weight_off_by_one_step_is_found_where_it_is(
 
 @pytest.mark.parametrize("site", [":input", "depthwise.0", "point.0", ":add"])
 def test_another_exponent_is_found_where_it_is(model: Net, site: str, runtime_of: Callable[[Change], None]) -> None:
-    def double(qm: QuantizedModel) -> QuantizedModel:
-        address = qm.plan.layer(site).site
-        ends = qm.calibration.ranges[address]
+    def double(quantized: QuantizedModel) -> QuantizedModel:
+        address = quantized.plan.layer(site).site
+        ends = quantized.calibration.ranges[address]
         wider = {address: Range(2 * ends.low, 2 * ends.high)}
-        return qm.change(calibration=qm.calibration.change(ranges=wider))
+        return quantized.change(calibration=quantized.calibration.change(ranges=wider))
 
     runtime_of(double)
     found = verify(calibrate(model, IMAGES), IMAGES)

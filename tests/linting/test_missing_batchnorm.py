@@ -1,5 +1,6 @@
 """QD101 at the places where a convolution may do without a BatchNorm, and where it may not."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
@@ -126,21 +127,30 @@ def test_fixed_filters_are_exempt() -> None:
     assert missing(Blur()) == {}
 
 
-def deployed(count: int, *, bias: bool = True) -> nn.Module:
+def bare(count: int, *, bias: bool = True) -> nn.Module:
     layers = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=bias), nn.ReLU()) for _ in range(count)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
 
 
-def test_a_network_whose_batchnorm_are_merged_gets_one_note() -> None:
-    (finding,) = lint_model(deployed(6), IMAGE, select="QD101").findings
-    assert (finding.severity, finding.more) == ("note", ())
+@pytest.mark.parametrize(
+    ("model", "severity"),
+    [
+        (torch.fx.symbolic_trace(bare(6)), "note"),  # as from a file
+        (nn.Sequential(nn.Identity(), bare(6)), "note"),  # fused
+        (bare(6), "warning"),
+    ],
+    ids=["graph", "fused", "module"],
+)
+def test_a_network_without_any_batchnorm_is_told_so_once(model: nn.Module, severity: str) -> None:
+    (finding,) = lint_model(model, IMAGE, select="QD101").findings
+    assert (finding.severity, finding.more) == (severity, ())
     assert "None of 6 convolutions" in finding.why
     compile(finding.fix, "fix", "exec")
 
 
 def test_convolutions_without_biases_are_not_merged_ones() -> None:
-    assert set(missing(deployed(6, bias=False)).values()) == {"error"}
+    assert set(missing(bare(6, bias=False)).values()) == {"error"}
 
 
 def test_a_few_convolutions_are_told_one_by_one() -> None:
-    assert missing(deployed(2)) == {"0.0": "error", "1.0": "error"}
+    assert missing(bare(2)) == {"0.0": "error", "1.0": "error"}

@@ -17,7 +17,7 @@ EXPECTED = {
     "shufflenet_v2_x0_5": {"QD103"},
     "densenet121": {"QD101", "QD103", "QD104"},  # BatchNorm before the convolution
     "googlenet": {"QD103"},
-    "squeezenet1_1": {"QD103"},  # no BatchNorm at all: a note, as of a file where they were merged
+    "squeezenet1_1": {"QD101", "QD103"},  # no BatchNorm at all
     "efficientnet_b0": {"QD101", "QD103", "QD401", "QD402"},
     "regnet_x_400mf": {"QD103"},
     "convnext_tiny": {"QD101", "QD103", "QD401", "QD404"},

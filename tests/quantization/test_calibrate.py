@@ -77,7 +77,7 @@ def test_several_formats_share_one_pass(model: Small) -> None:
             models = end.value
             break
     assert found == [Progress("calibrating", 1, 2), Progress("calibrating", 2, 2)]
-    assert [qm.plan.label for qm in models] == ["16-bit", "8-bit all per-channel", "float"]
+    assert [quantized.plan.label for quantized in models] == ["16-bit", "8-bit all per-channel", "float"]
     assert models[0].calibration.ranges == models[1].calibration.ranges
 
 

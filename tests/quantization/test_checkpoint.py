@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qdiag.errors import OptionError, QdiagWarning
+from qdiag.errors import InputError, OptionError, QdiagWarning
 from qdiag.progress import Progress, Stopped
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
@@ -89,7 +89,7 @@ def test_the_same_numbers_in_another_order_are_another_run(model: nn.Module, ima
 def test_a_file_of_another_kind_is_refused_and_left_alone(model: nn.Module, images: Tensor, tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_text("notes")
-    with pytest.raises(OptionError, match="unreadable-file"):
+    with pytest.raises(InputError, match="unreadable-file"):
         calibrate(model, images, WAY, checkpoint=file)
     assert file.read_text() == "notes"
 

@@ -95,7 +95,7 @@ EVERY_KIND = Report(
         Section("Where the error enters", (BARS, LINES)),
         Section(
             "layer1.0.conv1.conv2d",
-            (HISTOGRAM, Listing("plan = plan.with_bits('layer1.0.conv1', 16)\nqm = calibrate(model)", "Repair")),
+            (HISTOGRAM, Listing("plan = plan.with_bits('layer1.0.conv1', 16)\nquantized = calibrate(model)", "Repair")),
             anchor="layer1.0.conv1.conv2d",
             collapsed=True,
         ),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from qdiag.errors import OptionError, QdiagWarning
+from qdiag.errors import InputError, OptionError, QdiagWarning
 from qdiag.progress import Progress, Stopped
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.train_module import QuantTrainModule
@@ -195,7 +195,7 @@ def test_an_earlier_run_is_neither_written_over_nor_taken_for_another(tmp_path: 
 
 def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_text("notes")
-    with pytest.raises(OptionError, match="unreadable-file"):
+    with pytest.raises(InputError, match="unreadable-file"):
         train(net(), loader(), RECIPE, output=tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_text() == "notes"
 

@@ -79,14 +79,14 @@ def test_the_code_of_a_version_makes_the_same_numbers(session: Session, demo: De
         names: dict[str, Any] = {"model": demo.model, "images": demo.calibration_loader}
         exec(session.code(name), names)
         images = next(iter(demo.loader))[0]
-        assert torch.equal(names["qm"](images), session.history[name].quantized(images))
+        assert torch.equal(names["quantized"](images), session.history[name].quantized(images))
 
 
 def test_a_session_is_shown_as_page_text_and_table(session: Session, tmp_path: Path) -> None:
     assert "It is quantization" in str(session)
     frame = session.to_pandas("versions")
     assert list(frame["version"]) == ["float", *session.history]
-    assert "what_if(qm" in session.to_html(tmp_path / "page.html").read_text()
+    assert "what_if(quantized" in session.to_html(tmp_path / "page.html").read_text()
     assert "Nothing was run yet" in str(Session(nn.ReLU(), torch.zeros(2, 3)))
 
 
@@ -163,7 +163,7 @@ def test_a_trained_version_is_diagnosed_and_its_code_makes_it(demo: Demo, tmp_pa
     names: dict[str, Any] = {"model": model, "images": demo.calibration_loader, "training": demo.training_loader}
     exec(session.code("QAT-1"), names)
     images = next(iter(demo.loader))[0]
-    assert torch.equal(names["qm"](images), version.quantized(images))
+    assert torch.equal(names["quantized"](images), version.quantized(images))
     tried = session.what_if("stem", bits=16)
     assert tried.parent == "QAT-1"
     assert session.compare("QAT-1", tried.name).lanes == ("QAT-1", tried.name)

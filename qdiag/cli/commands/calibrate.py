@@ -9,15 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, MethodOptions, ModelOptions
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
 from qdiag.cli.quantized import calibrated
-from qdiag.cli.subject import gather
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.progress import run
 from qdiag.quantization.calibration_report import calibration_report
-from qdiag.subject import Subject
 
 
 def calibrate(
@@ -48,11 +47,11 @@ def calibrate(
     check_writable(save)
     check_writable(checkpoint)
     widths = fit.widths
-    subject = gather(model, data, formats.calibration)
+    subject = gather(model, data, formats.calibration).subject
     chosen = fit.method if isinstance(widths, int) else f"{fit.method}, {widths}"
     found = {} if chosen == "simple" else {"simple": calibrated(subject, formats, "simple", fit.bits)}
     found[chosen] = calibrated(subject, formats, fit.method, widths, checkpoint)
-    outputs = run(outputs_steps(Subject(subject.model, subject.data), found, "measuring"), bar())
+    outputs = run(outputs_steps(subject, found, "measuring"), bar())
     if save is not None:
         torch.save(found[chosen].state_dict(), save)
         tell(f"Saved: {save.resolve()}")

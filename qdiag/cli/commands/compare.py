@@ -5,9 +5,9 @@ from typing import Annotated, cast
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions, TaskOption, whole_numbers
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable
-from qdiag.cli.subject import gather
 from qdiag.comparison.compare import compare as compare_model
 from qdiag.subject import Task
 
@@ -31,17 +31,8 @@ def compare(
     """
     check_writable(csv)
     widths = whole_numbers(bits, "--bits", "16,8")
-    subject = gather(model, data, formats.calibration)
-    found = compare_model(
-        subject.model,
-        subject.data,
-        widths,
-        per_channel=formats.scales,
-        calibration_data=subject.calibration,
-        target=formats.target,
-        task=cast(Task | None, task),
-        on_progress=bar(),
-    )
+    subject = gather(model, data, formats.calibration, cast(Task | None, task)).subject
+    found = compare_model(subject, bits=widths, per_channel=formats.scales, target=formats.target, on_progress=bar())
     if csv is not None:
         found.to_pandas("layers").to_csv(csv, index=False)
     output.show(found)

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
 from qdiag.cli.output import OutputOptions
 from qdiag.cli.quantized import quantized
-from qdiag.cli.subject import gather
 from qdiag.export.compare_dump import compare_dump as compare_with_dump
 from qdiag.export.dumps.read_dump import read_dump
-from qdiag.tracing.batches import batches
 
 PANEL = "The device's tensors"
 
@@ -45,8 +44,8 @@ def compare_dump(
     qdiag compare-dump my_model.py:build --images photos/ --load calibrated.pt --dump traces --onnx for_tidl/model.onnx
     """
     read_dump(dump)  # where there is nothing to read, this says so before minutes of calibration
-    subject = gather(model, data, formats.calibration)
-    images = batches(subject.data, subject.model).first.split(data.limit or 1)[0].inputs
+    subject = gather(model, data, formats.calibration).subject
+    images = subject.data.first.split(data.limit or 1)[0].inputs
     found = compare_with_dump(quantized(subject, formats, fit), images, dump, onnx_file=onnx)
     shown.show(found)
     raise typer.Exit(found.exit_code)

@@ -6,9 +6,9 @@ from typing import Annotated, cast
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, TaskOption
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, write_page
-from qdiag.cli.subject import gather
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.pipeline import diagnose as diagnose_model
 from qdiag.subject import Task
@@ -47,14 +47,11 @@ def report(
 
 
 def _diagnosed(model: ModelOptions, data: DataOptions, formats: FormatOptions, task: str | None) -> Diagnosis:
-    subject = gather(model, data, formats.calibration)
+    given = gather(model, data, formats.calibration, cast(Task | None, task))
     return diagnose_model(
-        subject.model,
-        subject.data,
-        subject.optimizer,
+        given.subject,
+        optimizer=given.optimizer,
         per_channel=formats.scales,
-        calibration_data=subject.calibration,
         target=formats.target,
-        task=cast(Task | None, task),
         on_progress=bar(),
     )

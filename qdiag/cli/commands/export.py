@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable, tell
 from qdiag.cli.quantized import quantized
-from qdiag.cli.subject import gather
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.verify import verify as verify_model
-from qdiag.tracing.batches import batches
 
 
 class StyleName(StrEnum):
@@ -52,9 +51,9 @@ def export(
     qdiag export my_model.py:build --images photos/ --output model.onnx --verify
     """
     check_writable(output)
-    subject = gather(model, data, formats.calibration)
+    subject = gather(model, data, formats.calibration).subject
     found = quantized(subject, formats, fit)
-    exported = export_onnx(found, output, batches(subject.data, subject.model).example, style=style.value, opset=opset)
+    exported = export_onnx(found, output, subject.example, style=style.value, opset=opset)
     tell(f"Written: {output.resolve()}")
     if not verify:
         shown.show(exported)

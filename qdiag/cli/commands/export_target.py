@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from qdiag.cli.commands.export import StyleName
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
 from qdiag.cli.output import PANEL, OutputOptions, check_folder, tell
 from qdiag.cli.quantized import quantized
-from qdiag.cli.subject import gather
 from qdiag.export.engines.engine import Calibration
 from qdiag.export.export_target import export_target as export_for_target
 from qdiag.export.export_target import requested
-from qdiag.tracing.batches import batches
 
 
 def export_target(
@@ -64,11 +63,11 @@ def export_target(
         bits=fit.bits,
         is_per_channel=formats.per_channel is not None,
     )
-    subject = gather(model, data, formats.calibration)
+    subject = gather(model, data, formats.calibration).subject
     found = export_for_target(
         quantized(subject, formats, fit),
         output,
-        batches(subject.data, subject.model).example,
+        subject.example,
         target=formats.target,
         version=engine_version,
         runtime=runtime,

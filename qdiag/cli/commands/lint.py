@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, ModelOptions
 from qdiag.cli.output import OutputOptions
-from qdiag.cli.subject import gather
 from qdiag.errors import OptionError
 from qdiag.linting.finding import SEVERITIES, Severity
 from qdiag.linting.lint import lint_model
-from qdiag.tracing.batches import batches
 
 PANEL = "Rules"
 
@@ -56,10 +55,9 @@ def lint(
     """
     least: Severity = next((severity for severity in SEVERITIES if severity == fail_on), "error")
     aside = _by_rule(suppress or ())
-    subject = gather(model, data)
-    inputs = batches(subject.data, subject.model).example
+    given = gather(model, data)
     report = lint_model(
-        subject.model, inputs, subject.optimizer, select=select, ignore=ignore, suppress=aside, fail_on=least
+        given.subject, optimizer=given.optimizer, select=select, ignore=ignore, suppress=aside, fail_on=least
     )
     output.show(report)
     raise typer.Exit(0 if fail_on is FailOn.NEVER else report.exit_code)

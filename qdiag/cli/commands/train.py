@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import TRAINING, DataOptions, FormatOptions, ModelOptions, QuantizedOptions, RecipeOptions
 from qdiag.cli.output import PANEL, OutputOptions, bar, tell
 from qdiag.cli.quantized import quantized
-from qdiag.cli.subject import gather
 from qdiag.errors import OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.batches import batches
 from qdiag.training.training_checkpoint import MODEL, TrainingCheckpoint
 
 INTERRUPTED = 130  # as a shell has it for a program that Ctrl-C ended
@@ -68,21 +67,19 @@ def train(
             code="options-exclude-each-other",
         )
     recipe, reached = how.recipe, TrainingCheckpoint(output, {}).load(resume)
-    subject = gather(model, data, formats.calibration)
+    subject = gather(model, data, formats.calibration).subject
     measured = None if validation is None else ImageFolder(validation, data.preprocessing).loader(data.batch_size)
     network, teacher = subject.model, None
     if not in_float:
         teacher = copy.deepcopy(network)  # calibrated weights are written into the model
         if reached is not None:
-            network = QuantTrainModule(
-                network, batches(subject.data, network).example, fit.bits, formats.scales, target=formats.target
-            )
+            network = QuantTrainModule(network, subject.example, fit.bits, formats.scales, target=formats.target)
         else:
             network = QuantTrainModule.from_calibrated(quantized(subject, formats, fit))
     try:
         result = train_model(
             network,
-            (subject.data, measured),
+            (subject.data.data, measured),
             recipe,
             teacher=teacher,
             output=output,

@@ -2,10 +2,10 @@
 
 import typer
 
+from qdiag.cli.gather import gather
 from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
 from qdiag.cli.output import OutputOptions, bar
 from qdiag.cli.quantized import quantized
-from qdiag.cli.subject import gather
 from qdiag.export.verify import IMAGES
 from qdiag.export.verify import verify as verify_model
 
@@ -21,7 +21,7 @@ def verify(
 
     qdiag verify my_model.py:build --images photos/ --load calibrated.pt
     """
-    subject = gather(model, data, formats.calibration)
+    subject = gather(model, data, formats.calibration).subject
     found = verify_model(quantized(subject, formats, fit), subject.data, images=data.limit or IMAGES, on_progress=bar())
     output.show(found)
     raise typer.Exit(found.exit_code)

@@ -27,8 +27,9 @@ class MissingBatchNorm(Rule):
     network. One that a linear classifier follows is not, as its output is a feature like any other. Fixed filters
     (buffers) are exempt too. LayerNorm and GroupNorm do not count, because they cannot be merged.
 
-    A network of many convolutions with biases and without a single BatchNorm is most likely a deployed one, whose
-    BatchNorm are merged already, as in every file that an exporter wrote: that is one note, not a finding for each.
+    A graph of many convolutions with biases and without a single BatchNorm is a deployed one, whose BatchNorm are
+    merged already, as in every file that an exporter wrote: that is one note, not a finding for each. In a model from
+    Python it is one warning, since there may never have been any.
 
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): BatchNorm immediately
     after every convolution. Sheng et al., A Quantization-Friendly Separable Convolution for MobileNets,
@@ -46,10 +47,13 @@ class MissingBatchNorm(Rule):
     def check(self, context: LintContext) -> Iterator[Finding]:
         found = [call for call in context.features if _is_bare(context, call)]
         if _looks_merged(context, found):
-            yield self.finding(found[0], _WHY_MERGED.format(count=len(found)), _FIX_MERGED, severity="note")
+            is_graph = isinstance(context.model, torch.fx.GraphModule)
+            severity: Severity = "note" if is_graph or _has_gaps(context.model) else "warning"
+            why = _WHY_MERGED if severity == "note" else _WHY_NONE
+            yield self.finding(found[0], why.format(count=len(found)), _FIX_MERGED, severity=severity)
             return
         for call in found:
-            severity: Severity = "error" if call.is_depthwise else "warning"
+            severity = "error" if call.is_depthwise else "warning"
             yield self.finding(call, _why(context, call), _fix(call), severity=severity)
 
     @staticmethod
@@ -92,10 +96,14 @@ def is_convolution(call: Call) -> bool:
 MANY = 4
 """Convolutions, all with biases, from which on a network without any normalization looks merged."""
 _WHY_MERGED = (
-    "None of {count} convolutions is followed by a BatchNorm, and all have biases: these were merged already, or never "
-    "were. As it is deployed, there is nothing to mend here; to train again, start from the model before the merge."
+    "None of {count} convolutions is followed by a BatchNorm, and all have biases: these were merged already, as in "
+    "every file from an exporter. There is nothing to mend here; to train again, start from the model before the merge."
 )
-_FIX_MERGED = "# train, and calibrate, the model that still has its BatchNorm: qdiag merges them as the target does"
+_WHY_NONE = (
+    "None of {count} convolutions is followed by a BatchNorm, and all have biases. Where they were merged already, "
+    "there is nothing to mend; where there never were any, nothing holds the ranges of the channels together."
+)
+_FIX_MERGED = "# train and calibrate the model that has its BatchNorm: qdiag merges them as the target does"
 
 
 def _is_bare(context: LintContext, call: Call) -> bool:
@@ -111,6 +119,11 @@ def _looks_merged(context: LintContext, found: Sequence[Call]) -> bool:
     """True for a network whose many convolutions all have biases, and that normalizes nowhere."""
     normalizes = any(call.kind in (OperationKind.NORM, OperationKind.NORMALIZE) for call in context.trace.calls)
     return len(found) >= MANY and not normalizes and all(call.tensor("bias") is not None for call in found)
+
+
+def _has_gaps(model: nn.Module) -> bool:
+    """True where something was taken out of the model, as fusing leaves Identity in the place of a BatchNorm."""
+    return any(isinstance(module, nn.Identity) for module in model.modules())
 
 
 def _why(context: LintContext, call: Call) -> str:

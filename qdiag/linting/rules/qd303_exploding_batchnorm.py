@@ -79,7 +79,7 @@ def _figures(state: NormState, worst: int) -> str:
     )
 
 
-_EVEN_OUT = 'qm = calibrate(model, loader, bits=8, per_channel="all")  # or equalize, or train with decay on γ'
+_EVEN_OUT = 'quantized = calibrate(model, loader, bits=8, per_channel="all")  # or equalize, or train with decay on γ'
 _ESTIMATE = """\
 model.train()  # estimate the statistics again
 with torch.no_grad():

@@ -96,4 +96,4 @@ def _bits(channel: float, largest: float) -> str:
 
 
 def _fix(kind: str) -> str:
-    return f'qm = calibrate(model, loader, bits=8, per_channel="{kind}")  # or equalize the layers'
+    return f'quantized = calibrate(model, loader, bits=8, per_channel="{kind}")  # or equalize the layers'

@@ -59,7 +59,7 @@ class _Net(nn.Module):
         return self.conv(x)  # <-
 
 
-_FIX = 'qm = calibrate(model, loader, bits={"SITE": 16, "*": 8})  # or clip these weights and train on'
+_FIX = 'quantized = calibrate(model, loader, bits={"SITE": 16, "*": 8})  # or clip these weights and train on'
 
 
 def _why(weight: Tensor, large: int) -> str:

@@ -69,4 +69,4 @@ class InnerSoftmax(Rule):
         return Example(Net(), torch.zeros(1, 8))
 
 
-_FIX = "qm = calibrate(model, loader, bits={'*attn*': 16, '*': 8})  # by the names of your attention modules"
+_FIX = "quantized = calibrate(model, loader, bits={'*attn*': 16, '*': 8})  # by the names of your attention modules"

@@ -63,4 +63,4 @@ class DepthwiseConvolution(Rule):
         return Example(Net(), torch.zeros(1, 8, 8, 8))
 
 
-_FIX = 'qm = calibrate(model, loader, bits=8, per_channel="depthwise")  # if the target has it'
+_FIX = 'quantized = calibrate(model, loader, bits=8, per_channel="depthwise")  # if the target has it'

@@ -94,6 +94,8 @@ class WhatIfPanel(Panel):
 
 def effect_html(before: Version, after: Version) -> str:
     """The figures of two versions, from and to."""
+    if before.measured is None or after.measured is None:
+        return f"<b>{escaped(after.name)}</b>: not measured"
     parts = [f"output {before.output.sqnr_db:.1f} → <b>{after.output.sqnr_db:.1f} dB</b>"]
     if before.output.agreement_percent is not None and after.output.agreement_percent is not None:
         parts.append(

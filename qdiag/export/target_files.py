@@ -8,7 +8,7 @@ from qdiag.errors import SiteNotFound
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.range_file import TargetLayer
-from qdiag.export.target_export_parts import (
+from qdiag.export.target_files_parts import (
     file_table,
     layer_table,
     name_table,

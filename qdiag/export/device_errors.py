@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from qdiag.errors import SiteNotFound
-from qdiag.export.dump_comparison_parts import beside_section, problem_table, site_facts, site_table, verdict_callout
+from qdiag.export.device_errors_parts import beside_section, problem_table, site_facts, site_table, verdict_callout
 from qdiag.export.dumped_site import DumpedSite
 from qdiag.export.dumps.dump import DumpProblem
 from qdiag.report.displayable import Displayable

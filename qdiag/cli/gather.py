@@ -13,21 +13,21 @@ from qdiag.errors import InputError, OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.loading.load_model import is_model_file, load_model
 from qdiag.loading.specs import call
-from qdiag.subject import CALIBRATION_IMAGES
+from qdiag.subject import CALIBRATION_IMAGES, Subject, Task
 from qdiag.weights import load_weights
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a command works on. calibration: None where ranges come from the data."""
+class Gathered:
+    """What a command works on."""
 
-    model: nn.Module
-    data: Any
+    subject: Subject
     optimizer: torch.optim.Optimizer | None = None
-    calibration: Any = None
 
 
-def gather(model: ModelOptions, data: DataOptions, calibration: Path | None = None) -> Subject:
+def gather(
+    model: ModelOptions, data: DataOptions, calibration: Path | None = None, task: Task | None = None
+) -> Gathered:
     """Everything is loaded, and refused where it cannot be used, before any long work.
 
     Data that is asked for comes before data that the model's function brings along.
@@ -41,7 +41,8 @@ def gather(model: ModelOptions, data: DataOptions, calibration: Path | None = No
         raise InputError(
             "no data: give --images FOLDER, --data file.py:function, or --input 1,3,224,224 for noise.", code="no-data"
         )
-    return Subject(network, source, optimizer, _calibration(data, calibration))
+    subject = Subject(network, source, calibration_data=_calibration(data, calibration), task=task)
+    return Gathered(subject, optimizer)
 
 
 def _built(options: ModelOptions) -> tuple[nn.Module, Any, torch.optim.Optimizer | None]:
