@@ -28,9 +28,7 @@ LONG_FUNCTIONS: set[str] = {
     "export/export_target.py export_target",
     "workbench/panels/runs.py __init__",
 }
-SCALES = {
-    *("export/constants.py", "export/operators.py", "export/naming.py", "export/range_file.py"),
-}
+SCALES = {"export/operators.py", "export/naming.py", "export/range_file.py"}
 CONCRETE_OVERRIDES: set[str] = {
     "QuantCalibrateModule.forward over QuantTestModule's",
     "QuantTrainModule.forward over QuantTestModule's",

@@ -12,8 +12,7 @@ from qdiag.errors import OptionError
 
 Split = Literal["train", "test", "calibration"]
 
-TEST_IMAGES = 500
-CALIBRATION_IMAGES = 128
+TEST_SPLIT, CALIBRATION_SPLIT = 500, 128  # images
 PIXEL_MAX = 16
 MEAN, STD = 0.305, 0.376  # of the pixels over PIXEL_MAX
 
@@ -40,11 +39,11 @@ def digits(split: Split = "train") -> tuple[Float[Tensor, "n 1 16 16"], Int64[Te
 
     pixels, labels = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(
-        pixels, labels, test_size=TEST_IMAGES, stratify=labels, random_state=0
+        pixels, labels, test_size=TEST_SPLIT, stratify=labels, random_state=0
     )
     x, y = (test_x, test_y) if split == "test" else (train_x, train_y)
     if split == "calibration":
-        x, y = x[:CALIBRATION_IMAGES], y[:CALIBRATION_IMAGES]
+        x, y = x[:CALIBRATION_SPLIT], y[:CALIBRATION_SPLIT]
     images = torch.from_numpy(x).float().view(-1, 1, 8, 8) / PIXEL_MAX
     return resize_with((images - MEAN) / STD, scale_factor=2, mode="bilinear"), torch.from_numpy(y).long()
 

@@ -109,6 +109,18 @@ class QParams:
         """
         return dataclasses.replace(self, exponent=self.exponent - bits)
 
+    def bits_finer(self, than: "QParams") -> int:
+        """How many bits finer the (per-tensor) format is; coarser where negative.
+
+        Args:
+            than: Another per-tensor format.
+
+        >>> coarse = QParams(QType(8, signed=True), -5)
+        >>> coarse.finer(2).bits_finer(coarse), coarse.bits_finer(coarse.finer(2))
+        (2, -2)
+        """
+        return int(than.exponent) - int(self.exponent)
+
     def __str__(self) -> str:
         if isinstance(self.exponent, int):
             return f"{self.qtype} · 2^{self.exponent}"

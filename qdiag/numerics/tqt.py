@@ -10,6 +10,9 @@ from torch import Tensor
 from qdiag.numerics.fake_quantize import fake_quantize_
 from qdiag.numerics.qparams import QParams
 
+MIDDLE = 0.5
+"""Below the power of two that a threshold is rounded up to: as far from a finer format as from a coarser one."""
+
 
 class _Learned(torch.autograd.Function):
     @staticmethod
@@ -31,6 +34,18 @@ class _Learned(torch.autograd.Function):
             low, high = ctx.bounds
             is_clipped |= (exact <= low) | (exact >= high)
         return gradient.masked_fill(is_clipped, 0).to(ctx.dtype), by_threshold, None, None
+
+
+def starting_thresholds(clip_exponents: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Where training sets out from: thresholds of formats that end there.
+
+    Args:
+        clip_exponents: log2 of the ends, whole numbers.
+
+    >>> starting_thresholds(torch.tensor([2.0, -2.0]))
+    tensor([ 1.5000, -2.5000])
+    """
+    return clip_exponents - MIDDLE
 
 
 def learned_clip_exponents(thresholds: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -70,7 +70,7 @@ def _reason(layer: Layer, qparams: QParams, covering: QParams, seen: Range) -> s
     """Why a format is what it is. covering: the one that clips nothing of what was seen."""
     if seen.low == seen.high:
         return "a guess"
-    finer = int(covering.exponent) - int(qparams.exponent)
+    finer = qparams.bits_finer(covering)
     if finer:
         return f"{abs(finer)} bit {'finer' if finer > 0 else 'coarser'}: less error"
     bound = layer.bounds[1] if layer.bounds else math.inf

@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from qdiag.errors import ModelError
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.ranges.range import Range
-from qdiag.numerics.tqt import learned_clip_exponents, learned_clips
+from qdiag.numerics.tqt import learned_clip_exponents, learned_clips, starting_thresholds
 from qdiag.quantization.calibration import Calibration
 from qdiag.tracing.site import Site
-
-MIDDLE = 0.5
-"""Below the power of two that a threshold is rounded up to: as far from a finer format as from a coarser one."""
 
 
 class Thresholds(nn.Module):
@@ -98,4 +95,4 @@ class Thresholds(nn.Module):
 
 def _thresholds_at(clip_exponents: Sequence[int], device: torch.device) -> nn.Parameter:
     """Thresholds of formats that end there."""
-    return nn.Parameter(torch.tensor(clip_exponents, dtype=torch.float32, device=device) - MIDDLE)
+    return nn.Parameter(starting_thresholds(torch.tensor(clip_exponents, dtype=torch.float32, device=device)))
