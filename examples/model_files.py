@@ -1,15 +1,20 @@
-"""Which model files go through qdiag: torchvision's networks by both exporters, each through every verb.
+"""Which model files go through qdiag: torchvision's and timm's networks by both exporters, each through every verb.
 
-Writes docs/model_files.md, a row after each file: `make files`, or `python examples/model_files.py FILE [NETWORK …]`.
+Writes docs/model_files.md, a row after each file: `make files`, or `python examples/model_files.py TABLE [NETWORK …]`,
+where a network is a name of torchvision, a name of timm behind "timm/", or an ONNX file.
 """
 
 import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import onnx
+import onnxruntime
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -19,11 +24,17 @@ from qdiag.loading.reference import CLOSE, difference
 
 NETWORKS = (
     *("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "mobilenet_v2", "mnasnet0_5", "resnet18"),
-    *("regnet_y_400mf", "efficientnet_b0", "densenet121", "googlenet"),
+    *("timm/test_resnet", "timm/test_byobnet", "timm/test_efficientnet", "timm/test_convnext", "timm/test_vit"),
+    *("timm/test_nfnet", "timm/lcnet_050", "timm/tinynet_e", "timm/mobilenetv3_small_050", "timm/resnet10t"),
+    *("timm/semnasnet_050", "timm/mobilenetv4_conv_small_050", "timm/repghostnet_050", "timm/efficientvit_b0"),
+    *("timm/ese_vovnet19b_slim_dw", "timm/regnetx_002", "timm/edgenext_xx_small", "timm/mobilevit_xxs"),
+    *("timm/convnext_atto", "regnet_y_400mf", "efficientnet_b0", "densenet121", "googlenet"),
 )
-FORMS = (("old", 11), ("old", 17), ("new", 18), ("new", 20))  # torch.onnx.export's exporter, and the opset
+FORMS = ((("old", 13), ("new", 18)), (("old", 17), ("new", 20)))
+"""torch.onnx.export's exporter, and the opset: networks take one pair of them and the other in turns."""
+
 SIZE = 64
-VERBS = ("load", "4 images", "lint", "compare", "calibrate", "export", "verify")
+VERBS = ("load", "1 and 4 images", "lint", "compare", "calibrate", "export", "verify")
 
 HEAD = """# Model files
 
@@ -40,7 +51,9 @@ ONNX's own.
 
 ## What goes through
 
-Random weights, images of 64 x 64. Written by `make files`.
+Networks of torchvision and timm with random weights and images of 64 x 64, by both of torch's exporters; and files as
+they are published, where the line says so. "1 and 4 images": what the loaded network computes for one image and for
+four at once is what ONNX Runtime computes for each. Written by `make files`.
 
 """
 
@@ -48,58 +61,114 @@ Random weights, images of 64 x 64. Written by `make files`.
 def main(target: Path, names: tuple[str, ...]) -> None:
     """Write the table, a row after each file."""
     lines = [f"| file | {' | '.join(VERBS)} |", f"|---|{'---|' * len(VERBS)}"]
-    for name in names:
-        for exporter, opset in FORMS:
-            row = through(name, exporter, opset)
-            lines.append(f"| {name}, {exporter} exporter, opset {opset} | {' | '.join(row)} |")
+    with tempfile.TemporaryDirectory() as folder:
+        for title, file in files(names, Path(folder)):
+            lines.append(f"| {title} | {' | '.join(through(file, Path(folder)))} |")
             whole = sum("| no" not in line for line in lines[2:])
             count = f"\n{whole} of {len(lines) - 2} files go through all of it.\n"
             target.write_text(HEAD + "\n".join(lines) + "\n" + count, encoding="utf-8")
             print(lines[-1], flush=True)
 
 
-def through(name: str, exporter: str, opset: int) -> list[str]:
-    """For each verb "yes", or "no" with the reason; "–" behind the first that fails."""
+def files(names: tuple[str, ...], folder: Path) -> Iterator[tuple[str, Callable[[], Path]]]:
+    """What each row is called, and what gives its file."""
+    for number, name in enumerate(names):
+        if name.endswith(".onnx"):
+            yield f"{Path(name).name}, as published", lambda path=Path(name): path  # type: ignore[misc]
+            continue
+        for exporter, opset in FORMS[number % 2]:
+            title = f"{name}, {exporter} exporter, opset {opset}"
+            path = folder / "net.onnx"
+            yield title, lambda name=name, e=exporter, o=opset, p=path: exported(network(name), p, e, o)  # type: ignore[misc]
+
+
+def network(name: str) -> nn.Module:
+    """With random weights."""
     torch.manual_seed(0)
-    model, images = torchvision.models.get_model(name, weights=None).eval(), torch.randn(4, 3, SIZE, SIZE)
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        try:
-            loaded = load_model(exported(model, images[:1], Path(folder) / "net.onnx", exporter, opset))
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is what the table is for
-            return [f"no: {str(error)[:160]}", *["–"] * (len(VERBS) - 1)]
-        return ["yes", *results(model, loaded, images, Path(folder))]
+    if name.startswith("timm/"):
+        made: nn.Module = timm.create_model(name.removeprefix("timm/"), pretrained=False, **sizes(name))
+    else:
+        made = torchvision.models.get_model(name, weights=None)
+    return made.eval()
 
 
-def results(model: nn.Module, loaded: nn.Module, images: Tensor, folder: Path) -> list[str]:
+def sizes(name: str) -> dict[str, Any]:
+    """What networks of one image size have to be told."""
+    return {"img_size": SIZE} if "vit_" not in name and name.endswith("vit") else {}
+
+
+def exported(model: nn.Module, path: Path, exporter: str, opset: int) -> Path:
+    """A file for one image, as either of torch's exporters writes it."""
+    images = torch.randn(1, 3, SIZE, SIZE)
+    torch.onnx.export(model, (images,), path, dynamo=exporter == "new", opset_version=opset, verbose=False)
+    return path
+
+
+def through(file: Callable[[], Path], folder: Path) -> list[str]:
+    """For each verb "yes", or "no" with the reason; "–" behind a file that does not load."""
+    try:
+        path = file()
+        loaded = load_model(path)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is what the table is for
+        return [f"no: {in_a_cell(error)}", *["–"] * (len(VERBS) - 1)]
+    return ["yes", *results(path, loaded, folder)]
+
+
+def results(path: Path, loaded: nn.Module, folder: Path) -> list[str]:
     """What the verbs behind loading come to."""
-    quantized = calibrate(loaded, images, "simple")
+    torch.manual_seed(1)
+    images = torch.randn(4, *(axis.dim_value for axis in the_input(path).type.tensor_type.shape.dim[1:]))
+    quantized = []
+
+    def calibrated() -> None:
+        quantized.append(calibrate(loaded, images, "simple"))
 
     def verified() -> bool:
-        found = verify(quantized, images[:1])
+        found = verify(quantized[0], images[:1])
         return found.equal == found.values
 
     checks: tuple[Callable[[], object], ...] = (
-        lambda: difference(loaded(images), model(images)) <= CLOSE,
+        lambda: is_the_file(path, loaded, images[:1]) and is_the_file(path, loaded, images),
         lambda: lint_model(loaded, images),
         lambda: compare(loaded, images),
-        lambda: quantized(images),
-        lambda: export_onnx(quantized, folder / "integers.onnx", images[:2]),
+        calibrated,
+        lambda: export_onnx(quantized[0], folder / "integers.onnx", images[:2]),
         verified,
     )
-    return [_outcome(check) for check in checks]
+    return [outcome(check) for check in checks]
 
 
-def _outcome(check: Callable[[], object]) -> str:
+def the_input(path: Path) -> onnx.ValueInfoProto:
+    """The file's first input, which is no weight."""
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {each.name for each in graph.initializer}
+    return next(each for each in graph.input if each.name not in weights)
+
+
+def is_the_file(path: Path, loaded: nn.Module, images: Tensor) -> bool:
+    """True where all images at once give what ONNX Runtime gives for each."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = the_input(path).name
+    with torch.no_grad():
+        ours = loaded(images)
+    for number, result in enumerate(ours.values() if isinstance(ours, dict) else [ours]):
+        theirs = [torch.from_numpy(session.run(None, {name: image[None].numpy()})[number]) for image in images]
+        if difference(result, torch.cat(theirs)) > CLOSE:
+            return False
+    return True
+
+
+def outcome(check: Callable[[], object]) -> str:
+    """What a cell of the table says: "yes", or "no" with the reason."""
     try:
         return "no" if check() is False else "yes"
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is what the table is for
-        return f"no: {str(error)[:160]}"
+        return f"no: {in_a_cell(error)}"
 
 
-def exported(model: nn.Module, images: Tensor, path: Path, exporter: str, opset: int) -> Path:
-    """A file as either of torch's exporters writes it."""
-    torch.onnx.export(model, (images,), path, dynamo=exporter == "new", opset_version=opset, verbose=False)
-    return path
+def in_a_cell(error: Exception) -> str:
+    """The beginning of a message, on one line."""
+    return " ".join(str(error).split())[:160].replace("|", "/")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from qdiag.errors import InputError, ModelError, OptionError, QdiagWarning
 from qdiag.export.constant_tensors import ConstantTensors
 from qdiag.export.constants import layer_constants
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.file_check import FileCheck
+from qdiag.export.lower_opset import LOWEST, ir_version, lower_opset
 from qdiag.export.naming import drop_remarks, name_batch, name_tensors
 from qdiag.export.network import Network
 from qdiag.export.operators import in_one_operator
@@ -36,6 +38,9 @@ OPSET = 18
 LARGEST = 1536 * 2**20
 """Bytes of weights beyond which torch splits a file in two."""
 
+OPSET_AXIS = 13
+"""The first whose DequantizeLinear takes a scale for each channel."""
+
 OPSET_16_BIT = 21
 """The first whose QuantizeLinear gives 16-bit integers."""
 
@@ -51,7 +56,8 @@ def export_onnx(
 ) -> ExportedModel:
     """Write a quantized model as an ONNX file, BatchNorm merged and calibration's changes to the weights in it.
 
-    Rounding is ONNX's, half to even; `verify` shows what that makes of a plan that rounds half up. The model is left as
+    Rounding is ONNX's, half to even; `verify` shows what that makes of a plan that rounds half up. The file is checked
+    before it takes its place: by onnx's own checker and, where that is installed, in ONNX Runtime. The model is left as
     it was.
 
     Args:
@@ -63,7 +69,7 @@ def export_onnx(
             initializers of whole numbers, all with powers of two as scales and 0 as zero point, so that a runtime
             computes in integers. "clips" is a float network with a Clip at every stored tensor, for importers that
             quantize by themselves.
-        opset: 18, or 21 for 16-bit integers, if not given.
+        opset: 11 or higher; 18, or 21 for 16-bit integers, if not given. The IR version is the first that has it.
         dynamic_batch: Let the file take any number of images; where the forward fixes that number, a warning says so.
 
     Raises:
@@ -83,8 +89,6 @@ def export_onnx(
     quantized = quantized_model(quantized)
     target = Path(path)
     check_installed("onnx", "onnxscript")
-    import onnx
-
     _check(quantized, target, style)
     opset = opset or (OPSET_16_BIT if style == "qdq" and _has_16_bits(quantized.plan) else OPSET)
     _check_opset(quantized, style, opset)
@@ -96,7 +100,7 @@ def export_onnx(
         program = _captured(network, inputs, dynamic_batch)
         names = tuple(name for name, _ in inputs.tensors())
         outputs = tuple(f"output{name}" for name, _ in quantized.plan.trace.outputs)
-        written = _translated(program, names, outputs, opset)
+        written = _translated(program, names, outputs, max(opset, OPSET))
     sites = name_tensors(written.model, network.tensors.names)
     is_dynamic = name_batch(written.model)
     if dynamic_batch and not is_dynamic:
@@ -106,10 +110,13 @@ def export_onnx(
             stacklevel=2,
         )
     drop_remarks(written.model)
-    # the first that has the opset: older runtimes take the file, and torch would write its newest
-    written.model.ir_version = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
     written.model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(sites)})
-    _save(written, target)
+    _check_size(written)
+    check = FileCheck.of(style, inputs, written.model, opset)
+    if opset < OPSET:
+        lower_opset(written.model, opset)
+    written.model.ir_version = ir_version(opset)
+    _save(written, target, check)
     formats = {str(site): str(qparams) for site, qparams in quantized.formats.qparams.items()}
     return ExportedModel(target, style, opset, names, outputs, sites, formats, is_dynamic)
 
@@ -168,12 +175,18 @@ def _bits(plan: QuantPlan) -> list[tuple[str, int]]:
 
 
 def _check_opset(quantized: QuantizedModel, style: str, opset: int) -> None:
-    if opset < OPSET:
-        raise OptionError(
-            f"opset={opset}: torch writes opsets from {OPSET} on. Convert the file with onnx afterwards.", code="opset"
-        )
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if not LOWEST <= opset <= newest:
+        raise OptionError(f"opset={opset}: files are written from {LOWEST} to {newest}.", code="opset")
     if style != "qdq":
         return
+    if opset < OPSET_AXIS and any(layer.weight and layer.weight.axis is not None for layer in quantized.plan.layers):
+        raise OptionError(
+            f"opset={opset} has one scale for a tensor: scales for each channel came with opset {OPSET_AXIS}.",
+            code="opset",
+        )
     for site, bits in _bits(quantized.plan):
         if bits not in (8, 16):
             raise OptionError(
@@ -269,16 +282,20 @@ def _translated(
     return written
 
 
-def _save(written: torch.onnx.ONNXProgram, path: Path) -> None:
-    """All or nothing: a reader, or a crash, never meets half a file."""
+def _check_size(written: torch.onnx.ONNXProgram) -> None:
     size = sum(value.const_value.nbytes for value in written.model.graph.initializers.values() if value.const_value)
     if size > LARGEST:
         raise ModelError(
             f"the weights take {size / 2**30:.1f} GB, and one ONNX file holds 1.5. Export the network in parts.",
             code="too-large",
         )
+
+
+def _save(written: torch.onnx.ONNXProgram, path: Path, check: FileCheck) -> None:
+    """All or nothing: a reader, or a crash, never meets half a file, nor one that does not load."""
     try:
         with written_whole(path) as draft:
             written.save(draft)
+            check(draft)
     except OSError as error:
         raise OptionError(f"cannot write {path}: {error.strerror}.", code="cannot-write") from error

@@ -9,8 +9,10 @@ from typing import Any
 from qdiag.errors import OptionError
 from qdiag.export.constants import layer_constants
 from qdiag.export.engines.engine import ENGINES, Calibration, Delivery, Engine
+from qdiag.export.engines.file_versions import FileVersion, file_version
 from qdiag.export.export_onnx import Style, check_installed, export_onnx, recorded_inputs
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.lower_opset import ir_version
 from qdiag.export.range_file import range_text
 from qdiag.export.styles import STYLES
 from qdiag.export.target_files import TargetExport
@@ -49,7 +51,8 @@ def export_target(
         data: As for `export_onnx`, of the size that the engine is to run at; its first image counts, as engines run one
             at a time.
         target: The engine, by name.
-        version: Of the engine, as "8.6"; the first that reads every file written here if not given.
+        version: Of the engine, as "8.6"; the first that reads every file written here if not given. The file is of an
+            opset and IR version that its runtime reads.
         runtime: What calls the engine's importer; for TIDL "onnxruntime", "tflite", "tvm" (compiler options as JSON) or
             "import-tool" (its text file).
         style: "clips" gives ranges as Clips and, where the version reads one, as a range file; "qdq" is a network of
@@ -78,12 +81,14 @@ def export_target(
     engine.check(delivery)
     place = _made(Path(folder))
     inputs = Batch(recorded_inputs(quantized, data, dynamic_batch=False)).split(1)[0].inputs
-    exported = export_onnx(quantized, place / engine.model_file, inputs, style=style, dynamic_batch=False)
+    reads = file_version(engine.file_versions, delivery.version)
+    opset = reads.opset if reads else None
+    exported = export_onnx(quantized, place / engine.model_file, inputs, style=style, opset=opset, dynamic_batch=False)
     found = _file_layers(quantized, exported, inputs, engine) if style == "clips" else None
     wide, wide_weights = (_listed(exported, sites) for sites in (delivery.wide, delivery.wide_weights))
     settings = engine.settings(delivery, wide, wide_weights)
     settings_name, settings_text = engine.settings_file(delivery, settings)
-    files = {engine.model_file: "the network", settings_name: "what the importer is to be told"}
+    files = {engine.model_file: _network_text(exported.opset, reads), settings_name: "what the importer is to be told"}
     _write(place / settings_name, settings_text)
     if found is not None and engine.reads_ranges(delivery):
         files[engine.range_file] = "the range of every layer: with it the importer has nothing to calibrate"
@@ -133,6 +138,11 @@ def requested(
     delivery = Delivery(numbers, runtime, style, calibration, bits, is_per_channel=is_per_channel)
     engine.check(delivery)
     return engine, delivery
+
+
+def _network_text(opset: int, reads: FileVersion | None) -> str:
+    newest = f"; read are opsets to {reads.newest_opset} and IR versions to {reads.newest_ir}" if reads else ""
+    return f"the network, opset {opset}, IR {ir_version(opset)}{newest}"
 
 
 def _planned(delivery: Delivery, plan: QuantPlan) -> Delivery:

@@ -37,7 +37,8 @@ def export(
         ),
     ] = StyleName.QDQ,
     opset: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="18, or 21 for 16 bits, if not given.")
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=PANEL, help="11 or higher; 18, or 21 for 16 bits, if not given."),
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", rich_help_panel=PANEL, help="Then do, and show, what `qdiag verify` does.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from qdiag.export.engines.file_versions import FileVersion
 from qdiag.export.export_onnx import Style
 from qdiag.registry import Registry
 
@@ -59,6 +60,7 @@ class Engine:
         default_version: Taken if none is given.
         model_file: Name in the folder.
         range_file: Name in the folder.
+        file_versions: The ONNX files that its versions read, the oldest first; empty where any is read.
         unverified: What only the engine's own tools can show.
     """
 
@@ -67,6 +69,7 @@ class Engine:
     default_version: ClassVar[str]
     model_file: ClassVar[str] = "model.onnx"
     range_file: ClassVar[str] = "ranges.prototxt"
+    file_versions: ClassVar[tuple[FileVersion, ...]] = ()
     unverified: ClassVar[str]
 
     @staticmethod

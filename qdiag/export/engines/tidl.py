@@ -2,8 +2,9 @@
 
 Sources, all in TexasInstruments/edgeai-tidl-tools: examples/osrt_python/README.md (options of the runtimes),
 docs/tidl_fsg_quantization.md (calibration, mixed precision, prequantized models), docs/tidl_quantParams.md (range
-file); for models whose ranges were trained or calibrated outside, docs/pixel2pixel/Quantization.md of
-TexasInstruments/edgeai-torchvision (import tool until 2.0, which came with SDK 7.x, and from 8.0 on).
+file), setup.sh and docs/supported_ops_rts_versions.md (which ONNX files are read); for models whose ranges were trained
+or calibrated outside, docs/pixel2pixel/Quantization.md of TexasInstruments/edgeai-torchvision (import tool until 2.0,
+which came with SDK 7.x, and from 8.0 on).
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from qdiag.errors import OptionError
 from qdiag.export.engines.engine import Delivery, Engine, Setting
+from qdiag.export.engines.file_versions import FileVersion
 
 FRAMES = 50
 ITERATIONS = 50
@@ -19,12 +21,24 @@ ITERATIONS = 50
 RANGES = "ranges of every layer, in place of measured ones; a path, as seen from where the importer runs"
 
 
+FILE_VERSIONS = (
+    FileVersion((0, 0), "ONNX Runtime 1.7", 13, 7, opset=11),
+    FileVersion((9, 1), "ONNX Runtime 1.14", 18, 8, opset=18),
+    FileVersion((10, 1), "ONNX Runtime 1.15", 19, 9, opset=18),
+)
+"""By the onnxruntime_tidl wheel that setup.sh installs at the tags 08_06_00_05 to 09_01_00_00, 09_01_00_01 to
+10_00_08_00 and 10_01_00_02 to 11_00_06_00 of edgeai-tidl-tools, and docs/supported_ops_rts_versions.md there: opsets 9
+and 11 until 9.0, then 18, then 19. Highest opset and IR version: onnxruntime.ai/docs/reference/compatibility.html, and
+ONNX's own releases 1.8, 1.13 and 1.14, which these runtimes are made with (VERSION_TABLE in onnx/helper.py)."""
+
+
 class TidlEngine(Engine):
     """Settings for power-of-2 scales, by version and runtime."""
 
     name = "tidl"
     runtimes = ("onnxruntime", "tflite", "tvm", "import-tool")
     default_version = "9.2"
+    file_versions = FILE_VERSIONS
     unverified = (
         "Settings and files follow the engine's public documents, and no tool of the engine has read them here. Above "
         "all it looks layers up by name and type together, and calibrates by itself where one is missing: its log "
