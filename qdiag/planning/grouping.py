@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from qdiag.planning.clip_bounds import clip_bounds
 from qdiag.planning.layer import Layer
+from qdiag.planning.moving import moves_values
 from qdiag.tracing.norms import MergedNorm, norm_after, only_consumer
 from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
@@ -41,16 +42,6 @@ def grouped(trace: Trace) -> Grouping:
         if call.site not in groups.taken:
             groups.add(call)
     return Grouping(tuple(groups.layers), groups.floating)
-
-
-def moves_values(call: Call) -> bool:
-    """True where every output value is one of the input's: reshaping, selecting, nearest-neighbour resizing.
-
-    Args:
-        call: Any operation.
-    """
-    nearest = call.op == "interpolate" and "nearest" in call.arguments.get("mode", "nearest")
-    return call.kind is OperationKind.SAME_RANGE or nearest
 
 
 @dataclass

@@ -85,6 +85,7 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "cat": ("tensors", "dim"),
     "stack": ("tensors", "dim"),
     "pad": ("input", "pad", "mode", "value"),
+    "constant_pad_nd": ("input", "pad", "value"),
 }  # fmt: skip
 
 

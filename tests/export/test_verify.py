@@ -190,3 +190,24 @@ def test_what_cannot_be_verified_is_refused(model: Net, monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else installed(name))
     with pytest.raises(OptionError, match="onnxruntime is not installed"):
         verify(quantized, IMAGES)
+
+
+class Padded(nn.Module):
+    """Pads with a number that the tensor before has no place for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(nn.functional.pad(self.first(x).relu(), (1, 1, 1, 1), value=50.0))
+
+
+def test_a_number_that_is_padded_with_is_held_by_the_format_it_is_stored_in() -> None:
+    quantized = calibrate(Padded().eval(), IMAGES)
+    verification = verify(quantized, IMAGES[:2])
+    assert verification.passed
+    pad, before = quantized.format(":pad"), quantized.format("first")
+    assert pad is not None
+    assert before is not None
+    assert before.high < 50.0 <= pad.high

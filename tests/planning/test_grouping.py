@@ -76,6 +76,24 @@ def test_moving_values_makes_no_layer() -> None:
     assert grouped(lambda m, x: F.interpolate(m.conv(x), scale_factor=2, mode="bilinear")) == ("conv", ":interpolate")
 
 
+def test_padding_with_a_number_of_its_own_is_stored_through_a_format_that_holds_it() -> None:
+    assert grouped(lambda m, x: F.pad(m.conv(x), (1, 1), value=9.0)) == ("conv", ":pad")
+    assert grouped(lambda m, x: F.pad(m.conv(x), (1, 1), "constant", -7.5)) == ("conv", ":pad")
+    assert grouped(lambda m, x: torch.constant_pad_nd(m.conv(x), (1, 1), 3)) == ("conv", ":constant_pad_nd")
+    assert grouped(lambda m, x: m.act(F.pad(m.conv(x), (1, 1), value=9.0))) == ("conv", ":pad + act")
+
+
+def test_padding_with_what_every_format_holds_moves_values() -> None:
+    assert grouped(lambda m, x: nn.ZeroPad2d(1)(m.conv(x))) == ("conv",)
+    assert grouped(lambda m, x: F.pad(m.conv(x), (1, 1, 1, 1), mode="reflect")) == ("conv",)
+    assert grouped(lambda m, x: F.max_pool2d(F.pad(m.conv(x), (1, 1), value=-math.inf), 2)) == ("conv",)
+
+
+def test_patches_that_overlap_are_summed() -> None:
+    assert grouped(lambda m, x: F.fold(F.unfold(m.conv(x), 3), (10, 10), 3)) == ("conv", ":fold")
+    assert grouped(lambda m, x: F.fold(F.unfold(m.conv(x), 2, stride=2), (10, 10), 2, stride=2)) == ("conv",)
+
+
 def test_a_norm_that_uses_the_batch_is_not_merged() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False)).eval()
     assert layers_of(model, torch.randn(IMAGE)) == (":input", "0", "1")
