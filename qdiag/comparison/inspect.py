@@ -17,7 +17,7 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.site import Site
 from qdiag.tracing.tracer import trace
 

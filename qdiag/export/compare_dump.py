@@ -30,7 +30,7 @@ from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import first_inputs
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 
 SIXTEEN = "16-bit"
 

@@ -26,7 +26,7 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import first_inputs
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.trace import Trace
 

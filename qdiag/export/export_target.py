@@ -22,7 +22,7 @@ from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
 from qdiag.tracing.batches import Batch
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 
 README = "README.txt"

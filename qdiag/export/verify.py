@@ -27,7 +27,7 @@ from qdiag.quantization.modules import QuantTestModule, quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.batches import batches
-from qdiag.tracing.guest import borrow_stepwise
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.inputs import Inputs, named_leaves
 
 IMAGES = 16

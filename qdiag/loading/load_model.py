@@ -12,7 +12,7 @@ from qdiag.errors import ModelError, OptionError
 from qdiag.loading.exported_program import program_model, read_program
 from qdiag.loading.specs import call
 from qdiag.progress import OnProgress, Progress, Steps, run
-from qdiag.tracing.guest import is_exported
+from qdiag.tracing.borrowing import is_exported
 
 Source = str | os.PathLike[str] | torch.export.ExportedProgram | nn.Module
 

@@ -14,8 +14,8 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import CALIBRATION_IMAGES, Subject
 from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow_stepwise
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective, floating_outputs, labels_for
 

@@ -15,8 +15,8 @@ from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
-from qdiag.tracing.guest import borrow
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective

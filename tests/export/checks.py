@@ -23,7 +23,7 @@ from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
 from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.guest import borrow
+from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 
 
