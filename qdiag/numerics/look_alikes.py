@@ -241,12 +241,12 @@ def _by_place(output: LayerOutput, rounding: str, *, is_weighted: bool) -> LookA
     what = "other weights or biases" if is_weighted else "another operation"
     kind: FaultKind = "weights" if is_weighted else "unknown"
     if int(wrong.sum()) < LEAST:
-        return LookAlike("unknown", f"{int(wrong.sum())} values differ: too few to tell what it looks like")
+        return LookAlike("unknown", f"{int(wrong.sum())} of the values differ: too few to tell what it looks like")
     if (border := _border(wrong)) is not None:
         return LookAlike("padding", f"only the outermost {border} rows and columns differ: the padding")
     if not bool(channels.all()) and output.values_by_channel >= IN_CHANNEL:
         rest = len(channels) - int(channels.sum())
-        return LookAlike(kind, f"only {_named(channels)} differ, {rest} others are right: {what} there")
+        return LookAlike(kind, f"all that differs is in {_named(channels)}, and {rest} others are right: {what} there")
     if is_weighted:
         return LookAlike("weights", f"no known fault of scale, bias, order or range gives it: {what}, perhaps")
     return LookAlike("unknown", f"no known fault gives it: {what}, perhaps")
