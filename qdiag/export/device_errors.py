@@ -1,11 +1,21 @@
 """What `compare_dump` returns."""
 
+import itertools
 from dataclasses import asdict, dataclass
 
 from qdiag.errors import SiteNotFound
-from qdiag.export.device_errors_parts import beside_section, problem_table, site_facts, site_table, verdict_callout
+from qdiag.export.device_errors_parts import (
+    alone_table,
+    beside_section,
+    problem_table,
+    rounding_callout,
+    site_facts,
+    site_table,
+    verdict_callout,
+)
 from qdiag.export.dumped_site import DumpedSite
 from qdiag.export.dumps.dump import DumpProblem
+from qdiag.numerics.device_roundings import OF_TIES
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Block, Report
 from qdiag.tracing.site import Site
@@ -23,6 +33,8 @@ class DumpComparison(Displayable):
         problems: Every stored tensor and every file that could not be compared, with the reason; none of them counts as
             equal.
         beside: Files of tensors that the network has and the simulation does not store, as a reshaped one.
+        rounding: How the device rounds in most layers, in words.
+        simulated_rounding: How the simulation does.
     """
 
     model_name: str
@@ -31,11 +43,19 @@ class DumpComparison(Displayable):
     sites: tuple[DumpedSite, ...]
     problems: tuple[DumpProblem, ...]
     beside: tuple[str, ...] = ()
+    rounding: str = ""
+    simulated_rounding: str = ""
 
     @property
     def passed(self) -> bool:
-        """True where every stored tensor was compared, and no integer is off by more than one step."""
-        return bool(self.sites) and not self.problems and not any(s.agreement.off_by_more for s in self.sites)
+        """True where every stored tensor was compared, none is off by more than one step, and no layer is wrong."""
+        is_near = bool(self.sites) and not any(site.agreement.off_by_more for site in self.sites)
+        return is_near and not self.problems and not self.wrong and not self.is_biased
+
+    @property
+    def is_biased(self) -> bool:
+        """True where the device rounds most layers down, up or toward zero: errors of one sign add up."""
+        return self.rounding not in {"", self.simulated_rounding, *OF_TIES}
 
     @property
     def exit_code(self) -> int:
@@ -43,9 +63,16 @@ class DumpComparison(Displayable):
         return int(not self.passed)
 
     @property
+    def wrong(self) -> tuple[DumpedSite, ...]:
+        """Layers that the device computes wrong from its own inputs, by more than another rounding of ties."""
+        return tuple(site for site in self.sites if site.alone is not None and site.alone.is_wrong)
+
+    @property
     def first_differing(self) -> DumpedSite | None:
-        """The first site in the forward's order where the device leaves the simulation: look there first."""
-        return next((site for site in self.sites if site.agreement.equal < site.agreement.values), None)
+        """The layer to look at first: the first wrong one, else the first that differs by itself, else at all."""
+        alone = (site for site in self.sites if site.alone is not None and site.alone.differing)
+        at_all = (site for site in self.sites if site.agreement.equal < site.agreement.values)
+        return next(itertools.chain(self.wrong, alone, at_all), None)
 
     def site(self, name: Site | str) -> DumpedSite:
         """What was compared at an address.
@@ -64,14 +91,17 @@ class DumpComparison(Displayable):
         )
 
     def report(self) -> Report:
-        """A callout, what could not be compared, and every site."""
+        """Callouts, what could not be compared, every layer that differs by itself, and every site."""
         title = f"{self.model_name}: device against simulation, {self.images} images"
         blocks: list[Block] = [
             verdict_callout(self.sites, self.first_differing, self.passed, len(self.problems)),
+            *rounding_callout(self.sites, self.rounding, self.simulated_rounding),
             site_facts(self.sites, len(self.problems)),
         ]
         if self.problems:
             blocks.append(problem_table(self.problems))
+        if any(site.alone is not None and site.alone.differing for site in self.sites):
+            blocks.append(alone_table(self.sites))
         blocks.append(site_table(self.sites))
         if self.beside:
             blocks.append(beside_section(self.beside))

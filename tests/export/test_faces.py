@@ -12,9 +12,11 @@ from qdiag.export.dumped_site import DumpedSite
 from qdiag.export.dumps.dump import DumpProblem
 from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.layer_alone import LayerAlone
 from qdiag.export.range_file import TargetLayer
 from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
+from qdiag.numerics.look_alikes import LookAlike
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
 from qdiag.report.displayable import Displayable
@@ -81,14 +83,45 @@ DUMPED = DumpComparison(
     images=1,
     simulation="8-bit",
     sites=(
-        DumpedSite(EQUAL.sites[0], "input.npy", {"16-bit": 90.0, "8-bit": 40.0, "device": 40.0}, math.inf),
-        DumpedSite(DIFFERING.sites[1], "conv.npy", {"16-bit": 88.0, "8-bit": 38.5, "device": 21.25}, 22.0),
+        DumpedSite(
+            EQUAL.sites[0],
+            "input.npy",
+            {"16-bit": 90.0, "8-bit": 40.0, "device": 40.0},
+            math.inf,
+            LayerAlone(EQUAL.sites[0]),
+        ),
+        DumpedSite(
+            DIFFERING.sites[1],
+            "conv.npy",
+            {"16-bit": 88.0, "8-bit": 38.5, "device": 21.25},
+            22.0,
+            LayerAlone(
+                SiteAgreement("conv", "uint8 · 2^-4", 16000, 15910, 86, 4, 16),
+                LookAlike("bias lost", "the bias is not added", 97.5),
+                is_wrong=True,
+                output_percent=88.0,
+                judged_with=("stem",),
+            ),
+        ),
+        DumpedSite(
+            dataclasses.replace(DIFFERING.sites[1], site="fc"),
+            "fc.npy",
+            {"16-bit": 88.0, "8-bit": 38.5, "device": 21.25},
+            22.0,
+            LayerAlone(
+                SiteAgreement("fc", "uint8 · 2^-4", 16000, 15990, 10, 0, 1),
+                LookAlike("rounding", "rounds half to even, and the simulation half up", 100.0),
+                output_percent=2.5,
+            ),
+        ),
     ),
     problems=(
         DumpProblem("missing", "head", "was not dumped, or under a name that is not known here"),
         DumpProblem("mis-sized", "pool.npy", "is [1, 8], and the simulation stores [1, 16] here"),
     ),
     beside=("view_1.npy",),
+    rounding="half to even",
+    simulated_rounding="half up",
 )
 SHOWN = {"exported_model": EXPORTED, "verification": DIFFERING, "target_files": TARGET, "device_errors": DUMPED}
 
@@ -135,3 +168,11 @@ def test_sums_over_all_sites_and_the_exit_code() -> None:
     assert EQUAL.first_differing is None
     assert (EQUAL.exit_code, DIFFERING.exit_code) == (0, 1)
     assert EQUAL.integer_kernels == 1
+
+
+def test_wrong_layers_are_a_table_of_their_own() -> None:
+    table = DUMPED.to_pandas("alone")
+    assert list(table["site"]) == ["conv", "fc"]
+    assert list(table["kind"]) == ["bias lost", "rounding"]
+    assert list(table["output_percent"]) == [88.0, 2.5]
+    assert [site.agreement.site for site in DUMPED.wrong] == ["conv"]

@@ -34,12 +34,12 @@ def compare_dump(
         typer.Option(metavar="FILE", rich_help_panel=PANEL, help="The file that the device runs: its names are known."),
     ] = None,
 ) -> None:
-    """Does the device compute the tensors that the simulation shows? Names the first layer where it does not.
+    """Does the device compute the tensors that the simulation shows? Names the layer that is wrong by itself.
 
     The device was given the first image of the data, or as many as --limit says in one batch.
 
-    Exit code: 0 where every tensor was compared and none is off by more than one step, else 1; 2 where nothing could be
-    read.
+    Exit code: 0 where every tensor was compared, none is off by more than one step and no layer is wrong by itself,
+    else 1; 2 where nothing could be read.
 
     qdiag compare-dump my_model.py:build --images photos/ --load calibrated.pt --dump traces --onnx for_tidl/model.onnx
     """
