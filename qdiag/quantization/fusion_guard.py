@@ -37,6 +37,11 @@ class FusionGuard:
             before = next(first for first, after in self.following.items() if after == site)
             raise self._astray(before, f"did not go to {str(site)!r}")
 
+    def expected(self, given: Iterable[Tensor]) -> Site | None:
+        """The operation that takes one of these tensors, made inside a layer; None where there is none."""
+        found = (known for tensor in given if (known := self.open.get(id(tensor))) and known[0]() is tensor)
+        return next((self.following[known[1]] for known in found), None)
+
     def leave(self, site: Site, result: Tensor | None) -> None:
         """An operation ends."""
         if site in self.following and result is not None:

@@ -14,6 +14,7 @@ from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.float_numerics import FloatNumerics
 from qdiag.quantization.fusion_guard import FusionGuard
+from qdiag.quantization.input_layers import input_layers
 from qdiag.quantization.numerics import Numerics, Operands
 from qdiag.quantization.operation import Operation
 from qdiag.quantization.watchers import Watchers
@@ -80,10 +81,11 @@ class Interpreter:
 
     def inputs(self, inputs: Inputs) -> Inputs:
         """The network's inputs as they are stored; the user's own tensors stay as they are."""
-        stored = iter(layer for layer in self.plan.layers if layer.is_input)
+        layers = input_layers(self.model, self.plan, inputs)
 
         def one(tensor: Tensor) -> Tensor:
-            return self._stored(next(stored), tensor.clone()) if tensor.is_floating_point() else tensor
+            layer = layers.get(id(tensor))
+            return tensor if layer is None else self._stored(layer, tensor.clone())
 
         return inputs.map(one)
 

@@ -1,6 +1,7 @@
 """A whole forward in one numeric version."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, final
 
 from qdiag.quantization.interpreter import Interpreter
@@ -11,17 +12,21 @@ from qdiag.tracing.intercept import Function, Interceptor
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source
 
-OnOperation = Callable[[Site, Callable[[], Source | None]], None]
-"""Called with each operation's address, and with what tells where in the user's code it stands."""
+Addresses = Callable[[Site, Callable[[], Source | None], Site | None], Site]
+"""Gives the address to go by, from an operation's own, from what tells where in the user's code it stands, and from the
+address that the layer under way goes on with."""
 
 
 @final
 class InterpreterRun(Interceptor):
-    """Runs the user's forward, operation by operation, through an interpreter."""
+    """Runs the user's forward, operation by operation, through an interpreter.
 
-    def __init__(self, interpreter: Interpreter, on_operation: OnOperation | None = None):
+    addresses: for a forward that counts its operations otherwise than the traced one.
+    """
+
+    def __init__(self, interpreter: Interpreter, addresses: Addresses | None = None):
         super().__init__(interpreter.model)
-        self.interpreter, self.on_operation = interpreter, on_operation
+        self.interpreter, self.addresses = interpreter, addresses
 
     def forward(self, inputs: Inputs) -> Any:
         """The model's result on these inputs. Raises ModelError where the model raises, or leaves the plan."""
@@ -33,6 +38,8 @@ class InterpreterRun(Interceptor):
         return result
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.on_operation is not None:
-            self.on_operation(site, self.source)
-        return self.interpreter.run(Operation(site, function, args, kwargs))
+        operation = Operation(site, function, args, kwargs)
+        if self.addresses is not None:
+            expected = self.interpreter.guard.expected(operation.tensors)
+            operation = replace(operation, site=self.addresses(site, self.source, expected))
+        return self.interpreter.run(operation)

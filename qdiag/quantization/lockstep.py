@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.planning.layer import Layer
+from qdiag.quantization.input_layers import input_layers
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.operation import Operation
 from qdiag.tracing.forward import forward
@@ -52,12 +53,12 @@ class Lockstep(Interceptor):
         """The model's result in the reference lane; `twin` gives what became of its tensors in the others."""
         self.restart()
         reference = self.reference.inputs(inputs)
-        stored = iter([layer for layer in self.reference.plan.layers if layer.is_input])
+        layers = input_layers(self.reference.model, self.reference.plan, inputs)
         versions = [lane.inputs(inputs) for lane in self.lanes]
-        named = [[tensor for _, tensor in version.tensors()] for version in (reference, *versions)]
-        for tensor, *twins in zip(*named, strict=True):
-            if tensor.is_floating_point():
-                layer = next(stored)
+        named = [[tensor for _, tensor in version.tensors()] for version in (inputs, reference, *versions)]
+        for given, tensor, *twins in zip(*named, strict=True):
+            layer = layers.get(id(given))
+            if layer is not None:
                 twins = [
                     tensor if x.leaves_alone(layer.site) else twin for x, twin in zip(self.lanes, twins, strict=True)
                 ]

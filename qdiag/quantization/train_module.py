@@ -1,16 +1,13 @@
 """Quantization-aware training in the shape that users of TI's tools know: wrap, train as before, go to eval mode."""
 
-import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from qdiag.errors import QdiagWarning
 from qdiag.planning.formats import PerChannelOption
-from qdiag.planning.plan import QuantPlan
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.interpreter import Interpreter, Rewrite
@@ -20,14 +17,12 @@ from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.running_ranges import RunningRanges
 from qdiag.quantization.thresholds import Thresholds
+from qdiag.quantization.training_addresses import TrainingAddresses
 from qdiag.quantization.training_numerics import TrainingNumerics
 from qdiag.quantization.write_back import write_back
 from qdiag.tracing.borrowing import eagerly
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.norms import MergedNorm
-from qdiag.tracing.operations import OperationKind, kind_of
-from qdiag.tracing.site import Site
-from qdiag.tracing.source import Source
 from qdiag.tracing.trace import Trace
 
 SETTLED = 1000
@@ -117,7 +112,7 @@ class QuantTrainModule(QuantTestModule):
     def _begin(self) -> None:
         self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers])
         self.ranges.to(next(iter(self.module.parameters()), torch.empty(0)).device)
-        self.has_run = False
+        self._addresses = TrainingAddresses(self._quantized.plan)
         self.norms_frozen = self.ranges_frozen = bool(self._quantized.calibration.ranges)
         self._follow_from(self._quantized.calibration, {})
         self.thresholds: Thresholds | None = None
@@ -186,13 +181,12 @@ class QuantTrainModule(QuantTestModule):
         self._write_back()
         quantized = self.quantized
         interpreter = self._interpreter(quantized)
-        first = None if self.has_run else _FirstForward(quantized.plan)
-        run = InterpreterRun(interpreter, None if first is None else first.see)
+        addresses = self._addresses.forward()
         with eagerly():
+            run = InterpreterRun(interpreter, addresses)
             result = run.forward(Inputs(*args, **kwargs).in_layout(quantized.channels_last))
-        if first is not None:
-            first.tell(interpreter.unplanned)
-            self.has_run = True
+        if addresses is not None and not self._addresses.are_known:
+            self._addresses.learn(addresses, interpreter.unplanned)
         return result
 
     def _interpreter(self, quantized: QuantizedModel) -> Interpreter:
@@ -255,40 +249,3 @@ def _by_running_statistics(trace: Trace) -> Rewrite:
         return operation.given(training=False) if has_statistics else operation
 
     return rewrite
-
-
-class _FirstForward:
-    """Compares the first forward in train mode with the one that was traced in eval mode.
-
-    Addresses of functional operations count them: one that runs in training alone shifts those after it.
-    """
-
-    def __init__(self, plan: QuantPlan):
-        self.plan = plan
-        self.moved: list[str] = []
-
-    def see(self, site: Site, source: Callable[[], Source | None]) -> None:
-        """An operation begins."""
-        if site in self.plan.by_site and not site.named_by_module:
-            traced, here = self.plan.trace[site].source, source()
-            if traced != here:
-                self.moved.append(f"{str(site)!r} ({here} in training, {traced} in inference)")
-
-    def tell(self, unplanned: Collection[Site]) -> None:
-        """Warn of what training computes otherwise than inference."""
-        if self.moved:
-            warnings.warn(
-                f"{len(self.moved)} operation(s) are others in train mode than in eval mode, and may be trained in "
-                f"each other's formats: {', '.join(self.moved[:3])}. Move what runs in training alone into a module of "
-                "its own.",
-                QdiagWarning,
-                stacklevel=3,
-            )
-        extra = sorted(str(site) for site in unplanned if kind_of(site.op) is OperationKind.WEIGHTED)
-        if extra:
-            warnings.warn(
-                f"{len(extra)} layer(s) with weights run in train mode alone, and are trained in float: "
-                f"{', '.join(extra[:3])}.",
-                QdiagWarning,
-                stacklevel=3,
-            )

@@ -131,7 +131,9 @@ class Batches:
                 rest = item[len(self.required) :]
                 return tuple(item[: len(self.required)]), rest[0] if rest else None
             if len(item) == 2 and not _are_images(item):
-                return item[0], item[1]
+                images, targets = item
+                is_list = isinstance(images, tuple) and isinstance(targets, tuple | list) and _are_images(images)
+                return list(images) if is_list and len(images) == len(targets) else images, targets
             if len(item) == 1 and isinstance(item[0], Tensor) and item[0].ndim != 3:
                 return item[0], None
         return item, None

@@ -1,6 +1,6 @@
 """The images to train with, in an order that each epoch has of its own."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from torch.utils.data import (
 )
 
 from qdiag.errors import InputError, OptionError
+from qdiag.training.own_losses import are_dicts
 from qdiag.training.recipe import Recipe
 from qdiag.training.seeding import seed_all, seed_of
 
@@ -54,6 +55,8 @@ class OrderedImages:
         loader = data if isinstance(data, DataLoader) else None
         self.batch_size = recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
         self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
+        if loader is None and isinstance(self.dataset, _Samples):
+            self.reading["collate_fn"] = _in_lists
         count = len(self.dataset)  # type: ignore[arg-type]
         if not count:
             raise InputError("the data set is empty: there is no image to train with.", code="empty-data")
@@ -129,6 +132,8 @@ def _dataset(data: Any) -> Dataset[Any]:
         return cast(Dataset[Any], data)  # it has a length, and items
     if isinstance(data, Dataset) and isinstance(data, Sized):
         return data
+    if isinstance(data, list) and data and all(map(_is_of_dicts, data)):
+        return _Samples([pair for images, targets in data for pair in zip(images, targets, strict=True)])
     if isinstance(data, list) and data:
         return ConcatDataset([_samples(batch) for batch in data])
     raise InputError(
@@ -136,6 +141,31 @@ def _dataset(data: Any) -> Dataset[Any]:
         "list of batches.",
         code="data-type",
     )
+
+
+def _is_of_dicts(batch: Any) -> bool:
+    """A batch as detectors take it: a list of images and a list of dicts."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or isinstance(batch[0], Mapping):
+        return False
+    images, targets = batch
+    return isinstance(targets, list | tuple) and are_dicts(targets) and len(images) == len(targets)
+
+
+class _Samples(Dataset[Any]):
+    """Images of any size, each with a dict of what is in it."""
+
+    def __init__(self, samples: Sequence[tuple[Any, Any]]):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.samples[number]
+
+
+def _in_lists(samples: list[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    return [image for image, _ in samples], [target for _, target in samples]
 
 
 def _samples(batch: Any) -> Dataset[Any]:

@@ -12,6 +12,7 @@ from qdiag.errors import InputError, OptionError
 from qdiag.tracing.batches import Batch
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import floating_leaves
+from qdiag.training.own_losses import are_dicts, total
 from qdiag.training.recipe import Recipe
 
 
@@ -72,7 +73,10 @@ class Objective:
 
     def _from_targets(self, result: Any, output: Tensor, labels: Tensor | None, targets: Any) -> Tensor:
         if self.recipe.loss is not None:
-            return self.recipe.loss(result, tree_map_only(Tensor, lambda tensor: tensor.to(output.device), targets))
+            there = tree_map_only(Tensor, lambda tensor: tensor.to(output.device), targets)
+            return _one_number(self.recipe.loss(result, there))
+        if are_dicts(targets):
+            return total(result)
         if labels is not None:
             return F.cross_entropy(output, labels, ignore_index=self.recipe.ignore_index)
         if isinstance(targets, Tensor) and targets.is_floating_point() and targets.shape == output.shape:
@@ -86,6 +90,7 @@ class Objective:
     def _from_teacher(self, outputs: list[Tensor], taught: list[Tensor], *, has_classes: bool) -> Tensor:
         """Kullback-Leibler divergence of class logits (arXiv:1503.02531), else squared error over signal power."""
         distances = []
+        _check_teacher(outputs, taught)
         # a head that runs in train mode alone comes after those that the teacher has
         for number, (output, reference) in enumerate(zip(outputs, taught, strict=False)):
             if output.ndim >= 2 and output.shape[1] > 1 and (output.ndim == 2 or (has_classes and number == 0)):
@@ -99,6 +104,26 @@ class Objective:
         logs, expected = (output / warm).log_softmax(1), (reference / warm).log_softmax(1)
         # times the square of the temperature, so that gradients are as large as without one
         return F.kl_div(logs, expected, reduction="none", log_target=True).sum(1).mean() * warm**2
+
+
+def _one_number(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise OptionError(
+            f"Recipe(loss=…) gives {what}. A loss is one number in a tensor: take its mean.", code="loss-not-scalar"
+        )
+    return loss.reshape(())
+
+
+def _check_teacher(outputs: list[Tensor], taught: list[Tensor]) -> None:
+    """Raises OptionError where the teacher gives what the model does not."""
+    own, others = [list(one.shape) for one in outputs], [list(one.shape) for one in taught]
+    if own[: len(others)] != others:
+        raise OptionError(
+            f"the teacher's outputs are {others}, and the model's {own}: one can be learned from the other where the "
+            "shapes are the same.",
+            code="other-teacher",
+        )
 
 
 def floating_outputs(result: Any) -> list[Tensor]:

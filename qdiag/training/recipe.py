@@ -81,9 +81,10 @@ class Recipe:
         return cls(epochs=epochs, learning_rate=learning_rate, **(usual | others))
 
     def __post_init__(self) -> None:
-        self._check("epochs", self.epochs >= 1, "at least 1")
+        self._check("epochs", _is_whole(self.epochs) and self.epochs >= 1, "a whole number, at least 1")
         self._check("epoch_size", 0 < self.epoch_size <= 1, "more than 0, at most 1")
-        self._check("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1")
+        size = self.batch_size
+        self._check("batch_size", size is None or (_is_whole(size) and size >= 1), "a whole number, at least 1")
         self._check("optimizer", self.optimizer in get_args(OptimizerName), " or ".join(get_args(OptimizerName)))
         self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0")
         self._check("threshold_rate", 0 < self.threshold_rate < math.inf, "more than 0")
@@ -92,7 +93,7 @@ class Recipe:
         self._check("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0")
         self._check("temperature", self.temperature > 0, "more than 0")
         self._check("distillation", self.distillation is None or 0 <= self.distillation <= 1, "0 to 1")
-        self._check("seed", self.seed >= 0, "0 or more")
+        self._check("seed", _is_whole(self.seed) and self.seed >= 0, "a whole number, 0 or more")
         for name in ("warmup", "freeze_norms_at", "freeze_ranges_at"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
 
@@ -137,3 +138,7 @@ class Recipe:
         return values | {
             "loss": None if self.loss is None else getattr(self.loss, "__name__", type(self.loss).__name__)
         }
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

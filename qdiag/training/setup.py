@@ -20,6 +20,7 @@ from qdiag.tracing.forward import forward
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
+from qdiag.training.own_losses import takes_targets, training_inputs
 from qdiag.training.recipe import Recipe
 
 
@@ -70,9 +71,33 @@ def set_up(model: nn.Module, data: Any, recipe: Recipe, teacher: nn.Module | Non
     own_teacher = teacher is None and network is not model and objective.teachers_part(batch.targets) > 0
     if own_teacher:
         objective = Objective(recipe, _frozen(network, batch))
-    with borrow(network):
-        objective(forward(network, batch.inputs), batch)
+    _try(network, batch, objective, validation)
     return Setup(model, images, validation, objective, own_teacher, share, accelerator)
+
+
+def _try(network: nn.Module, batch: Batch, objective: Objective, validation: OrderedImages | None) -> None:
+    has_own = takes_targets(network, batch)
+    if has_own and objective.teachers_part(batch.targets) > 0:
+        raise OptionError(
+            f"distillation={objective.recipe.distillation}: the model gives its losses in train mode, and no outputs "
+            "to hold against a teacher's. Give Recipe(distillation=None).",
+            code="option-value",
+        )
+    if has_own and validation is not None:
+        raise OptionError(
+            "a model with losses of its own is not measured while it trains: give the images to train with alone, and "
+            "measure the result with compare(…, evaluate=…).",
+            code="option-value",
+        )
+    with borrow(network):
+        network.train(has_own)  # losses come in train mode alone
+        loss = objective(forward(network, training_inputs(network, batch)), batch).loss
+    if not bool(loss.isfinite()):
+        raise ModelError(
+            f"the loss is {loss.item()} before the first step. Look at the targets (does every label count, are all "
+            "numbers finite?) and at the float model: lint_model names weights that are not finite.",
+            code="loss-not-finite",
+        )
 
 
 def check_options(model: nn.Module, output: str | os.PathLike[str] | None, *, resume: bool, tensorboard: bool) -> None:

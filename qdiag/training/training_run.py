@@ -16,8 +16,10 @@ from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
 from qdiag.training.epoch import Epoch, Metrics
 from qdiag.training.evaluation import float_model
+from qdiag.training.own_losses import training_inputs
 from qdiag.training.seeding import seed_all
 from qdiag.training.setup import Setup
+from qdiag.training.step_checks import check_gradients, check_loss
 from qdiag.training.training_result import TrainingResult
 
 _STEP = 2  # what a seed is for; `image_order` has 0 and 1
@@ -48,7 +50,7 @@ class TrainingRun:
         self.epoch = self.step = 0
         self.curve = Curve()
         self.history: list[Epoch] = []
-        self.is_whole = True
+        self.is_whole, self._has_learned = True, False
         optimizer = self.recipe.make_optimizer(parameters, thresholds)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         # it stays where it lies
@@ -98,8 +100,12 @@ class TrainingRun:
         self.parallel.train()
         seed_all(self.recipe.seed, _STEP, number, self.share.process)
         self.optimizer.zero_grad()
-        outcome = self.objective(forward(self.parallel, batch.inputs), batch)
+        outcome = self.objective(forward(self.parallel, training_inputs(float_model(self.model), batch)), batch)
+        check_loss(outcome.loss)
         self.accelerator.backward(outcome.loss)
+        if not self._has_learned and self.accelerator.scaler is None:
+            check_gradients(float_model(self.model))
+        self._has_learned = True
         if self.recipe.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
