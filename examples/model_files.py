@@ -45,9 +45,14 @@ tensors. While an ONNX file is loaded, every node is held against ONNX Runtime, 
 Exporters write the number of images into shapes. Loading runs two different images at once and mends these numbers;
 where that cannot be done, the network takes as many images as the file says, and refuses any other number.
 
-What cannot be loaded is refused in one sentence with the node, its operator, the opset and what to do. Not read: files
-that somebody else has quantized (QuantizeLinear), control flow (If, Loop), recurrent layers, operators that are not
-ONNX's own.
+Of a file that somebody has quantized (QuantizeLinear and DequantizeLinear), the float network is loaded: weights are
+what the integers stand for, and where a format took the place of a ReLU, that is there again. `load_formats(model,
+images)` is the version in the file's own formats, for `compare` to show beside float and others; scales that are no
+powers of two and zero points inside of a range are listed, and stay in float there.
+
+What cannot be loaded is refused in one sentence with the node, its operator, the opset and what to do. Not read:
+operators that compute in integers themselves (QLinearConv), control flow (If, Loop), recurrent layers, operators that
+are not ONNX's own.
 
 ## What goes through
 
