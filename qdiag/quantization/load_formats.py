@@ -98,7 +98,8 @@ def load_formats(model: nn.Module | Subject, data: Any = None) -> GivenVersion:
     >>> import tempfile
     >>> from qdiag import calibrate, export_onnx, load_model
     >>> images = torch.rand(4, 3, 8, 8)
-    >>> quantized = calibrate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), images, "simple", target="onnxruntime")
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    >>> quantized = calibrate(net, images, "simple", target="onnxruntime")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     loaded = load_model(export_onnx(quantized, f"{folder}/net.onnx").path)
     >>> given = load_formats(loaded, images)
