@@ -14,12 +14,13 @@ INSTANCE_NORMS = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm
 
 def _batch_norm(node: Operands) -> Step:
     """By the running statistics that the file holds."""
-    if node.get("training_mode") and node.constant(0) is not None:
+    is_training = node.get("training_mode") or sum(bool(name) for name in node.node.outputs) > 1
+    if is_training and node.constant(0) is not None:
         return _standardized_weight(node)
     tensors = [node.constant(i) for i in range(1, 5)]
     if any(tensor is None for tensor in tensors):
         node.refuse("has weights or statistics that are computed")
-    if node.get("training_mode") or sum(bool(name) for name in node.node.outputs) > 1:
+    if is_training:
         node.refuse("normalizes by the batch, as in training", "Export the network in eval mode")
     _, _, mean, variance = tensors
     assert mean is not None, "asked above"
