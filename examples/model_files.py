@@ -23,12 +23,12 @@ from qdiag import calibrate, compare, export_onnx, lint_model, load_model, verif
 from qdiag.loading.reference import CLOSE, difference
 
 NETWORKS = (
-    *("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "mobilenet_v2", "mnasnet0_5", "resnet18"),
-    *("timm/test_resnet", "timm/test_byobnet", "timm/test_efficientnet", "timm/test_convnext", "timm/test_vit"),
-    *("timm/test_nfnet", "timm/lcnet_050", "timm/tinynet_e", "timm/mobilenetv3_small_050", "timm/resnet10t"),
-    *("timm/semnasnet_050", "timm/mobilenetv4_conv_small_050", "timm/repghostnet_050", "timm/efficientvit_b0"),
+    *("timm/test_resnet", "timm/test_byobnet", "timm/test_efficientnet", "timm/test_convnext", "timm/test_nfnet"),
+    *("timm/test_vit", "squeezenet1_1", "resnet18", "timm/lcnet_050", "timm/tinynet_e", "timm/resnet10t"),
+    *("mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_small", "timm/mobilenetv3_small_050", "timm/semnasnet_050"),
+    *("timm/mobilenetv4_conv_small_050", "timm/repghostnet_050", "timm/efficientvit_b0"),
     *("timm/ese_vovnet19b_slim_dw", "timm/regnetx_002", "timm/edgenext_xx_small", "timm/mobilevit_xxs"),
-    *("timm/convnext_atto", "regnet_y_400mf", "efficientnet_b0", "densenet121", "googlenet"),
+    *("timm/convnext_atto", "mobilenet_v2", "regnet_y_400mf", "efficientnet_b0", "googlenet"),
 )
 FORMS = ((("old", 13), ("new", 18)), (("old", 17), ("new", 20)))
 """torch.onnx.export's exporter, and the opset: networks take one pair of them and the other in turns."""
@@ -45,9 +45,14 @@ tensors. While an ONNX file is loaded, every node is held against ONNX Runtime, 
 Exporters write the number of images into shapes. Loading runs two different images at once and mends these numbers;
 where that cannot be done, the network takes as many images as the file says, and refuses any other number.
 
-What cannot be loaded is refused in one sentence with the node, its operator, the opset and what to do. Not read: files
-that somebody else has quantized (QuantizeLinear), control flow (If, Loop), recurrent layers, operators that are not
-ONNX's own.
+Of a file that somebody has quantized (QuantizeLinear and DequantizeLinear), the float network is loaded: weights are
+what the integers stand for, and where a format took the place of a ReLU, that is there again. `load_formats(model,
+images)` is the version in the file's own formats, for `compare` to show beside float and others; scales that are no
+powers of two and zero points inside of a range are listed, and stay in float there.
+
+What cannot be loaded is refused in one sentence with the node, its operator, the opset and what to do. Not read:
+operators that compute in integers themselves (QLinearConv), control flow (If, Loop), recurrent layers, operators that
+are not ONNX's own.
 
 ## What goes through
 

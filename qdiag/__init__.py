@@ -33,6 +33,7 @@ from qdiag.planning.widths import Widths
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.equalize import equalize
+from qdiag.quantization.load_formats import GivenVersion, load_formats
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
@@ -51,6 +52,7 @@ __version__ = version("qdiag")
 __all__ = [
     "load_demo",
     "load_model",
+    "load_formats",
     "trace",
     "lint_model",
     "calibrate",
@@ -85,6 +87,7 @@ __all__ = [
     "Trace",
     "LintReport",
     "QuantizedModel",
+    "GivenVersion",
     "Comparison",
     "Diagnosis",
     "TrainingResult",

@@ -54,7 +54,10 @@ PAGES = (
         "data",
         "Models and data",
         "What goes in: a model, from Python or from a file, and the data that it is judged on.",
-        public("Subject", "load_model", "load_weights", "load_demo", "trace", "Trace", "Site", "Inputs"),
+        (
+            *public("Subject", "load_model", "load_formats", "GivenVersion", "load_weights", "load_demo"),
+            *public("trace", "Trace", "Site", "Inputs"),
+        ),
     ),
     ReferencePage("lint", "Lint", "Reading a model.", (*public("lint_model", "LintReport"), Finding)),
     ReferencePage(

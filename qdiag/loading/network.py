@@ -11,6 +11,7 @@ from qdiag.loading.addresses import Addresses
 from qdiag.loading.batch_size import FixedBatch
 from qdiag.loading.conversion import Ref, Step
 from qdiag.loading.onnx_graph import OnnxGraph
+from qdiag.numerics.given_format import GIVEN, GivenFormat
 
 
 def network(
@@ -34,6 +35,7 @@ class _Builder:
         self.source, self.owned = graph, owned
         self.addresses = Addresses()
         self.graph = fx.Graph()
+        self.of_result: dict[str, str] = {}
         self.made: dict[str, fx.Node] = {
             given.name: self.graph.placeholder(identifier(given.name)) for given in graph.inputs
         }
@@ -46,6 +48,7 @@ class _Builder:
 
     def add(self, step: Step) -> None:
         address = self.addresses.module(step.name, step.module)
+        self.of_result.update(dict.fromkeys(step.outputs, address))
         args, kwargs = fx.node.map_aggregate((step.args, step.kwargs), self._value)
         result = self.graph.call_module(address, args, kwargs)
         if len(step.outputs) == 1:
@@ -74,7 +77,18 @@ class _Builder:
         self.graph.output(next(iter(results.values())) if len(results) == 1 else results)
         title = re.sub(r"\W", "_", self.source.file.stem)
         module = fx.GraphModule(self.addresses.root, self.graph, title if title.isidentifier() else f"Model_{title}")
+        if self.source.given.tensors or self.source.given.weights:
+            module.meta[GIVEN] = self._given()
         return module.eval()
+
+    def _given(self) -> dict[str, dict[str, GivenFormat | None]]:
+        """The file's number formats by address; those of the network's inputs by name, in their order."""
+        given, results = self.source.given, self.of_result
+        return {
+            "inputs": {each.name: given.tensors.get(each.name) for each in self.source.inputs},
+            "tensors": {results[name]: kind for name, kind in given.tensors.items() if name in results},
+            "weights": {results[name]: kind for name, kind in given.weights.items() if name in results},
+        }
 
 
 def _item(results: Any, number: int) -> torch.Tensor:

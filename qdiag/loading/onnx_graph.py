@@ -13,6 +13,7 @@ from onnx import helper, inliner, numpy_helper
 from torch import Tensor
 
 from qdiag.errors import InputError, ModelError
+from qdiag.loading.given_quantization import GivenFormats, without_integers
 from qdiag.loading.half_precision import in_float32
 
 OLDEST = 7
@@ -54,7 +55,7 @@ class OnnxGraph:
     """The network of a file.
 
     constants: initializers and the outputs of Constant nodes. parameters: the names of those that training may change,
-    which are the initializers of floating point.
+    which are the initializers of floating point. given: the formats of a file that somebody has quantized.
     """
 
     file: Path
@@ -65,6 +66,7 @@ class OnnxGraph:
     parameters: frozenset[str]
     inputs: tuple[GraphInput, ...]
     outputs: tuple[str, ...]
+    given: GivenFormats = field(default_factory=GivenFormats)
 
     @cached_property
     def readers(self) -> Counter[str]:
@@ -81,7 +83,8 @@ def read_onnx(path: Path) -> OnnxGraph:
 
     Raises InputError for what is no readable ONNX file, ModelError for operators that are not ONNX's own.
     """
-    proto = in_float32(_inlined(_loaded(path)))
+    proto, given = without_integers(_inlined(_loaded(path)), path)
+    proto = in_float32(proto)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST:
         raise ModelError(
@@ -98,9 +101,9 @@ def read_onnx(path: Path) -> OnnxGraph:
             constants[each.output[0]] = _constant(each)
         else:
             nodes.append(_node(each, path))
-    given = tuple(_input(value) for value in graph.input if value.name not in constants)
+    inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
     outputs = tuple(value.name for value in graph.output)
-    return OnnxGraph(path, proto, opset, nodes, constants, floating, given, outputs)
+    return OnnxGraph(path, proto, opset, nodes, constants, floating, inputs, outputs, given)
 
 
 def _loaded(path: Path) -> onnx.ModelProto:

@@ -50,7 +50,7 @@ OF_EXTENSIONS = [
 """Classes that a user meets who adds something: see docs/extending."""
 
 VERBS = [
-    *("trace", "lint_model", "load_model", "load_demo", "load_weights", "resize_with"),
+    *("trace", "lint_model", "load_model", "load_formats", "load_demo", "load_weights", "resize_with"),
     *("calibrate", "calibration_report", "what_if", "equalize", "compare", "inspect", "explain", "diagnose", "train"),
     *("export_onnx", "verify", "export_target", "compare_dump"),
 ]

@@ -115,3 +115,40 @@ def test_attention_is_found_inside_torchs_own_module_and_not_called_functional()
 
     report = lint_model(Net(), torch.zeros(1, 3, 8), select=["QD403", "QD103"])
     assert [finding.code for finding in report.findings] == ["QD403"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (nn.Conv2d(3, 3, 3, stride=(1, 2)), "stride 1 x 2"),
+        (nn.Conv2d(3, 3, 5, stride=4), "that stride for 11 x 11 alone"),
+        (nn.Conv2d(3, 3, 9, stride=2, padding=4), "up to 7 x 7"),
+        (nn.Conv2d(3, 3, (1, 5), groups=3), "depthwise with a kernel of 1 x 5"),
+        (nn.Conv2d(3, 3, 5, groups=3), ""),
+        (nn.Conv2d(3, 3, 11, stride=4, padding=5), ""),
+        (nn.Conv2d(3, 3, 4, stride=4), ""),
+        (nn.ConvTranspose2d(3, 3, 3, stride=2), "2 x 2 and 4 x 4 with 2"),
+        (nn.ConvTranspose2d(3, 3, 2, stride=2), ""),
+        (nn.MaxPool2d(3, 1, dilation=2), "dilated"),
+        (nn.MaxPool2d(3, 2), ""),
+    ],
+)
+def test_convolutions_and_pools_that_tidl_has_not_say_which_number_it_is(layer: nn.Module, says: str) -> None:
+    findings = lint_model(nn.Sequential(nn.Conv2d(3, 3, 1), layer), torch.zeros(1, 3, 16, 16), select="QD502").findings
+    assert [says in finding.why for finding in findings] == ([True] if says else [])
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        (lambda x: torch.cat([x, x]), "never images"),
+        (lambda x: torch.cat([x, x], -1), ""),
+        (lambda x: x.softmax(1), "along width and height"),
+        (lambda x: x.softmax(-1), ""),
+        (lambda x: x - x.relu(), "constants alone"),
+        (lambda x: x - 2.0, ""),
+    ],
+)
+def test_axes_that_tidl_has_not_are_named(operation: Callable[[Tensor], Tensor], says: str) -> None:
+    findings = lint_model(Between(operation), IMAGE, select="QD503").findings
+    assert [says in finding.why for finding in findings] == ([True] if says else [])

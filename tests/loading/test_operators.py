@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from qdiag import load_model
+from qdiag import load_model, trace
 from qdiag.errors import InputError, ModelError
 from tests.loading.files import node, write
 
@@ -155,3 +155,17 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, made: Any, named: str) -
     with pytest.raises(ModelError, match="cannot be loaded") as refused:
         load_model(file, check=False)
     assert named in str(refused.value)
+
+
+def test_a_constant_standardized_by_its_own_statistics_is_a_constant(tmp_path: Path) -> None:
+    """As networks without BatchNorm standardize their weights."""
+    weight = np.random.default_rng(0).normal(size=(1, 4, 27)).astype(np.float32)
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    nodes = [
+        node("BatchNormalization", "w one zero zero one", "n m v", training_mode=1),
+        node("Reshape", "n shape", "kernel"),
+        node("Conv", "x kernel"),
+    ]
+    constants = {"w": weight, "one": ones, "zero": zeros, "shape": np.array([4, 3, 3, 3])}
+    sites = trace(load_model(write(tmp_path / "net.onnx", nodes, constants)), torch.zeros(1, 3, 8, 8)).sites()
+    assert [site.op for site in sites] == ["conv2d"]

@@ -14,10 +14,13 @@ INSTANCE_NORMS = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm
 
 def _batch_norm(node: Operands) -> Step:
     """By the running statistics that the file holds."""
+    is_training = node.get("training_mode") or sum(bool(name) for name in node.node.outputs) > 1
+    if is_training and node.constant(0) is not None:
+        return _standardized_weight(node)
     tensors = [node.constant(i) for i in range(1, 5)]
     if any(tensor is None for tensor in tensors):
         node.refuse("has weights or statistics that are computed")
-    if node.get("training_mode") or sum(bool(name) for name in node.node.outputs) > 1:
+    if is_training:
         node.refuse("normalizes by the batch, as in training", "Export the network in eval mode")
     _, _, mean, variance = tensors
     assert mean is not None, "asked above"
@@ -27,6 +30,13 @@ def _batch_norm(node: Operands) -> Step:
     module.weight, module.bias = node.parameter(1), node.parameter(2)
     module.running_mean, module.running_var = mean.clone(), variance.clone()
     return node.step(module, node.tensor(0))
+
+
+def _standardized_weight(node: Operands) -> Step:
+    """By the statistics of a constant: how networks without BatchNorm standardize their weights."""
+    rest = [node.tensor(1), node.tensor(2), True, 0.0, node.get("epsilon", 1e-5)]
+    args = (node.tensor(0), None, None, *rest)
+    return Step(node.node.output, node.node, operation("batch_norm"), args, node.node.outputs[:1])
 
 
 def _instance_norm(node: Operands) -> Step:
