@@ -65,7 +65,11 @@ class Lockstep(Interceptor):
                 self.meet(layer, tensor, twins, twins if self.added else [])
         with self:
             result = forward(self.reference.model, reference, self)
-        self.reference.guard.end(tensor for _, tensor in named_leaves(result))
+        leaves = [tensor for _, tensor in named_leaves(result)]
+        self.reference.guard.end(leaves)
+        for number, lane in enumerate(self.lanes):
+            if lane.finite is not None:
+                lane.finite.end((leaf, self.twin(leaf, number)) for leaf in leaves)
         return result
 
     def twin(self, tensor: Tensor, lane: int) -> Tensor:
@@ -133,7 +137,7 @@ class Lockstep(Interceptor):
                 inner = self.inner.get(tensor)
                 return tensor if inner is None else inner[number]
 
-            results.append(tensors_in(lane.run(_exchanged(operation, own)))[0])
+            results.append(tensors_in(lane.run(_exchanged(operation, own), aside=True))[0])
         return results
 
 
