@@ -62,8 +62,8 @@ class FiniteGuard:
         beside = ", and the float model does not" if self._is_fixed_alone else ""
         return (
             f"in fixed point, site {str(self.arisen)!r} computes NaN or infinity from finite numbers{beside}: what it "
-            f"divides by, or takes a root or logarithm of, has rounded to 0; and {where}. Give what it reads more bits, "
-            f"bits={self._more_bits()}, or bound it there: x.clamp(min=…) by a step of its format, or more."
+            f"divides by, or takes a root or logarithm of, has rounded to 0; and {where}. Give what it reads more "
+            f"bits, bits={self._more_bits()}, or bound it there: x.clamp(min=…) by a step of its format, or more."
         )
 
     def _more_bits(self) -> str:

@@ -143,12 +143,19 @@ class Lockstep(Interceptor):
 
 def _drawing_the_same(function: Function) -> Function:
     """The function, which draws the same numbers at every call: what a lane draws must not tell it from another."""
-    state = RandomState.now()
+    before: RandomState | None = RandomState.now()
+    ran = False
 
     @functools.wraps(function)
     def again(*args: Any, **kwargs: Any) -> Any:
-        state.restore()
-        return function(*args, **kwargs)
+        nonlocal before, ran
+        if before is not None and ran:
+            before.restore()
+        result = function(*args, **kwargs)
+        if not ran and before is not None and RandomState.now() == before:
+            before = None  # it draws nothing, as dropout in eval mode
+        ran = True
+        return result
 
     return again
 

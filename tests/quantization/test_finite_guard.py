@@ -56,7 +56,7 @@ def test_the_site_is_named_and_what_to_do(name: str) -> None:
     function, site = LEAVING[name]
     model = Between(function).eval()
     assert model(images()).isfinite().all()
-    says = rf"(?s)site '{site}' computes NaN or infinity.*the float model does not.*bits=\{{'first': 16, '\*': 8\}}.*fixed-not-finite"
+    says = rf"(?s)site '{site}' computes NaN.*float model does not.*bits=\{{.*: 16, '\*': 8\}}.*fixed-not-finite"
     with pytest.raises(ModelError, match=says):
         compare(model, images())
 
