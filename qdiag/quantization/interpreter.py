@@ -12,6 +12,7 @@ from qdiag.numerics.ready_weight import WeightFacts
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import LayerWeights
+from qdiag.quantization.finite_guard import FiniteGuard
 from qdiag.quantization.float_numerics import FloatNumerics
 from qdiag.quantization.fusion_guard import FusionGuard
 from qdiag.quantization.input_layers import input_layers
@@ -35,7 +36,7 @@ class Interpreter:
     plan: every stored tensor that it gives a format is rounded by the numerics, the others stay as computed.
     given: weights in place of the model's own. channels_last: hold 4-D weights in that layout.
     keeps_weights: prepare a weight once, until the model's own change; False where they learn, or are recorded.
-    rewrite: for every operation, before all else.
+    rewrite: for every operation, before all else. stays_finite: NaN or infinity that arises is an error.
     unplanned: layers that ran though no trace had seen them, and so ran in float.
     """
 
@@ -50,12 +51,14 @@ class Interpreter:
         rewrite: Rewrite | None = None,
         channels_last: bool = False,
         keeps_weights: bool = True,
+        stays_finite: bool = False,
     ):
         self.model, self.plan, self.numerics, self.channels_last = model, plan, numerics, channels_last
         self.layers = plan.by_site
         self.weights = WeightSource(model, plan, {} if given is None else given)
         self.watchers, self.rewrite, self.keeps_weights = watchers or Watchers(), rewrite, keeps_weights
         self.guard = FusionGuard(plan.layers)
+        self.finite = FiniteGuard(plan) if stays_finite else None
         self.unplanned: set[Site] = set()
         self.weight_facts: dict[Site, WeightFacts] = {}
         self._kept: dict[Site, tuple[Stamp, Operands]] = {}
@@ -82,6 +85,8 @@ class Interpreter:
     def inputs(self, inputs: Inputs) -> Inputs:
         """The network's inputs as they are stored; the user's own tensors stay as they are."""
         layers = input_layers(self.model, self.plan, inputs)
+        if self.finite is not None:
+            self.finite.begin()
 
         def one(tensor: Tensor) -> Tensor:
             layer = layers.get(id(tensor))
@@ -89,8 +94,11 @@ class Interpreter:
 
         return inputs.map(one)
 
-    def run(self, operation: Operation) -> Any:
-        """The result of one operation. Raises ModelError where the forward leaves the plan."""
+    def run(self, operation: Operation, *, aside: bool = False) -> Any:
+        """The result of one operation. Raises ModelError where the forward leaves the plan.
+
+        aside: it is no part of the forward, which may hold NaN and infinity then.
+        """
         site, layer = operation.site, self.layers.get(operation.site)
         if self.rewrite is not None:
             operation = self.rewrite(operation)
@@ -99,9 +107,14 @@ class Interpreter:
                 self.unplanned.add(site)
             result = operation()
             self._keep_to_plan(operation, result)
+            if self.finite is not None and not aside:
+                self.finite.see(operation, result)
             return result
         result = self._in_layer(layer, operation)
         self._keep_to_plan(operation, result)
+        if self.finite is not None and not aside:
+            self.finite.see(operation, result)
+            self.finite.store(layer, result)
         if site == layer.sites[-1]:
             return self._last(layer, result)
         self.guard.leave(site, result)

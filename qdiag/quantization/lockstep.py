@@ -66,7 +66,11 @@ class Lockstep(Interceptor):
                 self.meet(layer, tensor, twins, twins if self.added else [])
         with self:
             result = forward(self.reference.model, reference, self)
-        self.reference.guard.end(tensor for _, tensor in named_leaves(result))
+        leaves = [tensor for _, tensor in named_leaves(result)]
+        self.reference.guard.end(leaves)
+        for number, lane in enumerate(self.lanes):
+            if lane.finite is not None:
+                lane.finite.end((leaf, self.twin(leaf, number)) for leaf in leaves)
         return result
 
     def twin(self, tensor: Tensor, lane: int) -> Tensor:
@@ -134,18 +138,25 @@ class Lockstep(Interceptor):
                 inner = self.inner.get(tensor)
                 return tensor if inner is None else inner[number]
 
-            results.append(tensors_in(lane.run(_exchanged(operation, own)))[0])
+            results.append(tensors_in(lane.run(_exchanged(operation, own), aside=True))[0])
         return results
 
 
 def _drawing_the_same(function: Function) -> Function:
     """The function, which draws the same numbers at every call: what a lane draws must not tell it from another."""
-    state = RandomState.now()
+    before: RandomState | None = RandomState.now()
+    ran = False
 
     @functools.wraps(function)
     def again(*args: Any, **kwargs: Any) -> Any:
-        state.restore()
-        return function(*args, **kwargs)
+        nonlocal before, ran
+        if before is not None and ran:
+            before.restore()
+        result = function(*args, **kwargs)
+        if not ran and before is not None and RandomState.now() == before:
+            before = None  # it draws nothing, as dropout in eval mode
+        ran = True
+        return result
 
     return again
 

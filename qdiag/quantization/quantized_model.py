@@ -12,6 +12,7 @@ from qdiag.numerics.qparams import QParams
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration, LayerWeights
+from qdiag.quantization.finite_guard import all_finite
 from qdiag.quantization.fixed_numerics import FixedNumerics
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter import Interpreter
@@ -84,6 +85,7 @@ class QuantizedModel(nn.Module):
             given=self.calibration.weights if given is None else given,
             watchers=watchers,
             channels_last=self.channels_last,
+            stays_finite=True,
         )
 
     def in_float(
@@ -134,6 +136,9 @@ class QuantizedModel(nn.Module):
         self.interpreter.unplanned.clear()
         with borrow(self.module):
             result = InterpreterRun(self.interpreter).forward(Inputs(*args, **kwargs).in_layout(self.channels_last))
+        finite = self.interpreter.finite
+        if finite is not None and finite.arisen is not None and not all_finite(result):
+            warnings.warn(finite.text("the result holds it"), QdiagWarning, stacklevel=2)
         if self.interpreter.unplanned:
             warnings.warn(unplanned_warning(self.interpreter.unplanned), QdiagWarning, stacklevel=2)
         return result

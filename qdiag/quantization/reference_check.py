@@ -17,7 +17,7 @@ from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import floating_leaves
 from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
-from qdiag.tracing.random_state import RandomState
+from qdiag.tracing.random_state import Draws
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
 
@@ -40,14 +40,14 @@ def _check(subject: Subject) -> None:
     model, inputs = subject.model, subject.example
     merged = Interpreter.in_float(model, subject.plan(), channels_last=subject.prefers_channels_last)
     with borrow(model):
-        before = RandomState.now()
+        draws = Draws()
         expected = forward(model, inputs.map(torch.clone))
-        before.restore()
+        draws.again()
         found = InterpreterRun(merged).forward(inputs.map(torch.clone).in_layout(merged.channels_last))
         apart = difference(expected, found)
         if not apart > APART:
             return
-        before.restore()
+        draws.again()
         beside = _Beside(merged)
         with beside:
             forward(model, inputs.map(torch.clone), beside)

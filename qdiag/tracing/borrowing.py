@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from qdiag.errors import ModelError
 from qdiag.progress import Steps
-from qdiag.tracing.random_state import RandomState, kept_random_state
+from qdiag.tracing.random_state import Draws, RandomState, kept_random_state
 
 T = TypeVar("T")
 
@@ -82,8 +82,9 @@ def without_autocast() -> Iterator[None]:
 def borrow(model: nn.Module) -> Iterator[None]:
     """Run the model in eval mode without gradients; then its modes, buffers and attributes are as before.
 
-    So are the random states. Compiled parts run eagerly meanwhile, and an autocast around does not reach it. Raises
-    ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of each.
+    So are the random states, see `kept_random_state`. Compiled parts run eagerly meanwhile, and an autocast around does
+    not reach it. Raises ModelError where the forward wrote to a parameter: parameters are too large to keep a copy of
+    each.
     """
     with _ONE_THREAD:
         attributes = [(module, dict(vars(module)), _members(module)) for module in model.modules()]
@@ -118,7 +119,7 @@ def borrow_stepwise(model: nn.Module, steps: Steps[T]) -> Steps[T]:
     """The steps of long work on a model, which is borrowed while each of them runs and back between two of them.
 
     So whoever runs the work may look at the model, train it or leave the work unfinished meanwhile. What the work draws
-    at random goes on from step to step.
+    at random goes on from step to step; work that draws nothing leaves the generators alone.
     """
     drawn: RandomState | None = None
     with closing(steps):
@@ -126,12 +127,13 @@ def borrow_stepwise(model: nn.Module, steps: Steps[T]) -> Steps[T]:
             with borrow(model):
                 if drawn is not None:
                     drawn.restore()
+                draws = Draws()
                 try:
                     progress = next(steps)
                 except StopIteration as end:
                     value: T = end.value
                     return value
-                drawn = RandomState.now()
+                drawn = RandomState.now() if draws.are_ours else drawn
             yield progress
 
 

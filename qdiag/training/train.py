@@ -118,7 +118,8 @@ def train_steps(
         saving = Saving(folder, training, before, checkpoint_seconds)
         saving.begin(anew=reached is None)
         try:
-            yield from _epochs(training, saving)
+            with kept_random_state(seeded=True):
+                yield from _epochs(training, saving)
         except (KeyboardInterrupt, GeneratorExit, Stopped):
             if training.is_whole:
                 saving.now()
@@ -147,11 +148,12 @@ def _measured(
 ) -> Steps[Mapping[str, Metrics]]:
     if setup.validation is None:
         return {}
-    return (
-        yield from versions_steps(
-            setup.model, setup.images, setup.validation, setup.share, setup.objective, formats, others
+    with kept_random_state():
+        return (
+            yield from versions_steps(
+                setup.model, setup.images, setup.validation, setup.share, setup.objective, formats, others
+            )
         )
-    )
 
 
 def _epochs(training: TrainingRun, saving: Saving) -> Steps[None]:

@@ -206,7 +206,7 @@ class Padded(nn.Module):
 def test_a_number_that_is_padded_with_is_held_by_the_format_it_is_stored_in() -> None:
     quantized = calibrate(Padded().eval(), IMAGES)
     verification = verify(quantized, IMAGES[:2])
-    assert verification.off_by_more == 0
+    assert verification.exit_code == 0
     pad, before = quantized.format(":pad"), quantized.format("first")
     assert pad is not None
     assert before is not None
