@@ -31,10 +31,11 @@ Pick = Callable[[Row], bool | None]
 GROUPS = {"format": "format faults", "calibration": "calibration faults", "wrong": "wrong data and random models"}
 
 
-def page(rows: Sequence[Row]) -> str:
-    """Markdown of a run's rows."""
+def page(rows: Sequence[Row], planned: int) -> str:
+    """Markdown of a run's rows, of so many that were to come; some faults have no place in some networks."""
     networks = len({row["host"] for row in rows})
-    parts = [HEAD, f"## Scores\n\n{len(rows)} cases on {networks} networks.\n", _scores(rows)]
+    count = f"{len(rows)} cases on {networks} networks; a whole run goes through {planned}, less those without a place."
+    parts = [HEAD, f"## Scores\n\n{count}\n", _scores(rows)]
     parts += ["## By fault\n", _by("fault", rows), "## By network\n", _by("host", rows)]
     parts += ["## What came out wrong\n", _wrong(rows)]
     return "\n".join(parts)

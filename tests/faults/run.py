@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from tests.faults.cases import REAL, ZOO, all_cases, digit_names
+from tests.faults.cases import REAL, ZOO, Make, all_cases, digit_names
 from tests.faults.hosts import CACHE
 from tests.faults.page import page
 from tests.faults.score import Row, run_case
@@ -37,7 +37,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     names = given.hosts or [*digit_names(), *ZOO, *REAL]
     rows = list(measured(names, path, given.only, time.monotonic() + 60 * given.minutes))
-    given.page.write_text(page(rows), encoding="utf-8")
+    given.page.write_text(page(rows, len(tried(names, given.only))), encoding="utf-8")
 
 
 def measured(names: list[str], path: Path, only: str, until: float) -> Iterator[Row]:
@@ -48,8 +48,7 @@ def measured(names: list[str], path: Path, only: str, until: float) -> Iterator[
     path.parent.mkdir(exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     known = {row["name"]: row for row in map(json.loads, lines)}
-    chosen = [(name, make) for name, make in all_cases(names) if only in name and is_tried(name)]
-    chosen.sort(key=lambda case: (case[0].startswith(HEAVY), zlib.crc32(case[0].encode())))
+    chosen = tried(names, only)
     bar = tqdm(chosen, file=sys.stderr, unit="case")
     for name, make in bar:
         bar.set_postfix_str(name[:50])
@@ -64,6 +63,12 @@ def measured(names: list[str], path: Path, only: str, until: float) -> Iterator[
                 file.write(json.dumps(known[name]) + "\n")
         if not known[name].get("skipped"):
             yield known[name]
+
+
+def tried(names: list[str], only: str) -> list[tuple[str, Make]]:
+    """The cases in the order in which they run."""
+    chosen = [(name, make) for name, make in all_cases(names) if only in name and is_tried(name)]
+    return sorted(chosen, key=lambda case: (case[0].startswith(HEAVY), zlib.crc32(case[0].encode())))
 
 
 def is_tried(name: str) -> bool:
