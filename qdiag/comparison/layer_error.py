@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdiag.tracing.site import Site
 from qdiag.tracing.source import Source
@@ -20,6 +20,10 @@ class WeightError:
         channel_magnitudes: Largest magnitude of each output channel.
         sqnr_db: Of the whole weight.
         saturated_biases: Channels whose bias does not fit the accumulator.
+        input_spread: Largest over smallest magnitude of what input channels are multiplied by, zeros left out; 1 in a
+            grouped convolution.
+        poorest_input_bits: Bits that the input channel with the least magnitude has left, sign included.
+        peak: Of the channel that sets the scale, its largest weight over the one that nine in ten stay under.
     """
 
     channel_spread: float
@@ -29,6 +33,9 @@ class WeightError:
     channel_magnitudes: tuple[float, ...]
     sqnr_db: float
     saturated_biases: int
+    input_spread: float = 1.0
+    poorest_input_bits: float = math.inf
+    peak: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class LayerError:
         shift_noise: What the means of the channels' errors make of `added_noise`.
         shifted_channel: The channel whose mean moves farthest.
         shift: By how many of its standard deviations that channel's mean moves.
+        constancy: The part of the loudest channel's power that its mean makes: 1 where it is the same everywhere.
+        offset: Of the median channel, its mean over its standard deviation.
     """
 
     format: str
@@ -67,6 +76,18 @@ class LayerError:
     shift_noise: float = 0.0
     shifted_channel: int = 0
     shift: float = 0.0
+    constancy: float = 0.0
+    offset: float = 0.0
+
+    def blamed(self, weights: float) -> "LayerError":
+        """The same with this part of its noise, 0 to 1, laid to its weights, as trials at the output found.
+
+        Args:
+            weights: Their part.
+        """
+        rounding = (1.0 - weights) * self.added_noise
+        clipped = self.clipping_noise / self.rounding_noise if self.rounding_noise else 0.0
+        return replace(self, rounding_noise=rounding, clipping_noise=rounding * min(1.0, clipped))
 
     @property
     def added_percent(self) -> float:

@@ -83,6 +83,8 @@ class LayerSums:
             weight_noise=0.0 if facts is None else noise(facts.noise, facts.signal),
             loudest_channel=channel,
             loudness=loudness,
+            constancy=self.signal.constancy(channel),
+            offset=self.signal.offset(),
             weight=None if facts is None else weight_error(facts),
         )
 
@@ -120,6 +122,17 @@ class ChannelPower:
         channel = int(shift.abs().argmax())
         return channel, float(shift[channel])
 
+    def constancy(self, channel: int) -> float:
+        """The part of a channel's power that its mean makes, 0 to 1."""
+        power = float(self.power[channel])
+        return min(1.0, float(self.mean_power()[channel]) / power) if power > 0 else 0.0
+
+    def offset(self) -> float:
+        """The median channel's mean over its standard deviation; channels that are the same everywhere left out."""
+        means, variances = self.mean_power(), (self.power - self.mean_power()).clamp(min=0)
+        varies = variances > 1e-6 * means
+        return float((means[varies] / variances[varies]).median().sqrt()) if bool(varies.any()) else 0.0
+
     def loudest(self) -> tuple[int, float]:
         """The channel of greatest power, and its amplitude over the median channel's."""
         median = float(self.power.median())
@@ -145,6 +158,7 @@ def weight_error(facts: WeightFacts) -> WeightError:
     poorest_bits = math.inf
     if facts.qparams is not None and alive:
         poorest_bits = facts.qparams.used_bits(least, poorest)
+    input_spread, input_bits = _inputs(facts)
     return WeightError(
         channel_spread=most / least if least else 1.0,
         poorest_bits=poorest_bits,
@@ -153,7 +167,21 @@ def weight_error(facts: WeightFacts) -> WeightError:
         channel_magnitudes=tuple(magnitudes),
         sqnr_db=sqnr_db(signal, noise),
         saturated_biases=facts.saturated,
+        input_spread=input_spread,
+        poorest_input_bits=input_bits,
+        peak=1.0 if facts.peaks is None else float(facts.peaks[widest]),
     )
+
+
+def _inputs(facts: WeightFacts) -> tuple[float, float]:
+    """How far apart the weights of input channels are, and the bits of the smallest; under one scale for all."""
+    if facts.input_max is None or facts.qparams is None or facts.qparams.axis is not None:
+        return 1.0, math.inf
+    largest = float(facts.input_max.max())
+    alive = facts.input_max[facts.input_max > largest * DEAD]
+    if not len(alive):
+        return 1.0, math.inf
+    return largest / float(alive.min()), facts.qparams.used_bits(float(alive.min()))
 
 
 def _metrics(moments: Moments, limits: FormatFacts | None) -> dict[str, float | None]:

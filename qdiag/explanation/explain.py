@@ -34,13 +34,13 @@ def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequ
     'healthy'
     """
     verdict = judge(comparison)
-    culprits = rank(comparison, lint, trials)
+    culprits = () if verdict.kind == "healthy" else rank(comparison, lint, trials)
     steps = next_steps(verdict, comparison, culprits, trials, lint)
     return Diagnosis(verdict, comparison, culprits, tuple(trials), steps, lint)
 
 
 def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial]) -> tuple[Culprit, ...]:
-    """The layers to blame, worst first."""
+    """The layers to blame, worst first; by their trials also whether weights or the stored tensor are."""
     lane = comparison.lanes[-1]
     alone = {trial.site: trial for trial in trials if trial.kind == "alone"}
     added = sum(min(layer.lanes[lane].added_noise, 1.0) for layer in comparison.layers)
@@ -54,6 +54,7 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
         total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
         share = part / total if total else 0.0
-        found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, error)), findings, trial))
+        told = error if trial is None or trial.weights_part is None else error.blamed(trial.weights_part)
+        found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial))
     found.sort(key=lambda culprit: -culprit.share)
     return tuple(culprit for culprit in found[:CULPRITS] if culprit.share >= LEAST_SHARE)

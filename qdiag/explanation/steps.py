@@ -57,7 +57,7 @@ def next_steps(
     if not repairs:
         text = "The usual repairs were not tried yet: diagnose() runs them, and says what each of them brings."
         return (*steps, NextStep("Try the repairs", text, "diagnose(model, loader, optimizer)"))
-    useful = sorted((trial for trial in repairs if _helps(trial, before)), key=_preference)
+    useful = _worthwhile(sorted((trial for trial in repairs if _helps(trial, before)), key=_preference))
     in_place = [trial for trial in useful if not trial.widens]
     steps += [_repair(trial, before) for trial in in_place[:2]]
     if verdict.kind != "undecided" or useful:
@@ -96,6 +96,12 @@ def _helps(trial: Trial, before: OutputError) -> bool:
     if loss(trial.output) < loss(before):
         return True
     return trial.output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB and loss(trial.output) <= loss(before)
+
+
+def _worthwhile(useful: Sequence[Trial]) -> list[Trial]:
+    """Without those that leave a large loss, where others do not."""
+    enough = [trial for trial in useful if loss(trial.output) is not Loss.LARGE]
+    return enough or list(useful)
 
 
 def _preference(trial: Trial) -> tuple[int, int, float]:

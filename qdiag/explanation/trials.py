@@ -8,18 +8,22 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.errors import OptionError
+from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
 from qdiag.quantization.equalize import equalize
+from qdiag.quantization.observe import observe
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
-from qdiag.subject import Subject
+from qdiag.subject import CALIBRATION_IMAGES, Subject
 from qdiag.tracing.site import Site
 
 TrialKind = Literal["part", "repair", "alone"]
 
 SUSPECTS = 24
 SUSPECT_IMAGES = 16
+PARTED = 3
+"""So many of the worst layers are tried by their weights and by their stored tensor alone."""
 REPAIR_IMAGES = 256
 
 
@@ -30,7 +34,8 @@ class Trial:
     kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "alone" quantizes
     nothing but the layer at `site`. title: the change in words. images: that it was run on. code: that does the same.
     cost: of a repair, what it asks of the target: 0 nothing, 1 a scale for each channel of depthwise weights, 2 of all
-    weights, 3 wider formats.
+    weights, 3 wider formats. weights_part: of a layer alone, the part of its damage that its weights do, 0 to 1; None
+    where the two were not tried apart.
     """
 
     kind: TrialKind
@@ -40,6 +45,7 @@ class Trial:
     site: Site | None = None
     code: str = ""
     cost: int = 0
+    weights_part: float | None = None
 
     @property
     def widens(self) -> bool:
@@ -67,8 +73,30 @@ def trial_steps(subject: Subject, comparison: Comparison, quantized: QuantizedMo
     alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
     found = yield from outputs_steps(subject, alone, "trying layers", images)
-    trials += [Trial("alone", f"only {site}", found[str(site)], images, site) for site in suspects]
+    damage = {site: found[str(site)].damage for site in suspects}
+    worst = [site for site in sorted(suspects, key=lambda site: -damage[site]) if plan.layer(site).weight is not None]
+    parted = yield from _parted_steps(subject, quantized, worst[:PARTED], images)
+    trials += [
+        Trial("alone", f"only {site}", found[str(site)], images, site, weights_part=parted.get(site))
+        for site in suspects
+    ]
     return tuple(trials)
+
+
+def _parted_steps(
+    subject: Subject, quantized: QuantizedModel, sites: Sequence[Site], images: int
+) -> Steps[dict[Site, float]]:
+    """The part of each layer's damage that its weights do: with them alone rounded, and with its tensor alone."""
+    models = {}
+    for site in sites:
+        alone = quantized.plan.only(site)
+        models[f"{site} weights"] = quantized.change(alone.change(output={site: None}))
+        models[f"{site} tensor"] = quantized.change(alone.change(weight={site: None}))
+    if not models:
+        return {}
+    found = yield from outputs_steps(subject, models, "trying weights and tensors", images)
+    parts = {site: (found[f"{site} weights"].damage, found[f"{site} tensor"].damage) for site in sites}
+    return {site: weights / (weights + tensor) for site, (weights, tensor) in parts.items() if weights + tensor > 0}
 
 
 @dataclass(frozen=True)
@@ -82,6 +110,9 @@ class _Repair:
 def _repairs_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[_Repair]]:
     """What changes formats for the better in the same number of bits, in the order in which a user would accept it."""
     repairs = []
+    if subject.calibration_data is not None and not quantized.calibration.history:
+        models = yield from _on_the_data_steps(subject, quantized)
+        repairs.append(_Repair("ranges from images like these", models, 'calibrate(model, data, "simple")', 0))
     equalized = yield from _equalized_steps(subject, quantized)
     if equalized is not None:
         code = 'equalize(calibrate(model, images, "simple"), images)'
@@ -92,6 +123,13 @@ def _repairs_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[_R
         code = f'calibrate(model, images, "simple", per_channel="{option}")'
         repairs.append(_Repair(title, what_if(quantized, layers, per_channel=True), code, cost))
     return repairs
+
+
+def _on_the_data_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel]:
+    """The same formats with ranges of the data itself: what the calibration data would have to give."""
+    data, plan = subject.data.upto(CALIBRATION_IMAGES), quantized.plan.in_float()
+    ranges = yield from observe(subject.model, plan, data, MinMax, channels_last=quantized.channels_last)
+    return quantized.change(calibration=ranges)
 
 
 def _equalized_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel | None]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -57,7 +58,8 @@ class WeightFacts:
 
     channel_max: largest magnitude of each output channel [C], before quantization. qparams: None in a float plan.
     signal, noise: sums of squares of the weight and of its rounding error, for each output channel [C].
-    saturated: bias channels that do not fit the accumulator.
+    saturated: bias channels that do not fit the accumulator. input_max: largest magnitude of what each input channel is
+    multiplied by [C_in]; None in a grouped convolution. peaks: see `peaks` [C].
     """
 
     channel_max: Tensor
@@ -65,6 +67,8 @@ class WeightFacts:
     signal: Tensor
     noise: Tensor
     saturated: int
+    input_max: Tensor | None = None
+    peaks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,28 @@ def ready_weight(
         if offset is not None and format.input is not None:
             offset, saturated = _rounded_bias(offset, qparams, format.input, format)
     rows, errors = scaled.flatten(1), (rounded - merged).mul_(factor).flatten(1)
-    facts = WeightFacts(rows.abs().amax(1), qparams, rows.square().sum(1), errors.square().sum(1), saturated)
+    largest = rows.abs().amax(1)
+    facts = WeightFacts(
+        channel_max=largest,
+        qparams=qparams,
+        signal=rows.square().sum(1),
+        noise=errors.square().sum(1),
+        saturated=saturated,
+        input_max=scaled.abs().transpose(0, 1).flatten(1).amax(1) if format.groups == 1 and scaled.ndim > 1 else None,
+        peaks=peaks(rows),
+    )
     return ReadyWeight(rounded, offset, facts)
+
+
+def peaks(rows: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
+    """Of each row the largest magnitude over the one that nine in ten stay under; 1 where that is 0, as in sparse rows.
+
+    >>> peaks(torch.tensor([[1.0, -2.0, 1.0, 64.0], [0.0, 0.0, 0.0, 5.0]]))
+    tensor([32.,  1.])
+    """
+    magnitudes = rows.detach().abs()
+    usual = magnitudes.kthvalue(max(1, int(0.9 * rows.shape[1])), 1).values
+    return torch.where(usual > 0, magnitudes.amax(1) / usual, 1.0)
 
 
 def _rounded_bias(bias: Tensor, weight: QParams, read: QParams, format: WeightFormat) -> tuple[Tensor, int]:

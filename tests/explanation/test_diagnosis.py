@@ -77,7 +77,7 @@ def test_an_outlier_in_the_activations_is_named_with_its_cause(net: Small, image
         net.middle.norm.weight[3] = 0.0
         net.last.conv.weight[:, 3] = 0.0
     diagnosis = diagnose(net, images)
-    assert first(diagnosis) == ("middle.conv", "activation-channel-spread")
+    assert first(diagnosis) == ("middle.conv", "constant-channel")
 
 
 def test_calibration_on_dark_images_shows_as_clipping(net: Small, images: list[Tensor]) -> None:

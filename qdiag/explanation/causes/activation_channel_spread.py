@@ -1,6 +1,7 @@
 """One scale for channels whose values are of very different size."""
 
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.constant_channel import ConstantChannel
 from qdiag.explanation.causes.wasted_range import WASTED_BITS
 
 LOUDNESS = 8.0
@@ -18,7 +19,8 @@ class ActivationChannelSpread(Cause):
         error = suspect.error
         share, wasted = error.rounded_share, error.accumulated.get("wasted_bits") or 0.0
         sets_the_range = error.loudness >= LOUDNESS and wasted < WASTED_BITS
-        if not sets_the_range or share < 0.3 or error.format == "float":
+        is_constant = ConstantChannel.judge(suspect) is not None
+        if not sets_the_range or is_constant or share < 0.3 or error.format == "float":
             return None
         return cls.evidence(
             share,

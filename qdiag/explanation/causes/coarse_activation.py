@@ -2,6 +2,8 @@
 
 from qdiag.explanation.causes.activation_channel_spread import ActivationChannelSpread
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.constant_channel import ConstantChannel
+from qdiag.explanation.causes.large_offset import LargeOffset
 from qdiag.explanation.causes.wasted_range import WastedRange
 
 
@@ -14,8 +16,8 @@ class CoarseActivation(Cause):
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
         share = suspect.error.rounded_share
-        others = (ActivationChannelSpread.judge(suspect), WastedRange.judge(suspect))
-        if share < 0.5 or any(others) or suspect.error.format == "float":
+        others = (ActivationChannelSpread, ConstantChannel, LargeOffset, WastedRange)
+        if share < 0.5 or any(cause.judge(suspect) for cause in others) or suspect.error.format == "float":
             return None
         wasted = suspect.error.accumulated.get("wasted_bits") or 0.0
         has_relu = any(site.op == "relu" for site in suspect.layer.sites)

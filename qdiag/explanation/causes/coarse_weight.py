@@ -1,7 +1,9 @@
 """Weights that eight bits under one scale do not resolve."""
 
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.input_channel_spread import InputChannelSpread
 from qdiag.explanation.causes.weight_channel_spread import WeightChannelSpread
+from qdiag.explanation.causes.weight_outlier import WeightOutlier
 
 
 class CoarseWeight(Cause):
@@ -13,7 +15,8 @@ class CoarseWeight(Cause):
     @classmethod
     def judge(cls, suspect: Suspect) -> Evidence | None:
         weight, share = suspect.error.weight, suspect.error.weight_share
-        if weight is None or share < 0.5 or WeightChannelSpread.judge(suspect) is not None:
+        others = (WeightChannelSpread.judge(suspect), InputChannelSpread.judge(suspect), WeightOutlier.judge(suspect))
+        if weight is None or share < 0.5 or any(others):
             return None
         return cls.evidence(
             share,

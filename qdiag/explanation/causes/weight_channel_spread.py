@@ -1,6 +1,7 @@
 """One scale for channels whose weights are of very different size."""
 
 from qdiag.explanation.causes.cause import Cause, Evidence, Suspect
+from qdiag.explanation.causes.weight_outlier import WeightOutlier
 
 SPREAD = 16.0
 """Channels 2^4 apart: the smaller one has 4 bits fewer than the format."""
@@ -16,7 +17,7 @@ class WeightChannelSpread(Cause):
     def judge(cls, suspect: Suspect) -> Evidence | None:
         weight = suspect.error.weight
         shares_scale = weight is not None and weight.channel_spread > SPREAD and weight.poorest_bits < 5
-        if weight is None or not shares_scale:
+        if weight is None or not shares_scale or WeightOutlier.judge(suspect) is not None:
             return None
         least, most = (weight.channel_magnitudes[c] for c in (weight.poorest_channel, weight.widest_channel))
         option = "depthwise" if suspect.layer.is_depthwise else "all"

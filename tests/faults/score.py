@@ -1,0 +1,168 @@
+"""One case: what the library says of it, held against the truth."""
+
+import contextlib
+import io
+import time
+from typing import Any
+
+import torch
+
+import qdiag
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.tracing.site import Site
+from tests.faults.cases import Case
+from tests.faults.truth import Figures, Truth, figures, truth_of
+
+WEIGHT_CAUSES = {"weight-channel-spread", "input-channel-spread", "weight-outlier", "coarse-weight", "saturated-bias"}
+LIKE_THESE = "images like these"
+FALLEN = 0.2
+"""Float that lost so much of its top-1 by wrong data or weights is wrong; less is not scored."""
+
+Row = dict[str, Any]
+
+
+def run_case(case: Case) -> Row | None:
+    """The case's row; None where the fault does nothing that there would be a right answer to."""
+    begun = time.perf_counter()
+    truth = truth_of(case.host)
+    row: Row = {"name": case.name, "group": case.group, "fault": case.fault, "host": case.healthy.name}
+    if case.group == "wrong":
+        before = truth_of(case.healthy).float_right
+        if before is None or truth.float_right is None or truth.float_right > before - FALLEN:
+            return None
+        row |= {"float": truth.float_right, "healthy_float": before}
+    diagnosis = diagnosed(case)
+    kind = diagnosis.verdict.kind
+    right = accepted(case, truth)
+    lost = truth.coarse.is_lost or truth.fine.is_lost
+    row |= {
+        "verdict": kind,
+        "accepted": sorted(right),
+        "right": kind in right,
+        "lost": lost,
+        "false_healthy": kind == "healthy" and (lost or case.group == "wrong"),
+        "drop": truth.coarse.drop,
+        "agreement": truth.coarse.agreement,
+        "db": round(truth.coarse.worst_db, 2),
+        "headline": diagnosis.verdict.headline,
+    }
+    if case.group == "healthy":
+        row |= accused(diagnosis)
+    if lost and case.group in ("format", "calibration"):
+        row |= blamed(case, truth, diagnosis) | repaired(case, truth, diagnosis)
+    return row | {"seconds": round(time.perf_counter() - begun, 2)}
+
+
+def diagnosed(case: Case) -> Diagnosis:
+    with contextlib.redirect_stderr(io.StringIO()):
+        return qdiag.diagnose(case.host.model, case.host.data, calibration_data=case.host.calibration)
+
+
+def accepted(case: Case, truth: Truth) -> set[str]:
+    """Verdicts that are right: one, or two where the truth lies so near a limit that other rounding would cross it."""
+    if case.group == "wrong":
+        return {"float-is-wrong"}
+    fine, coarse = truth.fine, truth.coarse
+    if fine.is_lost and not may_be_small(fine):
+        return {"not-quantization"}
+    found = set()
+    if fine.is_lost or (not fine.is_fine and fine.worst_db < coarse.worst_db + 7):
+        found.add("not-quantization")
+    if coarse.is_lost or may_be_lost(coarse):
+        found.add("quantization")
+    if not coarse.is_lost and may_be_fine(coarse):
+        found.add("healthy")
+    if may_be_small(coarse):
+        found |= {"small-loss", "undecided"}
+    return found
+
+
+def may_be_lost(one: Figures) -> bool:
+    if one.agreement is None:
+        return one.worst_db < 16.5
+    return one.agreement < 92 or (one.drop is not None and one.drop > 1.25)
+
+
+def may_be_fine(one: Figures) -> bool:
+    if one.agreement is None:
+        return one.worst_db > 23.5
+    return one.agreement >= 95 and (one.drop is None or one.drop <= 1.5) and one.worst_db > 14
+
+
+def may_be_small(one: Figures) -> bool:
+    if one.agreement is None:
+        return 13.5 < one.worst_db < 26.5
+    drop = one.drop or 0.0
+    return one.agreement > 88 and drop < 3.5 and not (one.agreement > 98.8 and drop < 0.4 and one.worst_db > 16)
+
+
+def accused(diagnosis: Diagnosis) -> Row:
+    """Of a healthy network: findings of lint that are errors, and layers blamed."""
+    errors = [] if diagnosis.lint is None else [f.code for f in diagnosis.lint.findings if f.severity == "error"]
+    return {"errors": errors, "named": [str(culprit.layer.site) for culprit in diagnosis.culprits]}
+
+
+def key(site: Site) -> str:
+    """A site by the name that the truth has for it."""
+    if site.op in ("add", "cat", "mul"):
+        return f"{site.path}:{site.op}"
+    if "pool" in site.op or site.op == "mean":
+        return f"{site.path}:pool"
+    return str(site) if site.op == "input" else site.path
+
+
+def blamed(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
+    """Culprit and cause."""
+    named = [key(culprit.layer.site) for culprit in diagnosis.culprits]
+    row: Row = {
+        "culprit": named[:3],
+        "true_culprits": list(truth.culprits),
+        "first": bool(named) and named[0] in truth.culprits,
+        "in_three": any(name in truth.culprits for name in named[:3]),
+        "baseline_first": truth.lowest[0] in truth.culprits,
+        "baseline_in_three": any(name in truth.culprits for name in truth.lowest[:3]),
+    }
+    if not row["first"]:
+        return row
+    evidence = diagnosis.culprits[0].evidence
+    cause = evidence[0].cause if evidence else None
+    weights = truth.weights_of(named[0])
+    row |= {"cause": cause, "weights_part": round(weights, 3)}
+    if 0.35 < weights < 0.65:
+        words = case.causes[0] + case.causes[1]
+        row["side"] = cause is not None
+    else:
+        words = case.causes[0 if weights >= 0.65 else 1]
+        row["side"] = cause is not None and (cause in WEIGHT_CAUSES) == (weights >= 0.65)
+    if words:
+        row["word"] = cause in words
+    return row
+
+
+def repaired(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
+    """The first step that can be run: what it is, and whether it regains half of what was lost."""
+    step = next((s for s in diagnosis.steps if s.code.startswith(("calibrate(", "equalize("))), None)
+    if step is None:
+        return {"repair": None, "regained": False}
+    images = case.host.calibration
+    names = {"calibrate": qdiag.calibrate, "equalize": qdiag.equalize, "model": case.host.model}
+    with contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
+        quantized = eval(step.code, names | {"images": images, "data": case.host.images})
+        after = torch.cat([quantized(part) for part in case.host.images.split(100)])
+        before = torch.cat([case.host.model(part) for part in case.host.images.split(100)])
+    found = figures(before, after, case.host)
+    return {
+        "repair": step.title,
+        "regained": regains(truth.coarse, found),
+        "in_8_bit": "bits=" not in step.code,
+        "after_db": round(found.worst_db, 2),
+    }
+
+
+def regains(before: Figures, after: Figures) -> bool:
+    """Half of the changed decisions and of the drop; of values, half of the noise."""
+    if before.agreement is None or after.agreement is None:
+        return after.worst_db >= before.worst_db + 3
+    changed = 100 - after.agreement <= max(0.5 * (100 - before.agreement), 1.0)
+    drop = after.drop is None or before.drop is None or after.drop <= max(0.5 * before.drop, 0.5)
+    return changed and drop
