@@ -17,7 +17,7 @@ from qdiag.export.device_tensors import DeviceTensors
 from qdiag.export.dumped_site import DEVICE, DumpedSite
 from qdiag.export.dumps.dump import Array
 from qdiag.export.dumps.read_dump import read_dump
-from qdiag.export.export_onnx import check_installed
+from qdiag.export.installed import check_installed
 from qdiag.export.integers import stored_integers
 from qdiag.export.judge_layers import LayerJudge
 from qdiag.export.output_shares import output_shares

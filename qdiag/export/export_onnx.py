@@ -1,6 +1,5 @@
 """`export_onnx()`: a quantized model as an ONNX file."""
 
-import importlib.util
 import json
 import os
 import warnings
@@ -15,6 +14,7 @@ from qdiag.export.constant_tensors import ConstantTensors
 from qdiag.export.constants import layer_constants
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.file_check import FileCheck
+from qdiag.export.installed import check_installed
 from qdiag.export.lower_opset import LOWEST, ir_version, lower_opset
 from qdiag.export.naming import drop_remarks, name_batch, name_tensors
 from qdiag.export.network import Network
@@ -119,15 +119,6 @@ def export_onnx(
     _save(written, target, check)
     formats = {str(site): str(qparams) for site, qparams in quantized.formats.qparams.items()}
     return ExportedModel(target, style, opset, names, outputs, sites, formats, is_dynamic)
-
-
-def check_installed(*packages: str) -> None:
-    """Raises OptionError for the first package that is missing."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise OptionError(
-                f"{package} is not installed, which the export needs: pip install 'qdiag[onnx]'.", code="not-installed"
-            )
 
 
 def _check(quantized: QuantizedModel, path: Path, style: str) -> None:

@@ -10,8 +10,9 @@ from qdiag.errors import OptionError
 from qdiag.export.constants import layer_constants
 from qdiag.export.engines.engine import ENGINES, Calibration, Delivery, Engine
 from qdiag.export.engines.file_versions import FileVersion, file_version
-from qdiag.export.export_onnx import Style, check_installed, export_onnx, recorded_inputs
+from qdiag.export.export_onnx import Style, export_onnx, recorded_inputs
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.installed import check_installed
 from qdiag.export.lower_opset import ir_version
 from qdiag.export.range_file import range_text
 from qdiag.export.styles import STYLES

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from qdiag.errors import OptionError
 from qdiag.export.agreement import SiteAgreement, distances
-from qdiag.export.export_onnx import check_installed, export_onnx
+from qdiag.export.export_onnx import export_onnx
+from qdiag.export.installed import check_installed
 from qdiag.export.integer_runtime import IntegerRuntime
 from qdiag.export.integers import stored_integers
 from qdiag.export.verification import Verification

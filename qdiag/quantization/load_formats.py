@@ -126,7 +126,9 @@ def load_formats(model: nn.Module | Subject, data: Any = None) -> GivenVersion:
     inner = {layer.site: kind for row, layer in weights if layer and not row.obstacle and (kind := row.format.qparams)}
     calibration = Calibration(
         {site: _range(kind) for site, kind in outputs.items()},
-        tops={site: torch.as_tensor(kind.clip_exponent, dtype=torch.float32) for site, kind in inner.items()},
+        weight_clip_exponents={
+            site: torch.as_tensor(kind.clip_exponent, dtype=torch.float32) for site, kind in inner.items()
+        },
     )
     formats = [{site: _scheme(kind) for site, kind in found.items()} for found in (outputs, inner)]
     found = QuantizedModel(subject.model, plan.change(*formats), calibration)

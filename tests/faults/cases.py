@@ -4,17 +4,18 @@ import copy
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import torch
 
-from tests.faults.data_faults import CALIBRATION_FAULTS, WRONG
+from tests.faults.data_faults import CALIBRATION_FAULTS, WRONG, DataFault
 from tests.faults.hosts import Host, digit_host, zoo_host
 from tests.faults.inject import FORMAT_FAULTS, GIVES_UP, FormatFault
 from tests.faults.real import real_host
 
 Group = Literal["healthy", "format", "calibration", "wrong"]
+DATA_FAULTS: dict[Group, tuple[DataFault, ...]] = {"calibration": CALIBRATION_FAULTS, "wrong": WRONG}
 SAME = 1e-3
 
 DIGITS = [("demo", 0), *((kind, seed) for kind in ("residual", "bottleneck", "branches") for seed in (0, 1))]
@@ -60,21 +61,21 @@ def digit_names() -> list[str]:
 def all_cases(names: list[str]) -> Iterator[tuple[str, Make]]:
     """(name, what makes it) of every case on these hosts; a maker gives None where there is no such place."""
     for host in names:
-        yield f"{host} | healthy", lambda h=host: _healthy(h)
+        yield f"{host} | healthy", partial(_healthy, host)
         for fault in FORMAT_FAULTS:
             for strength in fault.strengths:
                 name = f"{host} | {fault.name} | 2^{strength:g}"
-                yield name, lambda n=name, h=host, f=fault, s=strength: format_case(n, h, [(f, s)])
+                yield name, partial(format_case, name, host, [(fault, strength)])
         for first, second in ((0, 2), (1, 5), (2, 6), (0, 7)):
             one, two = FORMAT_FAULTS[first], FORMAT_FAULTS[second]
             name = f"{host} | {one.name} and {two.name}"
             chosen = [(one, one.strengths[1]), (two, two.strengths[1])]
-            yield name, lambda n=name, h=host, c=chosen: format_case(n, h, c)
-        for group, faults in (("calibration", CALIBRATION_FAULTS), ("wrong", WRONG)):
-            for data_fault in faults:
+            yield name, partial(format_case, name, host, chosen)
+        for group in DATA_FAULTS:
+            for data_fault in DATA_FAULTS[group]:
                 for strength in data_fault.strengths:
                     name = f"{host} | {data_fault.name} | {strength:g}"
-                    yield name, lambda n=name, h=host, g=group, f=data_fault, s=strength: data_case(n, h, g, f, s)
+                    yield name, partial(data_case, name, host, group, data_fault, strength)
 
 
 def _healthy(name: str) -> Case | None:
@@ -119,7 +120,7 @@ def copy_of(generator: torch.Generator) -> torch.Generator:
     return other
 
 
-def data_case(name: str, host_name: str, group: Group, fault, strength: float) -> Case | None:  # type: ignore[no-untyped-def]
+def data_case(name: str, host_name: str, group: Group, fault: DataFault, strength: float) -> Case | None:
     host = host_of(host_name)
     changed = None if host is None else fault.apply(host.copy(), strength, _generator(name))
     if host is None or changed is None:

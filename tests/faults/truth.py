@@ -47,13 +47,13 @@ class _Run(fx.Interpreter):
         value = super().run_node(node)
         one = self.truth.ends.get(node)
         if one is None:
-            return value  # type: ignore[no-any-return]
+            return value
         if self.lane is None:
             low, high = self.truth.ranges.get(one.name, (0.0, 0.0))
             self.truth.ranges[one.name] = min(low, float(value.min())), max(high, float(value.max()))
         elif one.name in self.lane.tensors:
             return rounded(value, *self.truth.ranges[one.name], self.lane.bits)
-        return value  # type: ignore[no-any-return]
+        return value
 
 
 class Brute:
@@ -73,7 +73,7 @@ class Brute:
             for one in found
             if (layer := module_of(self.net, one.first)) is not None and one.is_weighted
         }
-        self.weights = {name: layer.weight.clone() for name, layer in self.layers.items()}
+        self.weights = {name: layer.get_parameter("weight").clone() for name, layer in self.layers.items()}
         self.ranges: dict[str, tuple[float, float]] = {}
         with torch.no_grad():
             for part in host.calibration.split(64):
