@@ -98,21 +98,11 @@ def _can_leave(op: str) -> bool:
 
 
 _LEAVING = {
-    *("div", "true_divide", "floor_divide", "floordiv", "rfloordiv", "remainder", "fmod", "mod", "rmod", "reciprocal"),
-    *("rsqrt", "sqrt", "pow", "rpow", "float_power", "log", "log2", "log10", "log1p", "logit", "exp", "exp2", "expm1"),
-    *("sinh", "cosh", "tan", "acos", "asin", "acosh", "atanh", "arccos", "arcsin", "arccosh", "arctanh", "erfinv"),
-    *("std", "var", "std_mean", "var_mean", "cosine_similarity", "addcdiv", "prod", "cumprod", "inverse", "lp_pool1d"),
-    *(
-        "lp_pool2d",
-        "batch_norm",
-        "cdist",
-        "norm",
-        "vector_norm",
-        "lgamma",
-        "digamma",
-        "polygamma",
-        "xlogy",
-        "logsumexp",
-    ),
+    *("div", "true_divide", "floor_divide", "floordiv", "rfloordiv", "remainder", "fmod", "mod", "rmod"),
+    *("reciprocal", "rsqrt", "sqrt", "pow", "rpow", "float_power", "log", "log2", "log10", "log1p"),
+    *("logit", "exp", "exp2", "expm1", "sinh", "cosh", "tan", "acos", "asin", "acosh", "atanh", "arccos"),
+    *("arcsin", "arccosh", "arctanh", "erfinv", "std", "var", "std_mean", "var_mean", "cosine_similarity"),
+    *("addcdiv", "prod", "cumprod", "inverse", "lp_pool1d", "lp_pool2d", "batch_norm", "cdist", "norm"),
+    *("vector_norm", "lgamma", "digamma", "polygamma", "xlogy", "logsumexp"),
 }
 """Operations that can make NaN or infinity out of numbers such as a network has."""
