@@ -20,10 +20,11 @@ def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
     names: dict[str, str] = {}
     graph = model.graph
     taken = {value.name for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
+    known = {value.name: _known_name(value.name, constants) for value in graph.initializers.values()}
+    sites = {node.metadata_props.get(SITE) for node in graph} - {None, ""}
+    _make_room(graph, {*known.values(), *sites}, taken)
     for value in list(graph.initializers.values()):
-        buffer = value.name.removeprefix("tensors.")
-        _rename(value, constants.get(buffer, value.name.removeprefix("model.")), taken)
-    _make_room(graph, taken)
+        _rename(value, known[value.name], taken)
     for node in graph:
         _name_parameters(node, taken)
         site = node.metadata_props.get(SITE)
@@ -40,14 +41,18 @@ def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-def _make_room(graph: Any, taken: set[str]) -> None:
-    """Take from tensors inside of layers the names that stored ones are to have: an exporter may have chosen the same.
+def _known_name(exported: str, constants: Mapping[str, str]) -> str:
+    """What a weight is called: after its layer, or as in the user's state_dict."""
+    return constants.get(exported.removeprefix("tensors."), exported.removeprefix("model."))
 
-    Addresses in a model that was loaded from a file are often just what the exporter called its tensors.
+
+def _make_room(graph: Any, names: set[str], taken: set[str]) -> None:
+    """Take these names from tensors inside of layers: an exporter may have chosen the same.
+
+    Addresses and parameters in a model that was loaded from a file are often just what the exporter calls its tensors.
     """
-    sites = {node.metadata_props.get(SITE) for node in graph} - {None, ""}
     for value in (value for node in graph for value in node.outputs):
-        if value.name in sites and not value.is_graph_output():
+        if value.name in names and not value.is_graph_output():
             value.name = f"{value.name} inner"
             taken.add(value.name)
 
