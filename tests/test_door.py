@@ -23,9 +23,10 @@ PASSES = (
     "the example, which is the first batch",
     "the ranges",
     "the layers",
-    "weights only and activations only",
-    "the ranges after equalization",
-    "calibrations that may mend it",
+    "the ranges that equalization needs",
+    "weights only, activations only, calibrations that may mend it",
+    "each of the loudest layers alone",
+    "the worst layers' weights and tensors apart",
     "layers in 16 bit",
 )
 
