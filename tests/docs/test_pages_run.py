@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import qdiag
+from tests.export.faulty_device import run_device
 
 DOCS = Path(__file__).parents[2] / "docs"
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -73,7 +74,7 @@ def test_export() -> None:
     Path("traces").mkdir()
     torch.save({}, "traces/nothing.pt")
     page = (DOCS / "export.md").read_text(encoding="utf-8")
-    first, second = _PYTHON.findall(page)
+    first, second, third = _PYTHON.findall(page)
     names: dict[str, Any] = {"quantized": quantized, "images": images}
     exec(compile(first, "export.md", "exec"), names)
     assert names["exported"].name("layer1.0.conv1") == "layer1.0.conv1 int8"
@@ -81,3 +82,7 @@ def test_export() -> None:
         exec(compile(second, "export.md", "exec"), names)
     assert refused.value.code == "no-dump"
     assert Path("for_tidl/ranges.prototxt").is_file()
+    Path("traces/nothing.pt").unlink()
+    run_device(quantized, images[:1], Path("traces"), "layer1.0.conv1", "output shift", "half to even")
+    exec(compile(third, "export.md", "exec"), names)
+    assert [dumped.agreement.site for dumped in names["found"].wrong] == ["layer1.0.conv1"]
