@@ -95,7 +95,7 @@ def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
             f"With its classes in another order {100 * figures.relabelled:.0f} % would be right: the labels number the "
             "classes differently."
         )
-    if figures.decided == 1 or figures.decided < 0.1 * figures.classes:
+    if figures.decided == 1 or figures.decided < 0.1 * min(figures.classes, figures.images):
         classes = "one class" if figures.decided == 1 else f"{figures.decided} of {figures.classes} classes"
         reasons.append(f"Float decides for {classes} whatever the image: does it see the images as in training?")
     if found.norm_shift is not None and _is_far(found.norm_shift, ODD_OFFSET, ODD_SPREAD):

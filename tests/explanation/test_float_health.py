@@ -65,6 +65,16 @@ def test_images_far_from_batchnorm_s_statistics_are_told_without_labels(digits: 
     assert verdict(digits[0], images).kind in ("healthy", "small-loss")
 
 
+def test_few_images_cannot_show_many_classes() -> None:
+    images, labels = torch.eye(400)[:32], torch.arange(32)
+    decides = nn.Linear(400, 400).eval()
+    nn.init.eye_(decides.weight)
+    found = verdict(decides, [(images, labels + 1)])
+    assert found.kind == "float-is-wrong"
+    assert "one above" in found.text
+    assert "whatever the image" not in found.text  # 32 classes of 400, for 32 images
+
+
 def test_digits_of_one_class_alone_are_no_reason_for_doubt(digits: tuple[nn.Module, Any]) -> None:
     images, labels = (torch.cat(parts) for parts in zip(*digits[1], strict=True))
     alone = [(images[labels == 3], labels[labels == 3])]
