@@ -169,7 +169,7 @@ def weight_error(facts: WeightFacts) -> WeightError:
         saturated_biases=facts.saturated,
         input_spread=input_spread,
         poorest_input_bits=input_bits,
-        peak=1.0 if facts.peaks is None else float(facts.peaks[widest]),
+        peak=1.0 if facts.peak is None else float(facts.peak),
     )
 
 

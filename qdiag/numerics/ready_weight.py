@@ -59,7 +59,7 @@ class WeightFacts:
     channel_max: largest magnitude of each output channel [C], before quantization. qparams: None in a float plan.
     signal, noise: sums of squares of the weight and of its rounding error, for each output channel [C].
     saturated: bias channels that do not fit the accumulator. input_max: largest magnitude of what each input channel is
-    multiplied by [C_in]; None in a grouped convolution. peaks: see `peaks` [C].
+    multiplied by [C_in]; None in a grouped convolution. peak: of the channel that reaches farthest, see `peak`.
     """
 
     channel_max: Tensor
@@ -68,7 +68,7 @@ class WeightFacts:
     noise: Tensor
     saturated: int
     input_max: Tensor | None = None
-    peaks: Tensor | None = None
+    peak: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,20 @@ def ready_weight(
         noise=errors.square().sum(1),
         saturated=saturated,
         input_max=scaled.abs().transpose(0, 1).flatten(1).amax(1) if format.groups == 1 and scaled.ndim > 1 else None,
-        peaks=peaks(rows),
+        peak=peak(rows[largest.argmax()]) if rows.numel() else None,
     )
     return ReadyWeight(rounded, offset, facts)
 
 
-def peaks(rows: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
-    """Of each row the largest magnitude over the one that nine in ten stay under; 1 where that is 0, as in sparse rows.
+def peak(channel: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The largest magnitude over the one that nine in ten stay under; 1 where that is 0, as in a sparse channel.
 
-    >>> peaks(torch.tensor([[1.0, -2.0, 1.0, 64.0], [0.0, 0.0, 0.0, 5.0]]))
-    tensor([32.,  1.])
+    >>> peak(torch.tensor([1.0, -2.0, 1.0, 64.0])), peak(torch.tensor([0.0, 0.0, 0.0, 5.0]))
+    (tensor(32.), tensor(1.))
     """
-    magnitudes = rows.detach().abs()
-    usual = magnitudes.kthvalue(max(1, int(0.9 * rows.shape[1])), 1).values
-    return torch.where(usual > 0, magnitudes.amax(1) / usual, 1.0)
+    magnitudes = channel.detach().abs()
+    usual = magnitudes.kthvalue(max(1, int(0.9 * len(channel)))).values
+    return torch.where(usual > 0, magnitudes.amax() / usual, 1.0)
 
 
 def _rounded_bias(bias: Tensor, weight: QParams, read: QParams, format: WeightFormat) -> tuple[Tensor, int]:
