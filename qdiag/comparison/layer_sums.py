@@ -151,7 +151,8 @@ def noise(error: Tensor, signal: Tensor) -> float:
 def weight_error(facts: WeightFacts) -> WeightError:
     """A lane's facts about a weight, as figures."""
     magnitudes = facts.channel_max.tolist()
-    alive = [(m, channel) for channel, m in enumerate(magnitudes) if m > max(magnitudes) * DEAD]
+    alive_from = max(magnitudes, default=0.0) * DEAD
+    alive = [(m, channel) for channel, m in enumerate(magnitudes) if m > alive_from]
     least, poorest = min(alive, default=(0.0, 0))
     most, widest = max(alive, default=(0.0, 0))
     noise, signal = float(facts.noise.sum()), float(facts.signal.sum())
