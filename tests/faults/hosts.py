@@ -19,6 +19,8 @@ from tests.models import settle
 
 CACHE = Path(__file__).parent / ".cache"
 """Trained weights, and results as they come; git does not see it."""
+HEALTHY = 0.8
+"""Of the digits that a network has to read, to have a fault put in."""
 IMAGES = 320
 BATCH = 80
 
@@ -136,7 +138,10 @@ def zoo_host(name: str) -> Host:
     solved = torch.linalg.solve(gram + 0.1 * gram.diagonal().mean() * torch.eye(len(gram)), (x - mean).T @ target)
     head.weight.copy_(8 * solved.T)
     head.bias.copy_(-8 * mean @ solved)
-    return Host(name, model, shown, truth[:IMAGES], calibration, raw=raw_digits)
+    host = Host(name, model, shown, truth[:IMAGES], calibration, raw=raw_digits)
+    right = float((model(shown).argmax(1) == truth[:IMAGES]).float().mean())
+    assert right > HEALTHY, f"{name} reads {right:.0%} of the digits: no network to put a fault in"
+    return host
 
 
 def _coloured(images: Tensor) -> Tensor:
