@@ -1,6 +1,5 @@
 """What holds of a file before it takes its place: sound, loads, computes what it is to compute."""
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from qdiag.errors import ModelError
+from qdiag.loading.plain_runtime import is_installed, plain_session
 from qdiag.tracing.inputs import Inputs
 
 CLOSE = {"clips": 1e-3, "qdq": 0.02}
@@ -34,7 +34,7 @@ class FileCheck:
     def of(cls, style: str, inputs: Inputs, model: Any, opset: int) -> "FileCheck":
         """For an onnx_ir model as torch wrote it; where an older opset is to come of it, with what it computes now."""
         tensors = tuple(tensor for _, tensor in inputs.tensors())
-        if opset >= model.opset_imports[""] or not _has_runtime():
+        if opset >= model.opset_imports[""] or not is_installed():
             return cls(style, tensors)
         import onnx_ir
 
@@ -51,7 +51,7 @@ class FileCheck:
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise _unsound(f"onnx's checker says: {error}") from error
         _check_names(onnx.load(draft, load_external_data=False).graph)
-        if not _has_runtime():
+        if not is_installed():
             return
         found = _run(str(draft), self.inputs)
         largest = max((float(np.abs(theirs).max(initial=0.0)) for theirs in self.expected or ()), default=0.0)
@@ -75,22 +75,13 @@ def _check_names(graph: Any) -> None:
 
 def _run(file: str | bytes, inputs: tuple[Tensor, ...]) -> list[Any]:
     """What ONNX Runtime makes of them, operator by operator as the file has them."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        session = plain_session(file)
         names = [value.name for value in session.get_inputs()]
         result: list[Any] = session.run(None, {n: t.numpy(force=True) for n, t in zip(names, inputs, strict=False)})
     except Exception as error:  # the runtime's own errors have no common class
         raise _unsound(f"ONNX Runtime says: {error}") from error
     return result
-
-
-def _has_runtime() -> bool:
-    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _unsound(why: str) -> ModelError:

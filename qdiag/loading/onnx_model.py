@@ -15,6 +15,7 @@ from qdiag.loading.conversion import Operands, Ref, Step
 from qdiag.loading.network import network
 from qdiag.loading.onnx_graph import GraphInput, Node, OnnxGraph, read_onnx
 from qdiag.loading.operators.table import OPERATORS
+from qdiag.loading.plain_runtime import is_installed
 from qdiag.loading.rewriting import rewritten
 from qdiag.loading.sizes import SIZE_OPERATORS, SizeArithmetic, Values
 from qdiag.progress import Progress, Steps
@@ -34,7 +35,7 @@ def onnx_model(path: Path, example: Any, check: bool | None) -> Steps[nn.Module]
     """
     graph = rewritten(read_onnx(path))
     builder = _Builder(graph, _example(graph, example))
-    if reference.is_installed() if check is None else check:
+    if is_installed() if check is None else check:
         yield Progress("running ONNX Runtime", 0, None)
         builder.reference = _reference(graph, builder.inputs)
     for progress, node in Progress.over(graph.nodes, "loading"):

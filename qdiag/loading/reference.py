@@ -1,6 +1,5 @@
 """What ONNX Runtime makes of a file, tensor by tensor."""
 
-import importlib.util
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qdiag.loading.onnx_graph import OnnxGraph
+from qdiag.loading.plain_runtime import plain_session
 
 CLOSE = 1e-4
 """Largest difference, as a part of the largest value of the tensor."""
@@ -17,27 +17,17 @@ ROUNDED = 1e-6
 """Differences that do not count: ONNX Runtime's sigmoid, for one, is rounded to 1e-7 of 1, however small it is."""
 
 
-def is_installed() -> bool:
-    """True where there is an ONNX Runtime to hold a file against."""
-    return importlib.util.find_spec("onnxruntime") is not None
-
-
 def every_tensor(graph: OnnxGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every tensor that the file's operators compute, by name.
 
     Raises whatever ONNX Runtime raises for a file that it cannot run.
     """
-    import onnxruntime
-
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)
     known = {value.name for value in proto.graph.output} | {""}
     computed = dict.fromkeys(name for node in proto.graph.node for name in node.output)
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed if name not in known)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = plain_session(proto.SerializeToString())
     names = [value.name for value in session.get_outputs()]
     results = session.run(names, {name: tensor.numpy() for name, tensor in inputs.items()})
     return {
