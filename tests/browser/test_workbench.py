@@ -145,7 +145,7 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     page.locator(".qd-try").click()
     until(page, ".qd-failure", "ValueError: no <labels> today")
     until(page, ".qd-failure", r"raised in your code, at In \[\d+\]:7 in evaluate")
-    assert page.locator(".qd-run").is_enabled()
+    page.locator(".qd-run:enabled").wait_for()
 
     page.evaluate(RESTART)
     run_cell(page, 0)
