@@ -18,6 +18,7 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.reference_check import check_reference
 from qdiag.subject import Subject, Task
+from qdiag.tracing.same_network import is_same_network
 
 ADDED_IMAGES = 16
 
@@ -74,7 +75,7 @@ def compare(
         quantized = _named((yield from calibration_steps(subject.calibration, method, formats, target=target)))
     if not quantized:
         raise OptionError("nothing to compare float with: `quantized` holds no model.", code="no-versions")
-    if any(one.module is not subject.model for one in quantized.values()):
+    if not all(is_same_network(one.module, subject.model) for one in quantized.values()):
         raise OptionError(
             "a quantized model to compare was made from another model than the one given.", code="other-model"
         )

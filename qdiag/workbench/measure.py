@@ -14,6 +14,7 @@ from qdiag.progress import Steps
 from qdiag.quantization.identity import data_digest
 from qdiag.subject import Subject
 from qdiag.workbench.history import History
+from qdiag.workbench.twin import Twin
 from qdiag.workbench.version import Version
 
 
@@ -22,6 +23,7 @@ class Measure:
     """The float model with its images, and its figure by the user's own measure, once that was asked for."""
 
     subject: Subject
+    twin: Twin
     float_score: float | None = None
 
     @cached_property
@@ -30,7 +32,8 @@ class Measure:
         return data_digest(self.subject.data)
 
     def begin(self) -> None:
-        """The float model's figure, before any long work: what raises there would raise after it."""
+        """The model as it is now, and its figure, before any long work: what raises there would raise after it."""
+        self.twin.refresh()
         if self.float_score is None:
             self.float_score = self.score(self.subject.model)
 

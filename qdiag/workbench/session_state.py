@@ -20,6 +20,7 @@ from qdiag.workbench.measure import Measure
 from qdiag.workbench.record import Record
 from qdiag.workbench.session_folder import SessionFolder
 from qdiag.workbench.target_work import TargetWork
+from qdiag.workbench.twin import Twin
 from qdiag.workbench.version import Version
 
 FOLDER = "qdiag-runs"
@@ -40,11 +41,12 @@ class SessionState:
         task: Task | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
-        self.subject = Subject(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        twin = Twin(model)
+        self.subject = Subject(twin.module, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
         self.model = model
         place = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
         self._material = Material(self.subject, optimizer, training_data)
-        self._record = Record(Measure(self.subject), place)
+        self._record = Record(Measure(self.subject, twin), place)
         self._diagnosing = Diagnosing(self._material, self._record.measure)
         self._target = TargetWork(self.subject.data)
         self._diagnoses: dict[str, Diagnosis] = {}
