@@ -48,6 +48,7 @@ EQUAL = Verification(
     output_equal=16000,
     watching_changes=0,
     kernels={"QLinearConv": 1, "QuantizeLinear": 1, "DequantizeLinear": 1},
+    runtime="1.15.1",
 )
 DIFFERING = dataclasses.replace(
     EQUAL,
