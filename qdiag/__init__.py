@@ -20,6 +20,8 @@ from qdiag.export.device_errors import DumpComparison
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.export_target import export_target
 from qdiag.export.exported_model import ExportedModel
+from qdiag.export.repair_file import repair_file
+from qdiag.export.repaired_file import RepairedFile
 from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
@@ -67,6 +69,7 @@ __all__ = [
     "Recipe",
     "export_onnx",
     "verify",
+    "repair_file",
     "export_target",
     "compare_dump",
     "Workbench",
@@ -93,6 +96,7 @@ __all__ = [
     "TrainingResult",
     "ExportedModel",
     "Verification",
+    "RepairedFile",
     "TargetExport",
     "DumpComparison",
     "QdiagError",

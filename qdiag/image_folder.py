@@ -4,7 +4,7 @@ May import: errors.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ class Preprocessing:
         return tensor
 
 
+Preprocess = Preprocessing | Callable[[Image.Image], torch.Tensor]
+"""What makes a tensor of an image."""
+
+
 class ImageFolder(Dataset[Any]):
     """The images of a folder: a tensor [colours, H, W] each, with its class index where there are labels.
 
@@ -88,7 +92,7 @@ class ImageFolder(Dataset[Any]):
     Raises InputError where the folder holds none of these.
     """
 
-    def __init__(self, folder: str | Path, preprocessing: Preprocessing, limit: int | None = None):
+    def __init__(self, folder: str | Path, preprocessing: Preprocess, limit: int | None = None):
         if limit is not None and limit < 1:
             raise OptionError(f"limit {limit}: at least one image is needed.", code="at-least-one")
         self.folder, self.preprocessing = Path(folder), preprocessing

@@ -10,6 +10,7 @@ from torch import nn
 from qdiag.comparison.brought import Brought, brought_steps
 from qdiag.comparison.compare import compare
 from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.culprit import covering
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain, rank
@@ -115,9 +116,12 @@ def explanation_steps(
 def scored(
     comparison: Comparison, quantized: Mapping[str, QuantizedModel], evaluate: Evaluate, float_score: float
 ) -> Comparison:
-    """The comparison with the user's own figure of float and of each version."""
+    """The comparison with the user's own figure of float and of each version; `evaluate.figure` is its name, if any."""
+    figure = str(getattr(evaluate, "figure", OutputError.figure))
     outputs = {
-        name: dataclasses.replace(output, float_score=float_score, score=float(evaluate(quantized[name])))
+        name: dataclasses.replace(
+            output, float_score=float_score, score=float(evaluate(quantized[name])), figure=figure
+        )
         for name, output in comparison.outputs.items()
     }
     return dataclasses.replace(comparison, outputs=outputs)

@@ -1,6 +1,6 @@
 """Files of tensors and plain containers, read and written with errors of ours. All that is read, is checked first.
 
-May import: blocks, contents, files, image_folder, progress, registry and below.
+May import: blocks, contents, detection, files, image_folder, progress, registry and below.
 """
 
 import hashlib

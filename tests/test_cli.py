@@ -249,6 +249,22 @@ def test_export_writes_a_file_and_says_what_is_in_it(
     onnx.checker.check_model(file, full_check=True)
 
 
+def test_repair_writes_the_file_again_and_lists_what_changed(model: str, folder: Path, tmp_path: Path) -> None:
+    file, repaired = tmp_path / "model.onnx", tmp_path / "repaired.onnx"
+    words = ["--images", str(folder), *SMALL]
+    assert qdiag("export", f"{model}:build", *words, "--style", "clips", "--output", str(file)).returncode == 0
+    done = qdiag("repair", str(file), *words[:-2], "--method", "best", "--output", str(repaired), "--json")
+    assert done.returncode == 0, done.stderr
+    data = strict(done.stdout)["data"]
+    assert data["path"] == str(repaired)
+    changed = {name for name, value in tensors(repaired).items() if not np.array_equal(value, tensors(file)[name])}
+    assert {each["name"] for each in data["changes"]} == changed
+
+
+def tensors(file: Path) -> dict[str, np.ndarray]:
+    return {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(file).graph.initializer}
+
+
 def test_what_calibrate_saved_is_exported_and_verified(model: str, folder: Path, tmp_path: Path) -> None:
     """A bias raised in the saved file arrives in the exported one: nothing was calibrated anew."""
     saved, file = tmp_path / "calibrated.pt", tmp_path / "model.onnx"

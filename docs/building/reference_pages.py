@@ -92,8 +92,8 @@ PAGES = (
         "Export",
         "Files for the target, and what comes back from it. With the extra `qdiag[onnx]`.",
         public(
-            *("export_onnx", "verify", "export_target", "compare_dump"),
-            *("ExportedModel", "Verification", "TargetExport", "DumpComparison"),
+            *("export_onnx", "verify", "repair_file", "export_target", "compare_dump"),
+            *("ExportedModel", "Verification", "RepairedFile", "TargetExport", "DumpComparison"),
         ),
     ),
     ReferencePage(

@@ -16,6 +16,7 @@ from qdiag.cli.commands.export import export
 from qdiag.cli.commands.export_target import export_target
 from qdiag.cli.commands.lab import lab
 from qdiag.cli.commands.lint import lint
+from qdiag.cli.commands.repair import repair
 from qdiag.cli.commands.rule import rule
 from qdiag.cli.commands.train import train
 from qdiag.cli.commands.verify import verify
@@ -35,6 +36,7 @@ for function in (
     calibrate,
     train,
     export,
+    repair,
     verify,
     export_target,
     compare_dump,

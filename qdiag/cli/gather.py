@@ -9,6 +9,9 @@ from torch import nn
 
 from qdiag.cli.options import DataOptions, ModelOptions, whole_numbers
 from qdiag.cli.output import bar, tell
+from qdiag.detection.box_folder import BoxFolder, MeanAveragePrecision
+from qdiag.detection.box_labels import box_labels
+from qdiag.detection.decode import DECODERS
 from qdiag.errors import InputError, OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.loading.load_model import is_model_file, load_model
@@ -41,7 +44,10 @@ def gather(
         raise InputError(
             "no data: give --images FOLDER, --data file.py:function, or --input 1,3,224,224 for noise.", code="no-data"
         )
-    subject = Subject(network, source, calibration_data=_calibration(data, calibration), task=task)
+    figure = None if data.boxes is None else _mean_average_precision(data, data.boxes)
+    if figure is not None:
+        task = task or "detection"
+    subject = Subject(network, source, calibration_data=_calibration(data, calibration), task=task, evaluate=figure)
     return Gathered(subject, optimizer)
 
 
@@ -88,6 +94,20 @@ def _images(options: DataOptions) -> Any:
         tell("Data: noise. Lint needs no more, but how accurate a model is on noise says little: give it images.")
         return noise
     return None
+
+
+def _mean_average_precision(options: DataOptions, boxes: Path) -> MeanAveragePrecision:
+    """Of the images that are measured on. Raises OptionError for a head that is not known here."""
+    assert options.images is not None, "checked when the options were made"
+    decode = DECODERS.get(str(options.letterbox))
+    if decode is None:
+        raise OptionError(
+            f"--letterbox {options.letterbox}: of boxes, heads of {', '.join(DECODERS)} are known. Give a function of "
+            "yours in Python: diagnose(model, images, evaluate=…).",
+            code="option-value",
+        )
+    files = [file for file, _ in ImageFolder(options.images, options.preprocessing, options.limit).items]
+    return MeanAveragePrecision(BoxFolder(files, options.square, box_labels(boxes)), decode)
 
 
 def _noise(shape: str) -> list[torch.Tensor]:

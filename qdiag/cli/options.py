@@ -1,12 +1,13 @@
 """What the user types, in groups that several commands share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from qdiag.detection.letterbox import LETTERBOXES, Letterbox, Letterboxes
 from qdiag.errors import OptionError
 from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from qdiag.planning.formats import PerChannelOption
@@ -87,9 +88,26 @@ class DataOptions:
             help="Random numbers of this shape, as 1,3,224,224: enough to lint, not to judge accuracy.",
         ),
     ] = None
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER or FILE",
+            rich_help_panel=DATA,
+            help="With --images: what is to be found in them, as YOLO's .txt files or COCO's JSON. mAP decides then.",
+        ),
+    ] = None
     size: Annotated[
-        int, typer.Option(metavar="PIXELS", rich_help_panel=FOLDER, help="Side of the square cut out of the middle.")
-    ] = 224
+        int | None,
+        typer.Option(metavar="PIXELS", rich_help_panel=FOLDER, help="Side of the square cut out of the middle: 224."),
+    ] = None
+    letterbox: Annotated[
+        Letterboxes | None,
+        typer.Option(
+            rich_help_panel=FOLDER,
+            help="Fitted in whole in place of that, as detectors take them. yolox: BGR, 0 … 255, 416 pixels. yolo: "
+            "RGB, 0 … 1, 640 pixels.",
+        ),
+    ] = None
     resize: Annotated[
         int | None,
         typer.Option(
@@ -122,13 +140,26 @@ class DataOptions:
             raise OptionError(
                 "--limit counts the images of a folder: give it with --images.", code="option-without-its-other"
             )
+        if self.boxes is not None and (self.images is None or self.letterbox is None):
+            raise OptionError(
+                "--boxes are of images in a letterbox: give --images and --letterbox.", code="option-without-its-other"
+            )
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def preprocessing(self) -> Preprocessing | Letterbox:
         """Raises OptionError where the options do not go together."""
-        resize = round(self.size * 8 / 7) if self.resize is None else self.resize
+        if self.letterbox is not None:
+            return self.square
+        size = self.size or 224
+        resize = round(size * 8 / 7) if self.resize is None else self.resize
         mean, std = numbers(self.mean, "--mean"), numbers(self.std, "--std")
-        return Preprocessing(resize, self.size, mean, std, self.interpolation)
+        return Preprocessing(resize, size, mean, std, self.interpolation)
+
+    @property
+    def square(self) -> Letterbox:
+        """The letterbox that is asked for."""
+        chosen = LETTERBOXES[self.letterbox or Letterboxes.YOLO]
+        return replace(chosen, size=self.size or chosen.size)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class OutputError:
     task: what the outputs mean. images: that were seen. tensors: every output by itself; unseen: outputs that no lane
     could be followed to, as NumPy arrays and objects. target_error: the mean distance to targets that are values, of
     float and of this lane, in the target's own unit.
-    score, float_score: the user's own figure of this lane, and of float.
+    score, float_score: the user's own figure of this lane, and of float. figure: what it is called.
     """
 
     sqnr_db: float
@@ -73,6 +73,7 @@ class OutputError:
     target_error: tuple[float, float] | None = None
     score: float | None = None
     float_score: float | None = None
+    figure: str = "your own figure"
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> "OutputError":

@@ -134,7 +134,7 @@ def _is_comparable(output: OutputError) -> bool:
 def describe(output: OutputError) -> str:
     """What became of the output, as the end of a sentence: loses 17.0 points of top-1 (95 % interval …)."""
     if output.score is not None and output.float_score is not None:
-        return f"reaches {output.score:.4g} in your own figure, float {output.float_score:.4g}"
+        return f"reaches {output.score:.4g} in {output.figure}, float {output.float_score:.4g}"
     if output.drop_points is not None and output.drop_interval is not None:
         return _of_labels(output.drop_points, output.drop_interval, output)
     if output.means_classes and output.agreement_percent is not None:

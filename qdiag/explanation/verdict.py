@@ -69,7 +69,7 @@ def _of_formats(comparison: Comparison) -> Verdict:
     reference = f"{finest} {describe(fine)}" if finest != coarsest else "16 bit was not run"
     if lost is Loss.NONE:
         text = f"{reference}; {coarsest} {describe(coarse)}. Export it, and check the target's own tensors."
-        by = "" if coarse.score is None else " in your own figure"
+        by = "" if coarse.score is None else f" in {coarse.figure}"
         return Verdict("healthy", f"{coarsest} is as good as float{by}.", _sentence(text))
     if lost is Loss.UNDECIDED:
         return _undecided(coarsest, coarse, reference)

@@ -6,64 +6,51 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from qdiag.errors import InputError, ModelError
+from qdiag.export.runtime_session import Python, runtime_session
 
 INTEGER_KERNELS = ("QLinear", "QGemm", "QAttention", "ConvInteger", "MatMulInteger")
 """How the operators begin that compute in integers."""
-
-QUIET = 3
 
 
 class IntegerRuntime:
     """Runs a file, and gives tensors from inside it.
 
     path: the file; what the runtime makes of it is written beside it. watched: names of tensors to give besides the
-    file's own outputs. kernels: how often the optimized network calls each operator.
+    file's own outputs. python: an interpreter whose ONNX Runtime it is to be; None for the one installed here.
+    kernels: how often the optimized network calls each operator. version: the runtime's.
     Signed 8-bit tensors are held with 128 added, unsigned. The runtime's x86 kernels want stored tensors so; it makes
     that change by itself too, but not for a tensor that two operations read, which it then computes in float. Of signed
     weights, processors without VNNI add pairs of products in 16 bits, which saturate.
 
-    Raises ModelError where the runtime cannot run the file.
+    Raises ModelError where the runtime cannot run the file, OptionError where the other Python has none.
     """
 
-    def __init__(self, path: Path, watched: Collection[str] = ()):
+    def __init__(self, path: Path, watched: Collection[str] = (), python: Python | None = None):
         import onnx
-        import onnxruntime
 
-        optimized = path.with_suffix(".optimized.onnx")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = QUIET
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.optimized_model_filepath = str(optimized)
         model = onnx.load(path)
         self._offsets = dict.fromkeys(_hold_unsigned(model), 128)
         _watch(model, watched)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime's own errors have no common class
-            raise ModelError(f"ONNX Runtime cannot run this network: {error}", code="runtime-refuses") from error
-        self.inputs = tuple(value.name for value in self._session.get_inputs())
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        optimized, changed = path.with_suffix(".optimized.onnx"), path.with_suffix(".unsigned.onnx")
+        onnx.save(model, changed)
+        self._session = runtime_session(changed, optimized, python)
         self.kernels = Counter(node.op_type for node in onnx.load(optimized).graph.node)
+        self.version = self._session.version
 
     def run(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray[Any, Any]]:
         """Every output and watched tensor by name, integers as the file has them.
 
         Raises InputError for inputs of another shape than the file's.
         """
-        feed = {name: tensor.numpy(force=True) for name, tensor in zip(self.inputs, inputs, strict=True)}
-        try:
-            found = self._session.run(None, feed)
-        except Exception as error:  # the runtime's own errors have no common class
-            raise InputError(
-                f"ONNX Runtime cannot take these inputs: {error}", code="runtime-refuses-inputs"
-            ) from error
-        return {name: self._as_in_file(name, value) for name, value in zip(self.outputs, found, strict=True)}
+        found = self._session.run([tensor.numpy(force=True) for tensor in inputs])
+        names = self._session.outputs
+        return {name: self._as_in_file(name, value) for name, value in zip(names, found, strict=True)}
+
+    def close(self) -> None:
+        """End the process of another Python, where there is one."""
+        self._session.close()
 
     def _as_in_file(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return value.astype(np.int32) - self._offsets[name] if name in self._offsets else value

@@ -33,6 +33,7 @@ class Verification(Displayable):
         output_equal: How many of them were the same on both sides.
         watching_changes: How many of them were others in the run that gave the sites' integers.
         kernels: How often each operator runs in the network as the runtime optimized it.
+        runtime: ONNX Runtime's version.
     """
 
     model_name: str
@@ -44,6 +45,7 @@ class Verification(Displayable):
     output_equal: int
     watching_changes: int
     kernels: Mapping[str, int]
+    runtime: str
 
     @property
     def values(self) -> int:
@@ -95,7 +97,7 @@ class Verification(Displayable):
 
     def report(self) -> Report:
         """A callout, the counts, every site, and the kernels that ran."""
-        title = f"{self.model_name}: simulation against ONNX Runtime, {self.images} images"
+        title = f"{self.model_name}: simulation against ONNX Runtime {self.runtime}, {self.images} images"
         rounding = rounding_text(self.target, self.is_rounding_exchanged)
         blocks = (
             agreement_callout(self.sites, self.output_equal == self.output_values, rounding),

@@ -5,6 +5,7 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from qdiag.export.export_onnx import export_onnx
 from qdiag.export.installed import check_installed
 from qdiag.export.integer_runtime import IntegerRuntime
 from qdiag.export.integers import stored_integers
+from qdiag.export.runtime_session import Python
 from qdiag.export.verification import Verification
 from qdiag.numerics.rounding import Rounding
 from qdiag.planning.layer import Layer
@@ -36,7 +38,12 @@ IMAGES = 16
 
 @long_work
 def verify(
-    quantized: QuantizedModel | QuantTestModule, data: Any, *, images: int = IMAGES, on_progress: OnProgress = None
+    quantized: QuantizedModel | QuantTestModule,
+    data: Any,
+    *,
+    images: int = IMAGES,
+    runtime: Python | None = None,
+    on_progress: OnProgress = None,
 ) -> Steps[Verification]:
     """Export to ONNX, run it in ONNX Runtime's integer kernels, and compare every stored tensor's integers.
 
@@ -47,10 +54,12 @@ def verify(
         quantized: From `calibrate`, or one of the modules that hold such a model.
         data: As for `calibrate`, in images of one size.
         images: So many of the data run, one at a time.
+        runtime: The path of a Python whose ONNX Runtime is to run the file, such as the one that a target's tools ship;
+            by default the one that is installed here. That Python needs numpy and onnxruntime alone.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
     Raises:
-        OptionError: Where onnx or onnxruntime is not installed, and for a number of images below one.
+        OptionError: Where onnx or onnxruntime is not installed, here or there, and for a number of images below one.
         InputError: For data that cannot be used.
         ModelError: For a model that no file can hold, or that ONNX Runtime cannot run.
 
@@ -62,13 +71,13 @@ def verify(
     >>> verification.values, verification.equal
     (1008, 1008)
     """
-    check_installed("onnx", "onnxscript", "onnxruntime")
+    check_installed("onnx", "onnxscript", *(["onnxruntime"] if runtime is None else []))
     if images < 1:
         raise OptionError(f"images={images}: at least one is needed.", code="at-least-one")
     quantized = quantized_model(quantized)
     simulated = QuantizedModel(quantized.module, _half_to_even(quantized.plan), quantized.calibration)
     first = next(_images(data, quantized, 1))
-    tally, kernels = yield from _tally_steps(simulated, data, first, images)
+    tally, ran = yield from _tally_steps(simulated, data, first, images, runtime)
     return Verification(
         model_name=quantized.plan.trace.model_name,
         images=tally.images,
@@ -78,18 +87,20 @@ def verify(
         output_values=tally.output_values,
         output_equal=tally.output_equal,
         watching_changes=tally.watching_changes,
-        kernels=kernels,
+        kernels=ran.kernels,
+        runtime=ran.version,
     )
 
 
 def _tally_steps(
-    simulated: QuantizedModel, data: Any, first: Inputs, images: int
-) -> Steps[tuple["_Tally", dict[str, int]]]:
-    """Run both sides, one image at a time; what was counted, and the runtime's kernels by how often each is there."""
-    with tempfile.TemporaryDirectory() as folder:
+    simulated: QuantizedModel, data: Any, first: Inputs, images: int, python: Python | None
+) -> Steps[tuple["_Tally", "_Ran"]]:
+    """Run both sides, one image at a time; what was counted, and what ran it."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "model.onnx"
         exported = export_onnx(simulated, path, first, dynamic_batch=False)
-        runtime, watching = IntegerRuntime(path), IntegerRuntime(path, exported.names.values())
+        runtime = stack.enter_context(closing(IntegerRuntime(path, python=python)))
+        watching = stack.enter_context(closing(IntegerRuntime(path, exported.names.values(), python)))
         integers, tally = _Integers(simulated.formats), _Tally(exported.names)
         simulation = InterpreterRun(simulated.watched(Watchers(stored=integers.keep)))
 
@@ -103,7 +114,15 @@ def _tally_steps(
                 yield progress
 
         yield from borrow_stepwise(simulated.module, compare_all())
-    return tally, dict(runtime.kernels.most_common())
+    return tally, _Ran(dict(runtime.kernels.most_common()), runtime.version)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ran:
+    """A runtime: its kernels by how often each is in the optimized network, and its version."""
+
+    kernels: dict[str, int]
+    version: str
 
 
 def _half_to_even(plan: QuantPlan) -> QuantPlan:

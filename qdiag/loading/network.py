@@ -10,7 +10,8 @@ from torch import fx, nn
 from qdiag.loading.addresses import Addresses
 from qdiag.loading.batch_size import FixedBatch
 from qdiag.loading.conversion import Ref, Step
-from qdiag.loading.onnx_graph import OnnxGraph
+from qdiag.loading.onnx_graph import Node, OnnxGraph
+from qdiag.loading.origin import ORIGIN, Origin, nodes_with_weights
 from qdiag.numerics.given_format import GIVEN, GivenFormat
 
 
@@ -36,6 +37,7 @@ class _Builder:
         self.addresses = Addresses()
         self.graph = fx.Graph()
         self.of_result: dict[str, str] = {}
+        self.nodes: list[tuple[str, Node]] = []
         self.made: dict[str, fx.Node] = {
             given.name: self.graph.placeholder(identifier(given.name)) for given in graph.inputs
         }
@@ -49,6 +51,7 @@ class _Builder:
     def add(self, step: Step) -> None:
         address = self.addresses.module(step.name, step.module)
         self.of_result.update(dict.fromkeys(step.outputs, address))
+        self.nodes.append((address, step.node))
         args, kwargs = fx.node.map_aggregate((step.args, step.kwargs), self._value)
         result = self.graph.call_module(address, args, kwargs)
         if len(step.outputs) == 1:
@@ -77,6 +80,7 @@ class _Builder:
         self.graph.output(next(iter(results.values())) if len(results) == 1 else results)
         title = re.sub(r"\W", "_", self.source.file.stem)
         module = fx.GraphModule(self.addresses.root, self.graph, title if title.isidentifier() else f"Model_{title}")
+        module.meta[ORIGIN] = Origin(self.source.file.absolute(), nodes_with_weights(self.nodes))
         if self.source.given.tensors or self.source.given.weights:
             module.meta[GIVEN] = self._given()
         return module.eval()

@@ -83,7 +83,7 @@ def read_onnx(path: Path) -> OnnxGraph:
 
     Raises InputError for what is no readable ONNX file, ModelError for operators that are not ONNX's own.
     """
-    proto, given = without_integers(_inlined(_loaded(path)), path)
+    proto, given = without_integers(read_proto(path), path)
     proto = in_float32(proto)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST:
@@ -104,6 +104,11 @@ def read_onnx(path: Path) -> OnnxGraph:
     inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
     outputs = tuple(value.name for value in graph.output)
     return OnnxGraph(path, proto, opset, nodes, constants, floating, inputs, outputs, given)
+
+
+def read_proto(path: Path) -> onnx.ModelProto:
+    """A file as it is, functions of its own inlined. Raises InputError for what cannot be read."""
+    return _inlined(_loaded(path))
 
 
 def _loaded(path: Path) -> onnx.ModelProto:

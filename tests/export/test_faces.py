@@ -14,6 +14,7 @@ from qdiag.export.engines.engine import Setting
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.layer_alone import LayerAlone
 from qdiag.export.range_file import TargetLayer
+from qdiag.export.repaired_file import ChangedTensor, RepairedFile
 from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.numerics.look_alikes import LookAlike
@@ -48,6 +49,7 @@ EQUAL = Verification(
     output_equal=16000,
     watching_changes=0,
     kernels={"QLinearConv": 1, "QuantizeLinear": 1, "DequantizeLinear": 1},
+    runtime="1.15.1",
 )
 DIFFERING = dataclasses.replace(
     EQUAL,
@@ -123,7 +125,22 @@ DUMPED = DumpComparison(
     rounding="half to even",
     simulated_rounding="half up",
 )
-SHOWN = {"exported_model": EXPORTED, "verification": DIFFERING, "target_files": TARGET, "device_errors": DUMPED}
+REPAIRED = RepairedFile(
+    path=Path("repaired.onnx"),
+    source=Path("model.onnx"),
+    changes=(
+        ChangedTensor("conv.weight", (8, 3, 3, 3), 0.25, 12.5, "conv", "weight", False, "equalization, gptq"),
+        ChangedTensor("conv bias", (8,), 0.0625, None, "conv", "bias", True, "equalization, gptq"),
+    ),
+    output_difference=2e-6,
+)
+SHOWN = {
+    "exported_model": EXPORTED,
+    "verification": DIFFERING,
+    "target_files": TARGET,
+    "device_errors": DUMPED,
+    "repaired_file": REPAIRED,
+}
 
 
 @pytest.mark.parametrize(("name", "shown"), SHOWN.items())

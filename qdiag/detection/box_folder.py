@@ -1,0 +1,78 @@
+"""Images with boxes, and how well a detector finds them."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from qdiag.detection.box_labels import BoxLabels
+from qdiag.detection.decode import Decode
+from qdiag.detection.letterbox import Letterbox
+from qdiag.errors import InputError, OptionError
+
+BATCH = 8
+
+
+class BoxFolder(Dataset[Any]):
+    """Images in a letterbox [3, size, size], each with the boxes that are in it, in the letterbox's pixels.
+
+    images: the files. letterbox: what makes a tensor of an image. labels: from `box_labels`.
+    """
+
+    def __init__(self, images: list[Path], letterbox: Letterbox, labels: BoxLabels):
+        self.images, self.letterbox, self.labels = images, letterbox, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        path = self.images[number]
+        try:
+            with Image.open(path) as image:
+                boxes, classes = self.labels(path, image.size)
+                return self.letterbox(image), {"boxes": self.letterbox.boxes(boxes, image.size), "labels": classes}
+        except OSError as error:
+            raise InputError(
+                f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
+            ) from error
+
+
+class MeanAveragePrecision:
+    """COCO's mAP of a detector, in percent, over overlaps from 0.5 to 0.95: what `diagnose(evaluate=…)` takes.
+
+    folder: what is to be found. decode: makes boxes of the network's output.
+
+    Raises OptionError where pycocotools is not installed, which torchmetrics computes it with.
+    """
+
+    figure = "mAP"
+
+    def __init__(self, folder: BoxFolder, decode: Decode):
+        if importlib.util.find_spec("pycocotools") is None:
+            raise OptionError(
+                "pycocotools is not installed, which mAP needs: pip install 'qdiag[detection]'.", code="not-installed"
+            )
+        self.folder, self.decode = folder, decode
+
+    def __call__(self, model: nn.Module | Callable[[Tensor], Any]) -> float:
+        """Runs all images of the folder."""
+        from torchmetrics.detection import MeanAveragePrecision as Metric  # takes seconds, which others need not wait
+
+        metric = Metric()
+        for batch in DataLoader(self.folder, batch_size=BATCH, collate_fn=list):
+            images, targets = zip(*batch, strict=True)
+            with torch.no_grad():
+                output = model(torch.stack(images))
+            if not isinstance(output, Tensor):
+                raise InputError(
+                    f"the detector gives a {type(output).__name__}, and one tensor can be decoded. Give a function of "
+                    "yours: evaluate=….",
+                    code="no-head",
+                )
+            metric.update(self.decode(output, self.folder.letterbox.size), list(targets))
+        return 100 * float(metric.compute()["map"])
