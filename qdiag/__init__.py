@@ -38,6 +38,8 @@ from qdiag.quantization.equalize import equalize
 from qdiag.quantization.load_formats import GivenVersion, load_formats
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.sensitivity import sensitivity
+from qdiag.quantization.sensitivity_result import Sensitivity
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.quantization.what_if import what_if
 from qdiag.subject import Subject
@@ -63,6 +65,7 @@ __all__ = [
     "equalize",
     "compare",
     "inspect",
+    "sensitivity",
     "explain",
     "diagnose",
     "train",
@@ -92,6 +95,7 @@ __all__ = [
     "QuantizedModel",
     "GivenVersion",
     "Comparison",
+    "Sensitivity",
     "Diagnosis",
     "TrainingResult",
     "ExportedModel",

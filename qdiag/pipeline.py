@@ -109,7 +109,8 @@ def explanation_steps(
         worst = [culprit.layer.site for culprit in covering(rank(comparison, None, trials), 0.9)[:CULPRITS_RAISED]]
         images = max(trial.images for trial in trials)
         if worst:
-            trials += ((yield from raised_steps(subject, coarse, worst, images)),)
+            before = next((trial.before for trial in trials if trial.before is not None), None)
+            trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
     return explain(comparison, lint, trials)
 
 

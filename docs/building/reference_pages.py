@@ -25,6 +25,7 @@ from qdiag.progress import LongWork, Progress
 from qdiag.quantization.calibration_report import CalibrationReport
 from qdiag.quantization.methods.method import Method
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
+from qdiag.quantization.sensitivity_result import LayerSensitivity
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.quantization.watchers import Watchers
 from qdiag.registry import Registry
@@ -74,8 +75,20 @@ PAGES = (
         "Comparison and diagnosis",
         "Where the error enters, and why.",
         (
-            *public("diagnose", "compare", "inspect", "explain", "Comparison", "Diagnosis"),
-            *(LayerComparison, LayerError, WeightError, OutputError, SiteDetail, Verdict, Culprit, NextStep),
+            *public(
+                "diagnose", "compare", "inspect", "sensitivity", "explain", "Comparison", "Sensitivity", "Diagnosis"
+            ),
+            *(
+                LayerSensitivity,
+                LayerComparison,
+                LayerError,
+                WeightError,
+                OutputError,
+                SiteDetail,
+                Verdict,
+                Culprit,
+                NextStep,
+            ),
         ),
     ),
     ReferencePage(

@@ -69,7 +69,7 @@ def culprit_table(culprits: Sequence[Culprit]) -> Table:
     columns = (
         Column("site", "layer"),
         Column("kind", "kind"),
-        Column("share_percent", "share", "%", ".0f", "right", "of the damage that the layers listed here do"),
+        Column("share_percent", "share", "%", ".0f", "right", "of the damage that all layers do, each by itself"),
         Column("alone_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in 8 bit"),
         Column("added_sqnr_db", "added", "dB", ".1f", "right", "its own tensor, from exact inputs"),
         Column("why", "why"),
@@ -108,6 +108,10 @@ def trial_table(outputs: Mapping[str, OutputError], images: int, trials: Sequenc
         Column("images", "images", align="right"),
     )
     rows = [_trial_row(f"{lane}, as it is", output, images) for lane, output in outputs.items()]
+    before = next((trial.before for trial in trials if trial.before is not None), None)
+    if before is not None and before.images < images:
+        lane = list(outputs)[-1]
+        rows.append(_trial_row(f"{lane}, as it is, on the images of what follows", before, before.images))
     rows += [_trial_row(trial.title, trial.output, trial.images) for trial in trials]
     return Table(columns, tuple(rows), key="trials")
 

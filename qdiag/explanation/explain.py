@@ -54,6 +54,8 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
         total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
         share = part / total if total else 0.0
+        if trial is not None and trial.share is not None:
+            share = trial.share
         told = error if trial is None or trial.weights_part is None else error.blamed(trial.weights_part)
         found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial))
     found.sort(key=lambda culprit: -culprit.share)

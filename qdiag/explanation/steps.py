@@ -92,7 +92,8 @@ def _more_images(output: OutputError) -> NextStep:
 
 
 def _helps(trial: Trial, before: OutputError) -> bool:
-    """True where a repair loses less than the formats as they are, or gains decibels that show."""
+    """True where a repair loses less than the formats as they are, or gains decibels that show: on the same images."""
+    before = trial.before or before
     if loss(trial.output) < loss(before):
         return True
     return trial.output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB and loss(trial.output) <= loss(before)
@@ -125,5 +126,6 @@ _TRAIN = NextStep(
 
 
 def _repair(trial: Trial, before: OutputError) -> NextStep:
-    text = f"Tried here on {trial.images} images: {describe(trial.output)}; as it is it {describe(before)}."
+    same = trial.before or before
+    text = f"Tried here on {trial.images} images: {describe(trial.output)}; as it is it {describe(same)} on these."
     return NextStep(f"Calibrate with {trial.title}", text, trial.code)

@@ -1,18 +1,19 @@
 """Trials: the network with one thing changed, to see what that does to its output."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
-from qdiag.errors import OptionError
+from qdiag.errors import ModelError, OptionError
 from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
 from qdiag.quantization.equalize import equalize
 from qdiag.quantization.observe import observe
+from qdiag.quantization.probed_errors import probed_errors_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.what_if import what_if
 from qdiag.subject import CALIBRATION_IMAGES, Subject
@@ -25,6 +26,7 @@ SUSPECT_IMAGES = 16
 PARTED = 3
 """So many of the worst layers are tried by their weights and by their stored tensor alone."""
 REPAIR_IMAGES = 256
+AS_IT_IS = "as it is"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Trial:
     code: str = ""
     cost: int = 0
     weights_part: float | None = None
+    share: float | None = None
+    before: OutputError | None = None
 
     @property
     def widens(self) -> bool:
@@ -56,31 +60,73 @@ class Trial:
 WIDER = 3
 
 
-def trial_steps(subject: Subject, comparison: Comparison, quantized: QuantizedModel) -> Steps[tuple[Trial, ...]]:
-    """Weights or activations by themselves, the usual repairs, and each of the layers that add most noise by itself."""
+def trial_steps(
+    subject: Subject, comparison: Comparison, quantized: QuantizedModel, most: int = SUSPECTS
+) -> Steps[tuple[Trial, ...]]:
+    """Weights or activations by themselves, the usual repairs, and the layers that cost most, each by itself.
+
+    most: so many layers. Where there are more, a random-probe pass back through the float network chooses them.
+    """
     plan = quantized.plan
     in_float: Formats = {layer.site: None for layer in plan.layers}
     images = min(comparison.images, REPAIR_IMAGES)
     parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
     repairs = yield from _repairs_steps(subject, quantized)
-    models = {title: quantized.change(part) for title, part in parts.items()}
+    models = {AS_IT_IS: quantized} | {title: quantized.change(part) for title, part in parts.items()}
     models |= {repair.title: repair.changed for repair in repairs}
     found = yield from outputs_steps(subject, models, "trying repairs", images)
-    trials = [Trial("part", title, found[title], images) for title in parts]
-    trials += [Trial("repair", r.title, found[r.title], images, code=r.code, cost=r.cost) for r in repairs]
+    before = found[AS_IT_IS]  # on the same images: a part of those that the comparison saw
+    trials = [Trial("part", title, found[title], before.images) for title in parts]
+    trials += [
+        Trial("repair", r.title, found[r.title], before.images, code=r.code, cost=r.cost, before=before)
+        for r in repairs
+    ]
+    return tuple(trials) + (yield from _alone_steps(subject, comparison, quantized, most))
 
-    suspects = loudest(comparison, SUSPECTS)
+
+def _alone_steps(
+    subject: Subject, comparison: Comparison, quantized: QuantizedModel, most: int
+) -> Steps[tuple[Trial, ...]]:
+    """Each suspect quantized with all others in float, the worst also by weights and tensor apart."""
+    plan, estimates = quantized.plan, dict[Site, float]()
+    suspects = loudest(comparison, len(plan.layers))
+    if len(suspects) > most:
+        estimates = yield from _estimates_steps(subject, quantized)
+        unknown = [site for site in suspects[:most] if site not in estimates]  # no gradient tells of these
+        suspects = [*unknown, *sorted(estimates, key=lambda site: -estimates[site])][:most]
     alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
     found = yield from outputs_steps(subject, alone, "trying layers", images)
     damage = {site: found[str(site)].damage for site in suspects}
     worst = [site for site in sorted(suspects, key=lambda site: -damage[site]) if plan.layer(site).weight is not None]
     parted = yield from _parted_steps(subject, quantized, worst[:PARTED], images)
-    trials += [
-        Trial("alone", f"only {site}", found[str(site)], images, site, weights_part=parted.get(site))
+    total = sum(damage.values()) + _untried(damage, estimates)
+    return tuple(
+        Trial(
+            *("alone", f"only {site}", found[str(site)], images, site),
+            weights_part=parted.get(site),
+            share=damage[site] / total if estimates and total else None,
+        )
         for site in suspects
-    ]
-    return tuple(trials)
+    )
+
+
+def _estimates_steps(subject: Subject, quantized: QuantizedModel) -> Steps[dict[Site, float]]:
+    """By layer; {} where no gradient goes back through the model."""
+    try:
+        found = yield from probed_errors_steps(quantized, subject.data, SUSPECT_IMAGES)
+    except ModelError as error:
+        if error.code != "not-differentiable":
+            raise
+        return {}
+    return {site: noise for site, noise in found.items() if noise is not None}
+
+
+def _untried(damage: Mapping[Site, float], estimates: Mapping[Site, float]) -> float:
+    """The damage of layers that were not tried, estimated, in the scale that the tried ones had."""
+    ratios = sorted(damage[site] / estimates[site] for site in damage if estimates.get(site))
+    scale = ratios[len(ratios) // 2] if ratios else 1.0
+    return sum(min(1.0, scale * noise) for site, noise in estimates.items() if site not in damage)
 
 
 def _parted_steps(
@@ -140,13 +186,20 @@ def _equalized_steps(subject: Subject, quantized: QuantizedModel) -> Steps[Quant
         return None
 
 
-def raised_steps(subject: Subject, quantized: QuantizedModel, sites: Sequence[Site], images: int) -> Steps[Trial]:
-    """The network with these layers' weights and outputs in 16 bit."""
+def raised_steps(
+    subject: Subject,
+    quantized: QuantizedModel,
+    sites: Sequence[Site],
+    images: int,
+    before: OutputError | None = None,
+) -> Steps[Trial]:
+    """The network with these layers' weights and outputs in 16 bit. before: the formats as they are on the same."""
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
     code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
     models = {title: quantized.change(quantized.plan.with_bits(sites, 16))}
     found = yield from outputs_steps(subject, models, "trying repairs", images)
-    return Trial("repair", title, found[title], images, code=code, cost=WIDER)
+    output = found[title]
+    return Trial("repair", title, output, output.images, code=code, cost=WIDER, before=before)
 
 
 def loudest(comparison: Comparison, count: int) -> list[Site]:

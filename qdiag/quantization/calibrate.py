@@ -22,8 +22,8 @@ from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.raise_layers import raised_steps
 from qdiag.quantization.reference_check import check_reference
-from qdiag.quantization.sensitivity import raised_steps
 from qdiag.quantization.techniques.technique import TECHNIQUES, Technique
 from qdiag.subject import Subject
 from qdiag.tracing.batches import Batches

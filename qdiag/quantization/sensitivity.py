@@ -1,63 +1,103 @@
-"""How much each layer takes the network's output from float."""
+"""`sensitivity()`: how far each layer alone takes the network's outputs from float."""
 
-import itertools
+from collections.abc import Mapping
 from typing import Any
 
-import torch
+from torch import nn
 
-from qdiag.numerics.moments import signal_and_noise
-from qdiag.planning.cost import operations
-from qdiag.planning.mac_budget import MacBudget
-from qdiag.planning.plan import QuantPlan
-from qdiag.progress import Progress, Steps
+from qdiag.errors import OptionError
+from qdiag.planning.widths import Bits
+from qdiag.progress import OnProgress, Steps, long_work
+from qdiag.quantization.alone_errors import alone_errors_steps
+from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.fidelity import IMAGES
-from qdiag.quantization.lockstep import Lockstep
+from qdiag.quantization.probed_errors import probed_errors_steps
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.sensitivity_result import LayerSensitivity, Sensitivity, SensitivityMethod
+from qdiag.subject import Subject
 from qdiag.tracing.batches import batches
-from qdiag.tracing.borrowing import borrow_stepwise
-from qdiag.tracing.inputs import named_leaves
 from qdiag.tracing.site import Site
 
-LANES = 8
-"""Versions of the network that share one float forward: memory grows with them."""
 
+@long_work
+def sensitivity(
+    model: nn.Module | Subject | QuantizedModel,
+    data: Any = None,
+    method: SensitivityMethod = "exact",
+    bits: Bits = 8,
+    *,
+    images: int = IMAGES,
+    target: str = "tidl",
+    on_progress: OnProgress = None,
+) -> Steps[Sensitivity]:
+    """Find the layers that cost the outputs most: each alone in fixed point, all others in float.
 
-def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> Steps[dict[Site, float]]:
-    """For each layer the network's squared output error, over its signal, with nothing but this layer quantized.
+    Errors of single layers nearly add up while they are small, so that a layer's share is what is gained where it gets
+    more bits, or is mended.
 
-    Errors of layers that are quantized together nearly add up where they are small, which makes these numbers
-    comparable: a layer's is what is gained where it alone leaves the fixed point.
+    Args:
+        model: Left as it was; a `Subject`, which holds the data as well; or a calibrated model, which is judged in its
+            own formats and with its own weights.
+        data: Images; labels are not used.
+        method: "exact" runs the network once for each layer from there on, half a forward on average. "fast" sends four
+            random probes back through the float network, eight forwards in all, and gives an estimate.
+        bits: As for `calibrate`; a calibrated model has its own.
+        images: On the first so many.
+        target: As for `calibrate`; a calibrated model has its own.
+        on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
+
+    Raises:
+        InputError: Before any long work, for data that cannot be used.
+        ModelError: For a model that cannot be run or simulated as it is, and of "fast", where no gradient goes back
+            through it.
+        OptionError: Before any long work, for options that are not on offer.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    >>> found = sensitivity(net, torch.rand(16, 3, 6, 6))
+    >>> sorted(str(layer.site) for layer in found.worst_first)
+    ['0', '2', ':input']
     """
-    sites = [layer.site for layer in model.plan.layers if layer.output is not None]
-    reference = model.in_float()
-    whole = list(batches(data, model.module).upto(images))
-    powers = {site: torch.zeros(2, dtype=torch.float64) for site in sites}
-
-    def steps() -> Steps[None]:
-        parts = [sites[start : start + LANES] for start in range(0, len(sites), LANES)]
-        for number, (part, batch) in enumerate(itertools.product(parts, whole), start=1):
-            lanes = [model.change(model.plan.only(site)).interpreter for site in part]
-            lockstep = Lockstep(reference, lanes)
-            result = lockstep.run(batch.inputs.in_layout(model.channels_last))
-            for _, tensor in named_leaves(result):
-                if tensor.is_floating_point():
-                    for lane, site in enumerate(part):
-                        powers[site] += signal_and_noise(tensor, lockstep.twin(tensor, lane)).cpu()
-            yield Progress("trying layers", number, len(parts) * len(whole))
-
-    yield from borrow_stepwise(model.module, steps())
-    return {site: float(error / signal) if signal else 0.0 for site, (signal, error) in powers.items()}
+    if method not in ("exact", "fast"):
+        raise OptionError(f"method={method!r}: it is 'exact' or 'fast'.", code="option-value")
+    if images < 1:
+        raise OptionError(f"images={images}: at least one.", code="option-value")
+    if isinstance(model, QuantizedModel):
+        quantized, read = model, Subject.of(model.module, data).data
+    else:
+        subject = Subject.of(model, data)
+        (quantized,) = yield from calibration_steps(subject.calibration, "simple", [(bits, None)], target=target)
+        read = subject.data
+    return (yield from sensitivity_steps(quantized, read, method, images))
 
 
-def raised_steps(model: QuantizedModel, data: Any, budget: MacBudget) -> Steps[QuantPlan]:
-    """The model's plan with those layers raised that gain most for their cost, as many as the budget allows."""
-    plan = model.plan
-    errors = yield from sensitivity_steps(model, data)
-    costs = {layer.site: operations(plan, layer) for layer in plan.layers}
-    left = budget.percent / 100 * sum(costs.values())
-    chosen = []
-    for site in sorted(errors, key=lambda site: -errors[site] / max(1, costs[site])):
-        if errors[site] > 0 and costs[site] <= left:
-            chosen.append(site)
-            left -= costs[site]
-    return plan.with_bits(chosen, budget.raised, str(budget))
+def sensitivity_steps(
+    quantized: QuantizedModel, data: Any, method: SensitivityMethod, images: int = IMAGES
+) -> Steps[Sensitivity]:
+    """`sensitivity` of a calibrated model."""
+    noises: Mapping[Site, float | None]
+    if method == "exact":
+        noises = yield from alone_errors_steps(quantized, data, images)
+    else:
+        noises = yield from probed_errors_steps(quantized, data, images)
+    total = sum(noise for noise in noises.values() if noise is not None)
+    seen = sum(batch.inputs.batch_size for batch in batches(data, quantized.module).upto(images))
+    layers = tuple(
+        LayerSensitivity(
+            site=layer.site,
+            title=layer.title,
+            format=str(quantized.format(layer.site)),
+            noise=noises[layer.site],
+            share=_share(noises[layer.site], total),
+        )
+        for layer in quantized.plan.layers
+        if layer.site in noises
+    )
+    return Sensitivity(quantized.plan.trace.model_name, quantized.plan.label, method, seen, layers)
+
+
+def _share(noise: float | None, total: float) -> float | None:
+    if noise is None:
+        return None
+    return noise / total if total else 0.0

@@ -4,9 +4,11 @@ import torch
 from torch import nn
 
 from qdiag.comparison.compare import compare
+from qdiag.explanation.explain import rank
 from qdiag.explanation.trials import loudest, raised_steps, trial_steps
 from qdiag.progress import run
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.sensitivity import sensitivity
 from qdiag.subject import Subject
 from tests.models import calibrate
 
@@ -72,3 +74,32 @@ def test_a_stretched_channel_is_loud_though_its_tensor_s_sqnr_is_fine() -> None:
     comparison = compare(net, torch.randn(16, 3, 8, 8), bits=(8,))
     assert (comparison.layer("2").lanes["8-bit"].added["sqnr_db"] or 0.0) > 20
     assert str(loudest(comparison, 1)[0]) == "2"
+
+
+def test_where_one_layer_is_tried_it_is_the_worst_and_its_share_is_of_all() -> None:
+    net, images = network()
+    with torch.no_grad():
+        net.get_parameter("2.weight")[0] *= 40
+    quantized = calibrate(net, images, bits=8)
+    comparison = compare(net, images, quantized={"8-bit": quantized})
+    trials = run(trial_steps(ground(net, images), comparison, quantized, most=1))
+    worst = sensitivity(quantized, images).worst_first[0]
+    (culprit,) = rank(comparison, None, trials)
+    assert culprit.layer.site == worst.site
+    assert culprit.share < 1
+    assert abs(culprit.share - (worst.share or 0.0)) < 0.1
+
+
+def test_a_repair_stands_beside_the_formats_as_they_are_on_the_same_images() -> None:
+    net, images = network()
+    more = Subject(net, [images, images * 0.01], calibration_data=images)
+    quantized = calibrate(net, images, bits=8)
+    comparison = compare(more, quantized={"8-bit": quantized})
+    trials = run(trial_steps(more.on([images]), comparison, quantized))
+    expected = compare(more.on([images]), quantized={"8-bit": quantized}).outputs["8-bit"]
+    repairs = [trial for trial in trials if trial.kind == "repair"]
+    assert repairs
+    for repair in repairs:
+        assert repair.before is not None
+        assert repair.before.images == repair.images == repair.output.images == 16
+        assert abs(repair.before.sqnr_db - expected.sqnr_db) < 1e-6

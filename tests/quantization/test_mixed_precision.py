@@ -12,12 +12,12 @@ from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import run
+from qdiag.quantization.alone_errors import alone_errors_steps
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.quantization.sensitivity import sensitivity_steps
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, Small, settle
 
@@ -62,7 +62,7 @@ def output_db(model: QuantizedModel, images: Tensor) -> float:
 
 def test_sensitivity_is_the_outputs_error_with_one_layer_quantized(model: nn.Module, images: Tensor) -> None:
     quantized = calibrate(model, images, "simple")
-    found = run(sensitivity_steps(quantized, images))
+    found = run(alone_errors_steps(quantized, images))
     for site, error in found.items():
         alone = quantized.change(quantized.plan.only(site))(images)
         reference = quantized.change(quantized.plan.in_float())(images)
