@@ -56,6 +56,11 @@ def report(progress: Progress) -> None:
     _LISTENER.get()(progress)
 
 
+def listener() -> Callable[[Progress], None]:
+    """Who hears what is reported."""
+    return _LISTENER.get()
+
+
 @contextmanager
 def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
     """Whatever is reported inside goes to the listener."""

@@ -1,6 +1,7 @@
 """`calibrate()`: a float model and unlabeled images in, a quantized model out."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from qdiag.errors import OptionError
+from qdiag.errors import OptionError, QdiagWarning
 from qdiag.numerics.ranges.minmax import MinMax
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, long_work
-from qdiag.quantization.calibration import Applied, Calibration
+from qdiag.quantization.calibration import Applied, Calibration, Fidelity
 from qdiag.quantization.calibration_checkpoint import CalibrationCheckpoint
 from qdiag.quantization.checks import check_model
+from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.observe import observe
@@ -44,6 +46,7 @@ def calibrate(
     target: str = "tidl",
     max_images: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
     on_progress: OnProgress = None,
 ) -> Steps[QuantizedModel]:
     """Choose a power-of-two format for every stored tensor, and make weights fit theirs, from unlabeled images.
@@ -62,6 +65,8 @@ def calibrate(
         max_images: Use the first so many; 128 are plenty.
         checkpoint: A file that holds what is done so far, written after each technique; where it exists, go on from
             there.
+        minutes: Leave the technique under way once so many have passed, and give what those before it reached, with a
+            warning; ranges by minimum and maximum are there in any case. A checkpoint goes on later.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
     Raises:
@@ -80,7 +85,7 @@ def calibrate(
     images = model.calibration if isinstance(model, Subject) and data is None else Subject.of(model, data)
     formats = [(bits, per_channel)]
     found = yield from calibration_steps(
-        images, method, formats, target=target, max_images=max_images, checkpoint=checkpoint
+        images, method, formats, target=target, max_images=max_images, checkpoint=checkpoint, minutes=minutes
     )
     return found[0]
 
@@ -93,11 +98,15 @@ def calibration_steps(
     target: str = "tidl",
     max_images: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
 ) -> Steps[list[QuantizedModel]]:
     """`calibrate` for several (bits, per_channel); the extremes are observed once.
 
-    images: the model on the data that ranges come from. checkpoint: for one (bits, per_channel) alone.
+    images: the model on the data that ranges come from. checkpoint: for one (bits, per_channel) alone. minutes: for
+    each of them; half of it before a MacBudget has chosen, and half after.
     """
+    halved = minutes if minutes is None else minutes / 2
+    Deadline(minutes)  # refused now
     techniques, usual = _techniques(method)
     check_model(images.model)
     plans = [images.plan(first_bits(bits), option or usual, target) for bits, option in formats]
@@ -105,11 +114,12 @@ def calibration_steps(
     fitting = _Fitting(images, techniques, images.data.upto(max_images))
     models = []
     for plan, (bits, _) in zip(plans, formats, strict=True):
-        found = yield from fitting.steps(plan, checkpoint)
+        time = halved if isinstance(bits, MacBudget) else minutes
+        found = yield from fitting.steps(plan, checkpoint, Deadline(time))
         if isinstance(bits, MacBudget):
             raised = yield from raised_steps(found, fitting.data, bits)
             beside = None if checkpoint is None else Path(checkpoint).with_suffix(".mixed.pt")
-            found = yield from fitting.steps(raised, beside)
+            found = yield from fitting.steps(raised, beside, Deadline(time))
         models.append(found)
     return models
 
@@ -123,7 +133,9 @@ class _Fitting:
     data: Batches
     observed: Calibration | None = None
 
-    def steps(self, plan: QuantPlan, checkpoint: str | os.PathLike[str] | None) -> Steps[QuantizedModel]:
+    def steps(
+        self, plan: QuantPlan, checkpoint: str | os.PathLike[str] | None, deadline: Deadline
+    ) -> Steps[QuantizedModel]:
         model, channels_last = self.subject.model, self.subject.prefers_channels_last
         saved, known = None, None
         if checkpoint is not None:
@@ -137,7 +149,7 @@ class _Fitting:
                 )
             known = self.observed
         start = QuantizedModel(model, plan, known, channels_last=channels_last)
-        return (yield from _improved(start, self.techniques, self.data, saved))
+        return (yield from _improved(start, self.techniques, self.data, saved, deadline))
 
 
 def first_bits(bits: Bits | MacBudget) -> Bits:
@@ -161,6 +173,7 @@ def _improved(
     techniques: Sequence[type[Technique]],
     images: Batches,
     checkpoint: CalibrationCheckpoint | None,
+    deadline: Deadline,
 ) -> Steps[QuantizedModel]:
     """Each technique applied to what those before it left, and kept where it takes the outputs nearer to float."""
     history = model.calibration.history
@@ -168,8 +181,11 @@ def _improved(
         return model
     before = history[-1].reached if history else (yield from fidelity_steps(model, images))
     for technique in techniques[len(history) :]:
-        changed = yield from technique().steps(model, images)
-        after = yield from fidelity_steps(changed, images)
+        tried = yield from deadline.within(_tried(technique, model, images))
+        if tried is None:
+            warnings.warn(_left_text(technique, deadline), QdiagWarning, stacklevel=2)
+            break
+        changed, after = tried
         kept = after.output_db >= before.output_db + LEAST_GAIN_DB
         applied = Applied(technique.name, technique.title, kept, before, after)
         model, before = (changed if kept else model), applied.reached
@@ -177,3 +193,19 @@ def _improved(
         if checkpoint is not None:
             checkpoint.save(model.calibration)
     return model
+
+
+def _tried(
+    technique: type[Technique], model: QuantizedModel, images: Batches
+) -> Steps[tuple[QuantizedModel, Fidelity]]:
+    """What a technique makes of a model, and how near to float that is."""
+    changed = yield from technique().steps(model, images)
+    after = yield from fidelity_steps(changed, images)
+    return changed, after
+
+
+def _left_text(technique: type[Technique], deadline: Deadline) -> str:
+    return (
+        f"{technique.name!r} was not done after {deadline.minutes:.3g} minutes, and is left out with what comes after "
+        "it. Give more minutes, fewer images (max_images), or a checkpoint, from which a second call goes on."
+    )

@@ -129,3 +129,42 @@ def test_what_was_killed_goes_on_and_ends_at_the_same_model(tmp_path: Path) -> N
     resumed = subprocess.run([*command, str(tmp_path / "run.pt"), *way], capture_output=True, text=True, check=True)
     assert resumed.stdout == unbroken
     assert torch.load(tmp_path / "run.pt", weights_only=True)["calibration"]["history"]
+
+
+def test_minutes_that_are_over_leave_what_is_finished(model: nn.Module, images: Tensor, tmp_path: Path) -> None:
+    with pytest.warns(QdiagWarning, match="not done after"):
+        left = calibrate(model, images, WAY, checkpoint=tmp_path / "run.pt", minutes=1e-9)
+    assert not left.calibration.history
+    assert torch.equal(left(images), calibrate(model, images, "simple")(images))
+    whole = calibrate(model, images, WAY, checkpoint=tmp_path / "run.pt", minutes=10)
+    assert [applied.name for applied in whole.calibration.history] == list(WAY)
+
+
+def test_time_runs_out_between_techniques_and_inside_of_one(
+    model: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock("rounding weights")
+    monkeypatch.setattr("qdiag.quantization.deadline.time.monotonic", clock.now)
+    with pytest.warns(QdiagWarning, match="'gptq' was not done after 1 minutes"):
+        left = calibrate(model, images, WAY, minutes=1, on_progress=clock.hear)
+    assert [applied.name for applied in left.calibration.history] == list(WAY[:2])
+
+
+def test_minutes_are_a_number_above_zero(model: nn.Module, images: Tensor) -> None:
+    with pytest.raises(OptionError) as caught:
+        calibrate(model, images, minutes=0)
+    assert caught.value.code == "option-value"
+
+
+class Clock:
+    """A clock on which an hour passes once a part of the work begins."""
+
+    def __init__(self, label: str):
+        self.label, self.seconds = label, 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def hear(self, progress: Progress) -> None:
+        if progress.label == self.label:
+            self.seconds = 3600.0

@@ -18,6 +18,7 @@ from qdiag.quantization.observe import run_over
 from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.technique import Technique
+from qdiag.quantization.uses import uses
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.site import Site
 
@@ -28,8 +29,9 @@ FINER = 3
 class RangeSearch(Technique):
     """Tries each range at its extremes, and at a half, a quarter and an eighth of them.
 
-    For a stored tensor the sum of squared errors over the calibration images decides (HPTQ, arXiv:2109.09113, 3.2); for
-    a weight the squared error that it makes in the layer's output on these images.
+    For a stored tensor the sum of squared errors over the calibration images decides (HPTQ, arXiv:2109.09113, 3.2),
+    taken where its values are used: behind the SiLU, HardSwish, sigmoid or clip that alone reads it, as what lies far
+    below zero is zero there. For a weight the squared error that it makes in the layer's output decides.
     """
 
     name = "range-search"
@@ -49,7 +51,7 @@ class _Trial:
     """Watches the float network, and sums up what each candidate format would do to its tensors."""
 
     def __init__(self, model: QuantizedModel):
-        self.model, self.formats = model, model.formats
+        self.model, self.formats, self.uses = model, model.formats, uses(model.plan)
         self.errors: dict[Site, Tensor] = {}
         self.weights: dict[Site, _WeightsTried | None] = {}
 
@@ -70,10 +72,13 @@ class _Trial:
         if qparams is None:
             return
         scaled = stored if factor is None else stored * factor
-        errors = [
-            (fake_quantize_(scaled.clone(), candidate, layer.bounds) - scaled).square().sum()
-            for candidate in candidates(qparams)
-        ]
+        use = self.uses.get(layer.site)
+        wanted = scaled if use is None else use(stored)
+        errors = []
+        for candidate in candidates(qparams):
+            rounded = fake_quantize_(scaled.clone(), candidate, layer.bounds)
+            found = rounded if use is None else use(rounded if factor is None else rounded / factor)
+            errors.append((found - wanted).square().sum())
         self.errors[layer.site] = self.errors.get(layer.site, 0) + torch.stack(errors).double()
 
     def _tried(self, layer: Layer) -> "_WeightsTried | None":
