@@ -88,7 +88,8 @@ class Subject:
 
         Args:
             model: A module, or a subject.
-            data: As for `Subject`; None keeps a subject's own.
+            data: As for `Subject`; None keeps a subject's own. Or a subject of another version of the model, as before
+                training.
             calibration_data: As for `Subject`; None keeps a subject's own.
             task: As for `Subject`; None keeps a subject's own.
             evaluate: As for `Subject`; None keeps a subject's own.
@@ -98,6 +99,8 @@ class Subject:
         """
         if isinstance(model, Subject):
             return model.on(data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        if isinstance(data, Subject):
+            return cls.of(data.of_module(model), calibration_data=calibration_data, task=task, evaluate=evaluate)
         if data is None:
             raise InputError(
                 "no data was given beside the model. Pass a DataLoader, a list of batches, or a tensor [N, ...].",

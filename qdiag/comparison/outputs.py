@@ -13,7 +13,7 @@ from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.output_error import OutputError, TensorError
 from qdiag.comparison.output_leaves import Met
 from qdiag.comparison.read_targets import Read, TargetReader
-from qdiag.numerics.metrics.sqnr import relative_noise
+from qdiag.numerics.metrics.sqnr import relative_noise, sqnr_db
 from qdiag.numerics.moments import MomentSums, ReferenceSums
 from qdiag.subject import Task
 
@@ -76,7 +76,6 @@ class OutputSums:
 
     def error(self, lane: int) -> OutputError:
         moments = self.moments[lane].moments()
-        ratio = relative_noise(moments.ref2, moments.err2)
         decisions = self.decisions
         agreement, agreement_interval = (None, None) if decisions is None else decisions.agreement(lane)
         labelled = decisions if decisions is not None and decisions.has_labels else None
@@ -84,8 +83,8 @@ class OutputSums:
         iou, iou_drop, iou_interval = (labelled.miou(lane) if labelled else None) or (None, None, None)
         mean = [distance / self.targets for distance in self.distances] if self.targets else None
         return OutputError(
-            sqnr_db=-10 * math.log10(ratio) if ratio > 0 else math.inf,
-            relative_error=math.sqrt(ratio),
+            sqnr_db=sqnr_db(moments.ref2, moments.err2),
+            relative_error=math.sqrt(relative_noise(moments.ref2, moments.err2)),
             decisions=0 if decisions is None else decisions.decisions,
             agreement_percent=agreement,
             agreement_interval=agreement_interval,

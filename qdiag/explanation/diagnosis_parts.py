@@ -70,7 +70,7 @@ def culprit_table(culprits: Sequence[Culprit]) -> Table:
         Column("site", "layer"),
         Column("kind", "kind"),
         Column("share_percent", "share", "%", ".0f", "right", "of the damage that all layers do, each by itself"),
-        Column("alone_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in 8 bit"),
+        Column("trial_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in 8 bit"),
         Column("added_sqnr_db", "added", "dB", ".1f", "right", "its own tensor, from exact inputs"),
         Column("why", "why"),
         Column("fix", "what mends it"),

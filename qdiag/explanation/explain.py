@@ -42,13 +42,13 @@ def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequ
 def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial]) -> tuple[Culprit, ...]:
     """The layers to blame, worst first; by their trials also whether weights or the stored tensor are."""
     lane = comparison.lanes[-1]
-    alone = {trial.site: trial for trial in trials if trial.kind == "alone"}
+    tried = {trial.site: trial for trial in trials if trial.kind == "layer"}
     added = sum(min(layer.lanes[lane].added_noise, 1.0) for layer in comparison.layers)
-    damage = sum(trial.output.damage for trial in alone.values())
+    damage = sum(trial.output.damage for trial in tried.values())
     found = []
     for layer in comparison.layers:
-        error, trial = layer.lanes[lane], alone.get(layer.site)
-        if alone and trial is None:
+        error, trial = layer.lanes[lane], tried.get(layer.site)
+        if tried and trial is None:
             continue
         part = trial.output.damage if trial else min(error.added_noise, 1.0)
         total = damage if trial else added

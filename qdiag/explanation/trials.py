@@ -19,12 +19,12 @@ from qdiag.quantization.what_if import what_if
 from qdiag.subject import CALIBRATION_IMAGES, Subject
 from qdiag.tracing.site import Site
 
-TrialKind = Literal["part", "repair", "alone"]
+TrialKind = Literal["part", "repair", "layer"]
 
 SUSPECTS = 24
 SUSPECT_IMAGES = 16
 PARTED = 3
-"""So many of the worst layers are tried by their weights and by their stored tensor alone."""
+"""So many of the worst layers are tried by nothing but their weights, and by nothing but their stored tensor."""
 REPAIR_IMAGES = 256
 AS_IT_IS = "as it is"
 
@@ -33,11 +33,11 @@ AS_IT_IS = "as it is"
 class Trial:
     """One changed network and its output.
 
-    kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "alone" quantizes
-    nothing but the layer at `site`. title: the change in words. images: that it was run on. code: that does the same.
+    kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "layer" quantizes
+    nothing but the one at `site`. title: the change in words. images: that it was run on. code: that does the same.
     cost: of a repair, what it asks of the target: 0 nothing, 1 a scale for each channel of depthwise weights, 2 of all
-    weights, 3 wider formats. weights_part: of a layer alone, the part of its damage that its weights do, 0 to 1; None
-    where the two were not tried apart.
+    weights, 3 wider formats. weights_part: of one layer's trial, the part of its damage that its weights do, 0 to 1;
+    None where the two were not tried apart.
     """
 
     kind: TrialKind
@@ -81,10 +81,10 @@ def trial_steps(
         Trial("repair", r.title, found[r.title], before.images, code=r.code, cost=r.cost, before=before)
         for r in repairs
     ]
-    return tuple(trials) + (yield from _alone_steps(subject, comparison, quantized, most))
+    return tuple(trials) + (yield from _layers_steps(subject, comparison, quantized, most))
 
 
-def _alone_steps(
+def _layers_steps(
     subject: Subject, comparison: Comparison, quantized: QuantizedModel, most: int
 ) -> Steps[tuple[Trial, ...]]:
     """Each suspect quantized with all others in float, the worst also by weights and tensor apart."""
@@ -94,16 +94,16 @@ def _alone_steps(
         estimates = yield from _estimates_steps(subject, quantized)
         unknown = [site for site in suspects[:most] if site not in estimates]  # no gradient tells of these
         suspects = [*unknown, *sorted(estimates, key=lambda site: -estimates[site])][:most]
-    alone = {str(site): quantized.change(plan.only(site)) for site in suspects}
+    single = {str(site): quantized.change(plan.only(site)) for site in suspects}
     images = min(comparison.images, SUSPECT_IMAGES)
-    found = yield from outputs_steps(subject, alone, "trying layers", images)
+    found = yield from outputs_steps(subject, single, "trying layers", images)
     damage = {site: found[str(site)].damage for site in suspects}
     worst = [site for site in sorted(suspects, key=lambda site: -damage[site]) if plan.layer(site).weight is not None]
     parted = yield from _parted_steps(subject, quantized, worst[:PARTED], images)
     total = sum(damage.values()) + _untried(damage, estimates)
     return tuple(
         Trial(
-            *("alone", f"only {site}", found[str(site)], images, site),
+            *("layer", f"only {site}", found[str(site)], images, site),
             weights_part=parted.get(site),
             share=damage[site] / total if estimates and total else None,
         )
@@ -132,12 +132,12 @@ def _untried(damage: Mapping[Site, float], estimates: Mapping[Site, float]) -> f
 def _parted_steps(
     subject: Subject, quantized: QuantizedModel, sites: Sequence[Site], images: int
 ) -> Steps[dict[Site, float]]:
-    """The part of each layer's damage that its weights do: with them alone rounded, and with its tensor alone."""
+    """The part of each layer's damage that its weights do: with only them rounded, and with only its tensor."""
     models = {}
     for site in sites:
-        alone = quantized.plan.only(site)
-        models[f"{site} weights"] = quantized.change(alone.change(output={site: None}))
-        models[f"{site} tensor"] = quantized.change(alone.change(weight={site: None}))
+        single = quantized.plan.only(site)
+        models[f"{site} weights"] = quantized.change(single.change(output={site: None}))
+        models[f"{site} tensor"] = quantized.change(single.change(weight={site: None}))
     if not models:
         return {}
     found = yield from outputs_steps(subject, models, "trying weights and tensors", images)

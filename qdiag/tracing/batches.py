@@ -44,11 +44,12 @@ class Batch:
 class Batches:
     """A data set as batches for one model, which can be read as often as wanted.
 
-    Made by `batches`. images: it ends with the batch that completes so many; None for all of them.
+    Made by `batches`. images: it ends with the batch that completes so many; None for all of them. source: what the
+    user gave, for whoever reads it in an order of its own.
     """
 
-    def __init__(self, data: Iterable[Any], model: nn.Module, images: int | None = None):
-        self.data, self.model, self.images = data, model, images
+    def __init__(self, data: Iterable[Any], model: nn.Module, source: Any, images: int | None = None):
+        self.data, self.model, self.source, self.images = data, model, source, images
         self.required = [p for p in parameters_of_forward(model).values() if _is_required(p)]
 
     @cached_property
@@ -66,13 +67,13 @@ class Batches:
         """The same data up to the batch that completes so many images; None for all of them."""
         if images is None:
             return self
-        shorter = Batches(self.data, self.model, images)
+        shorter = Batches(self.data, self.model, self.source, images)
         shorter.first = self.first
         return shorter
 
     def of(self, model: nn.Module) -> "Batches":
         """The same data for another model that takes the same inputs."""
-        other = Batches(self.data, model, self.images)
+        other = Batches(self.data, model, self.source, self.images)
         other.first = self.first
         return other
 
@@ -154,9 +155,10 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
             raise InputError(
                 f"the data is a tensor of shape {list(data.shape)}: there is no image in it.", code="empty-data"
             )
-        return Batches(list(data.split(batch_size)), model)
+        return Batches(list(data.split(batch_size)), model, data)
     if isinstance(data, (Inputs, Mapping)):
-        return Batches([data], model)
+        return Batches([data], model, data)
+    source = data
     if isinstance(data, Dataset):  # also one that streams: it gives single samples
         data = DataLoader(data, batch_size=batch_size)
     if isinstance(data, Iterator):
@@ -170,7 +172,7 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
             f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
             code="data-type",
         )
-    return Batches(data, model)
+    return Batches(data, model, source)
 
 
 def first_inputs(data: Any, model: nn.Module) -> Inputs:

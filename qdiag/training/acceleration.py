@@ -4,9 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
+
+from qdiag.progress import LongWork, OnProgress, Progress, Steps, run
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ACCELERATES_OWN = ("forward", "_original_forward", "_is_accelerate_prepared")
 
@@ -14,6 +20,19 @@ _ACCELERATES_OWN = ("forward", "_original_forward", "_is_accelerate_prepared")
 def is_first_process() -> bool:
     """Of several, it is the one that writes and shows."""
     return bool(Accelerator().is_main_process)
+
+
+def told_by_the_first(work: LongWork[P, T]) -> LongWork[P, T]:
+    """Long work of several processes, of which the first one alone has a bar and a listener."""
+
+    def run_here(steps: Steps[T], on_progress: OnProgress) -> T:
+        return run(steps, on_progress if is_first_process() else _no_bar)
+
+    return LongWork(work.steps, run_here)
+
+
+def _no_bar(progress: Progress) -> None:
+    """The first process has it."""
 
 
 def accelerator_for(output: str | os.PathLike[str] | None, *, tensorboard: bool) -> Accelerator:

@@ -18,6 +18,7 @@ from torch.utils.data import (
 )
 
 from qdiag.errors import InputError, OptionError
+from qdiag.tracing.batches import Batches
 from qdiag.training.own_losses import are_dicts
 from qdiag.training.recipe import Recipe
 from qdiag.training.seeding import seed_all, seed_of
@@ -42,22 +43,24 @@ class Share:
 class OrderedImages:
     """A data set, read as the user's DataLoader reads it (workers, collate_fn), but in an order by seed and epoch.
 
-    data: a DataLoader over a Dataset, or the Dataset; a tensor [N, ...], or a list of batches of tensors.
+    data: made of a DataLoader over a Dataset, or of the Dataset; of a tensor [N, ...], or a list of batches of tensors.
     What augmentation draws for an image depends on the seed, the epoch and the image, in whatever process or worker it
     is read, and whenever a run goes on.
 
     Raises InputError for data that is streamed, or that a sampler of the user's own picks from.
     """
 
-    def __init__(self, data: Any, recipe: Recipe):
+    def __init__(self, data: Batches, recipe: Recipe):
         self.recipe = recipe
-        self.dataset = _dataset(data)
-        loader = data if isinstance(data, DataLoader) else None
+        self.dataset = _dataset(data.source)
+        loader = data.source if isinstance(data.source, DataLoader) else None
         self.batch_size = recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
         self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
         if loader is None and isinstance(self.dataset, _Samples):
             self.reading["collate_fn"] = _in_lists
-        count = len(self.dataset)  # type: ignore[arg-type]
+        if data.images is not None:
+            self.dataset = Subset(self.dataset, range(min(data.images, len(self))))
+        count = len(self)
         if not count:
             raise InputError("the data set is empty: there is no image to train with.", code="empty-data")
         self.drawn = max(1, int(count * recipe.epoch_size))

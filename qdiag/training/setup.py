@@ -14,6 +14,7 @@ from qdiag.quantization.checks import check_model
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.subject import Subject
 from qdiag.tracing.batches import Batch, batches
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
@@ -56,12 +57,29 @@ class Setup:
         }
 
 
-def set_up(model: nn.Module, data: Any, recipe: Recipe, teacher: nn.Module | None, accelerator: Accelerator) -> Setup:
+def subjects(model: nn.Module | Subject, data: Any) -> tuple[Subject, Subject | None]:
+    """The model on the images to train with, and on those to measure with.
+
+    Raises InputError, ModelError or OptionError.
+    """
+    training, measured = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    if isinstance(training, tuple):
+        raise OptionError(
+            f"data has {len(data)} parts: give (images to train with, images to validate with).", code="option-value"
+        )
+    subject = Subject.of(model, training)
+    return subject, None if measured is None else Subject.of(subject.model, measured)
+
+
+def set_up(
+    subject: Subject, measured: Subject | None, recipe: Recipe, teacher: nn.Module | None, accelerator: Accelerator
+) -> Setup:
     """Try one batch, so that what does not fit raises before any long work.
 
     Raises InputError, ModelError or OptionError.
     """
-    images, validation = _images(data, recipe)
+    model, images = subject.model, OrderedImages(subject.data, recipe)
+    validation = None if measured is None else OrderedImages(measured.data, recipe)
     share = Share(accelerator.process_index, accelerator.num_processes)
     if share.processes > 1:
         model.to(accelerator.device)
@@ -114,17 +132,6 @@ def check_options(model: nn.Module, output: str | os.PathLike[str] | None, *, re
         )
     if tensorboard and not is_tensorboard_available():
         raise OptionError("TensorBoard is not installed. Install qdiag[tensorboard].", code="not-installed")
-
-
-def _images(data: Any, recipe: Recipe) -> tuple[OrderedImages, OrderedImages | None]:
-    """To train with, and to measure with."""
-    if not isinstance(data, tuple):
-        return OrderedImages(data, recipe), None
-    if len(data) != 2:
-        raise OptionError(
-            f"data has {len(data)} parts: give (images to train with, images to validate with).", code="option-value"
-        )
-    return OrderedImages(data[0], recipe), None if data[1] is None else OrderedImages(data[1], recipe)
 
 
 def _frozen(teacher: nn.Module, batch: Batch) -> nn.Module:

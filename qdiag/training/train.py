@@ -7,24 +7,27 @@ from typing import Any
 from torch import nn
 
 from qdiag.planning.widths import Bits
-from qdiag.progress import OnProgress, Progress, Steps, Stopped, run
+from qdiag.progress import OnProgress, Steps, Stopped, long_work
 from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.subject import Subject
 from qdiag.tracing.random_state import kept_random_state
-from qdiag.training.acceleration import accelerator_for, curves, is_first_process, kept_model
+from qdiag.training.acceleration import accelerator_for, curves, kept_model, told_by_the_first
 from qdiag.training.epoch import Metrics
 from qdiag.training.evaluation import evaluation_steps, versions_steps
 from qdiag.training.recipe import Recipe
 from qdiag.training.saving import Saving, opened
-from qdiag.training.setup import Setup, check_options, set_up
+from qdiag.training.setup import Setup, check_options, set_up, subjects
 from qdiag.training.training_result import TrainingResult
 from qdiag.training.training_run import TrainingRun
 
 CHECKPOINT_SECONDS = 60.0
 
 
+@told_by_the_first
+@long_work
 def train(
-    model: nn.Module,
-    data: Any,
+    model: nn.Module | Subject,
+    data: Any = None,
     recipe: Recipe | None = None,
     *,
     teacher: nn.Module | None = None,
@@ -34,7 +37,7 @@ def train(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     tensorboard: bool = False,
     on_progress: OnProgress = None,
-) -> TrainingResult:
+) -> Steps[TrainingResult]:
     """Train a model in place: a QuantTrainModule for fixed point, any other module in float.
 
         model = QuantTrainModule.from_calibrated(calibrate(model, images))
@@ -42,14 +45,15 @@ def train(
 
     Runs in one process on the device that the model lies on; in each process of `accelerate launch`, or of accelerate's
     `notebook_launcher`, on a device of its own, with a share of each batch. BatchNorm's statistics and ranges are the
-    first process's. Modes and random state come back as they were. Ctrl-C writes a checkpoint. Where one cannot be
-    written, a warning says so, and the one before stays.
+    first process's; it alone tells its progress. Modes and random state come back as they were. Ctrl-C writes a
+    checkpoint. Where one cannot be written, a warning says so, and the one before stays.
 
     Args:
-        model: Trained in place.
+        model: Trained in place; or a `Subject`, which holds the images as well.
         data: Images to train with, or (these, those to validate with); with labels or without. Each is a Dataset, a
-            tensor [N, ...], a list of batches, or a DataLoader, of which batch size, workers and collate_fn are used,
-            but not the order. What augmentation draws is the same with any number of workers.
+            tensor [N, ...], a list of batches, a `Subject` of the model before training, or a DataLoader, of which
+            batch size, workers and collate_fn are used, but not the order. What augmentation draws is the same with any
+            number of workers.
         recipe: As it stands, for quantization-aware training; `Recipe.from_scratch()` for a float model without
             weights.
         teacher: Whose outputs are learned where the images have no labels, or where the recipe asks for it. Without
@@ -77,42 +81,12 @@ def train(
     >>> len(result.history), list(result.after)
     (2, ['float', '16-bit', '8-bit'])
     """
-    steps = train_steps(
-        model,
-        data,
-        recipe,
-        teacher=teacher,
-        formats=formats,
-        output=output,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-        tensorboard=tensorboard,
-    )
-    return run(steps, on_progress if is_first_process() else _no_bar)
-
-
-def _no_bar(progress: Progress) -> None:
-    """Of several processes the first one has it."""
-
-
-def train_steps(
-    model: nn.Module,
-    data: Any,
-    recipe: Recipe | None = None,
-    *,
-    teacher: nn.Module | None = None,
-    formats: Sequence[Bits] = (16, 8),
-    output: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    tensorboard: bool = False,
-) -> Steps[TrainingResult]:
-    """`train` as a generator of Progress, whose `values` are the epoch's loss and right_percent so far."""
-    check_options(model, output, resume=resume, tensorboard=tensorboard)
+    subject, measured = subjects(model, data)
+    check_options(subject.model, output, resume=resume, tensorboard=tensorboard)
     accelerator = accelerator_for(output, tensorboard=tensorboard)
-    setup = set_up(model, data, recipe or Recipe(), teacher, accelerator)
+    setup = set_up(subject, measured, recipe or Recipe(), teacher, accelerator)
     folder, reached = opened(setup, output, resume=resume)
-    with kept_random_state(), kept_model(model), curves(accelerator, tensorboard=tensorboard):
+    with kept_random_state(), kept_model(setup.model), curves(accelerator, tensorboard=tensorboard):
         training = TrainingRun(setup)
         before = yield from _beginning(training, reached, formats)
         saving = Saving(folder, training, before, checkpoint_seconds)

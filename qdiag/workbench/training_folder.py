@@ -64,7 +64,7 @@ class TrainingFolder:
 
     def steps(self, model: nn.Module, data: Any, images: Any) -> Steps[QuantizedModel]:
         """Train a copy of the model from where the run was left, or from its start."""
-        from qdiag.training.train import train_steps  # accelerate takes seconds to load, which a page need not wait for
+        from qdiag.training.train import train  # accelerate takes seconds to load, which a page need not wait for
 
         module = copy.deepcopy(model)
         start = QuantTestModule(module, batches(data, module).example)
@@ -73,7 +73,7 @@ class TrainingFolder:
         except RuntimeError as error:  # torch's words for names and shapes that do not fit
             raise OptionError(f"{self.path} is a training run of another model: {error}", code="other-model") from error
         network = QuantTrainModule.from_calibrated(start.quantized, learn_thresholds=self.facts["learn_thresholds"])
-        yield from train_steps(
+        yield from train.steps(
             network,
             images,
             Recipe(**self.facts["recipe"]),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qdiag.numerics.ranges.range import widening
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.widths import Bits
@@ -86,7 +87,7 @@ def formats_in_words(*, bits: Any, per_channel: bool | None, octaves: int) -> st
         words.append(f"{bits}-bit" if isinstance(bits, int) else str(bits))
     if per_channel is not None:
         words.append("per-channel" if per_channel else "per-tensor")
-    words += [f"ranges {'x' if octaves > 0 else '/'} {2 ** abs(octaves)}"] if octaves else []
+    words += [f"ranges {widening(octaves)}"] if octaves else []
     return ", ".join(words)
 
 

@@ -1,5 +1,6 @@
 """`qdiag export-target`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,34 +16,58 @@ from qdiag.export.export_target import export_target as export_for_target
 from qdiag.export.export_target import requested
 
 
-def export_target(
-    model: ModelOptions,
-    data: DataOptions,
-    formats: FormatOptions,
-    fit: QuantizedOptions,
-    shown: OutputOptions,
+@dataclass(frozen=True)
+class DeliveryOptions:
+    """What is delivered to the target, and where."""
+
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=PANEL, help="Where the files go.")
-    ],
+    ]
     engine_version: Annotated[
         str | None, typer.Option(rich_help_panel=PANEL, help="Of the target's tools, as 8.6. TIDL: 9.2 if not given.")
-    ] = None,
+    ] = None
     runtime: Annotated[
         str | None,
         typer.Option(
             rich_help_panel=PANEL, help="What calls the importer. TIDL: onnxruntime (usual), tflite, tvm, import-tool."
         ),
-    ] = None,
+    ] = None
     style: Annotated[
         StyleName,
         typer.Option(rich_help_panel=PANEL, help="clips: ranges for the importer. qdq: a network of integers."),
-    ] = StyleName.CLIPS,
+    ] = StyleName.CLIPS
     target_calibrates: Annotated[
         bool,
         typer.Option(
             "--target-calibrates", rich_help_panel=PANEL, help="Leave ranges to the target's own calibration."
         ),
-    ] = False,
+    ] = False
+
+    @property
+    def calibrated_by(self) -> Calibration:
+        """Who calibrates, as the library spells it."""
+        return "target" if self.target_calibrates else "qdiag"
+
+    def check(self, formats: FormatOptions, fit: QuantizedOptions) -> None:
+        """Raises OptionError for what the target does not take: now, and not after a calibration."""
+        requested(
+            formats.target,
+            self.engine_version,
+            self.runtime,
+            self.style.value,
+            self.calibrated_by,
+            bits=fit.bits,
+            is_per_channel=formats.per_channel is not None,
+        )
+
+
+def export_target(
+    model: ModelOptions,
+    data: DataOptions,
+    formats: FormatOptions,
+    fit: QuantizedOptions,
+    asked: DeliveryOptions,
+    shown: OutputOptions,
 ) -> None:
     """Write what the target's importer needs: network, settings, ranges, and a page that explains each line.
 
@@ -52,27 +77,18 @@ def export_target(
 
     qdiag export-target my_model.py:build --images photos/ --load calibrated.pt --output for_tidl
     """
-    check_folder(output)
-    calibration: Calibration = "target" if target_calibrates else "qdiag"
-    requested(
-        formats.target,
-        engine_version,
-        runtime,
-        style.value,
-        calibration,
-        bits=fit.bits,
-        is_per_channel=formats.per_channel is not None,
-    )
+    check_folder(asked.output)
+    asked.check(formats, fit)
     subject = gather(model, data, formats.calibration).subject
     found = export_for_target(
         quantized(subject, formats, fit),
-        output,
+        asked.output,
         subject.example,
         target=formats.target,
-        version=engine_version,
-        runtime=runtime,
-        style=style.value,
-        calibration=calibration,
+        version=asked.engine_version,
+        runtime=asked.runtime,
+        style=asked.style.value,
+        calibration=asked.calibrated_by,
     )
     tell(f"Written: {found.folder.resolve()}")
     shown.show(found)

@@ -46,6 +46,18 @@ class Range:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+def widening(octaves: int) -> str:
+    """How much wider `Range.wider` makes a range, in words.
+
+    Args:
+        octaves: As for `Range.wider`.
+
+    >>> widening(2), widening(-1)
+    ('x 4', '/ 2')
+    """
+    return f"{'x' if octaves >= 0 else '/'} {2 ** abs(octaves)}"
+
+
 class RangeEstimator(Protocol):
     """Sees a tensor's values batch by batch, and then gives a range."""
 

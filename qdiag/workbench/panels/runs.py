@@ -51,27 +51,20 @@ class RunsPanel(Panel):
         self.widget = widgets.VBox(
             [
                 heading("Calibrate, without labels · train in fixed point, from the applied version"),
-                row(
-                    widgets.Label("method"),
-                    self.method,
-                    widgets.Label("weights"),
-                    self.granularity,
-                    self.calibrate_button,
-                ),
-                row(
-                    widgets.Label("epochs"),
-                    self.epochs,
-                    widgets.Label("learning rate"),
-                    self.rate,
-                    widgets.Label("learn"),
-                    self.target,
-                    self.thresholds,
-                    self.train_button,
-                    self.resume_button,
-                ),
+                self._calibration_row(),
+                self._training_row(),
                 row(*self.pictures.values()),
             ]
         )
+
+    def _calibration_row(self) -> widgets.Box:
+        method, weights = widgets.Label("method"), widgets.Label("weights")
+        return row(method, self.method, weights, self.granularity, self.calibrate_button)
+
+    def _training_row(self) -> widgets.Box:
+        epochs, rate, learn = (widgets.Label(text) for text in ("epochs", "learning rate", "learn"))
+        how = epochs, self.epochs, rate, self.rate, learn, self.target, self.thresholds
+        return row(*how, self.train_button, self.resume_button)
 
     def calibrate(self) -> None:
         method, granularity = self.method.value, GRANULARITIES[self.granularity.value]
