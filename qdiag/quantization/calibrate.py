@@ -57,7 +57,7 @@ def calibrate(
         model: Left as it was; the result's `module` is this very model. Or a `Subject`, which holds the data as well.
         data: A DataLoader, a Dataset, a list of batches, or one tensor [N, ...]; labels are not used.
         method: "simple" (minimum and maximum), "advanced", "advanced-dw" or "best"; or names of techniques, in order:
-            "equalization", "range-search", "gptq", "bias-correction", "reconstruction".
+            "equalization", "range-search", "probed-ranges", "gptq", "bias-correction", "reconstruction".
         bits: 8, 16, `Widths(weights=4, activations=8)`, or a mapping from layer names or patterns to these ("*" for all
             others). `MacBudget(percent=5)` has the layers chosen that are to have 16; it calibrates twice.
         per_channel: "depthwise" or "all" gives weights one scale for each output channel.

@@ -41,6 +41,14 @@ class Range:
         """
         return Range(self.low * 2.0**octaves, self.high * 2.0**octaves)
 
+    def within(self, clip: float) -> "Range":
+        """What is left of it in a format that ends there.
+
+        >>> Range(-8.0, 3.0).within(4.0)
+        Range(low=-4.0, high=3.0)
+        """
+        return Range(max(self.low, -clip), min(self.high, clip))
+
     @property
     def is_finite(self) -> bool:
         return math.isfinite(self.low) and math.isfinite(self.high)

@@ -4,7 +4,7 @@ from qdiag.quantization.methods.method import Method
 
 
 class Best(Method):
-    """Channels equalized, ranges clipped, weights solved and rounded so that errors make up for each other."""
+    """Channels equalized, ranges chosen for the outputs, weights solved and rounded to make up for each other."""
 
     name = "best"
-    techniques = ("equalization", "range-search", "gptq")
+    techniques = ("equalization", "range-search", "probed-ranges", "gptq")

@@ -105,8 +105,7 @@ class _Trial:
         finer, old = int(self.errors[site].argmin()), self.model.calibration.ranges[site]
         if finer == 0:
             return old
-        clip = self.formats.qparams[site].finer(finer).clip
-        return Range(max(old.low, -clip), min(old.high, clip))
+        return old.within(self.formats.qparams[site].finer(finer).clip)
 
 
 @dataclass
