@@ -1,7 +1,6 @@
 """How much each layer takes the network's output from float."""
 
 import itertools
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from qdiag.progress import Progress, Steps
 from qdiag.quantization.fidelity import IMAGES
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.batches import batches
+from qdiag.tracing.batches import Batches
 from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.inputs import named_leaves
 from qdiag.tracing.site import Site
@@ -22,7 +21,7 @@ LANES = 8
 """Versions of the network that share one float forward: memory grows with them."""
 
 
-def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> Steps[dict[Site, float]]:
+def sensitivity_steps(model: QuantizedModel, data: Batches, images: int = IMAGES) -> Steps[dict[Site, float]]:
     """For each layer the network's squared output error, over its signal, with nothing but this layer quantized.
 
     Errors of layers that are quantized together nearly add up where they are small, which makes these numbers
@@ -30,7 +29,7 @@ def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) ->
     """
     sites = [layer.site for layer in model.plan.layers if layer.output is not None]
     reference = model.in_float()
-    whole = list(batches(data, model.module).upto(images))
+    whole = list(data.upto(images))
     powers = {site: torch.zeros(2, dtype=torch.float64) for site in sites}
 
     def steps() -> Steps[None]:
@@ -49,7 +48,7 @@ def sensitivity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) ->
     return {site: float(error / signal) if signal else 0.0 for site, (signal, error) in powers.items()}
 
 
-def raised_steps(model: QuantizedModel, data: Any, budget: MacBudget) -> Steps[QuantPlan]:
+def raised_steps(model: QuantizedModel, data: Batches, budget: MacBudget) -> Steps[QuantPlan]:
     """The model's plan with those layers raised that gain most for their cost, as many as the budget allows."""
     plan = model.plan
     errors = yield from sensitivity_steps(model, data)

@@ -30,8 +30,8 @@ class SessionState:
 
     def __init__(
         self,
-        model: nn.Module,
-        data: Any,
+        model: nn.Module | Subject,
+        data: Any = None,
         optimizer: torch.optim.Optimizer | None = None,
         evaluate: Evaluate | None = None,
         *,
@@ -40,8 +40,8 @@ class SessionState:
         task: Task | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
-        self.subject = Subject(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
-        self.model = model
+        self.subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        self.model = model = self.subject.model
         place = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
         self._material = Material(self.subject, optimizer, training_data)
         self._record = Record(Measure(self.subject), place)

@@ -18,6 +18,7 @@ from qdiag.quantization.fidelity import fidelity_steps
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.sensitivity import sensitivity_steps
+from qdiag.subject import Subject
 from qdiag.tracing.tracer import trace
 from tests.models import IMAGE, Small, settle
 
@@ -62,7 +63,7 @@ def output_db(model: QuantizedModel, images: Tensor) -> float:
 
 def test_sensitivity_is_the_outputs_error_with_one_layer_quantized(model: nn.Module, images: Tensor) -> None:
     quantized = calibrate(model, images, "simple")
-    found = run(sensitivity_steps(quantized, images))
+    found = run(sensitivity_steps(quantized, Subject(model, images).data))
     for site, error in found.items():
         alone = quantized.change(quantized.plan.only(site))(images)
         reference = quantized.change(quantized.plan.in_float())(images)
