@@ -42,7 +42,7 @@ from qdiag.tracing.tracer import trace
 CIFAR_IMAGES = 1024
 """To calibrate with. In 6 bit `best` loses 0.54 and 0.73 points with 256, and with 2048 0.51 and 0.28: no trend."""
 METHOD_ORDER = ("simple", "advanced", "advanced-dw", "best")
-TECHNIQUES = ("equalization", "range-search", "gptq")
+TECHNIQUES = ("equalization", "range-search", "probed-ranges", "gptq")
 OTHERS = ("bias-correction", "reconstruction")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"

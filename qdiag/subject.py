@@ -108,6 +108,21 @@ class Subject:
             )
         return cls(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
 
+    @classmethod
+    def for_ranges(cls, model: "nn.Module | Subject", data: Any = None) -> "Subject":
+        """What a verb was given that looks for ranges: as `of`, but of a subject's own data the part for calibration.
+
+        Args:
+            model: As for `of`.
+            data: As for `of`.
+
+        Raises:
+            InputError: As for `of`.
+        """
+        if isinstance(data, Subject) or data is None:
+            return cls.of(model, data).calibration
+        return cls.of(model, data)
+
     def on(
         self,
         data: Any = None,

@@ -1,5 +1,7 @@
 """The one door: what one diagnosis looks at, counted."""
 
+import copy
+import inspect as python
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,16 +9,27 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from torch import Tensor
+import pytest
+import torch
+from torch import Tensor, nn
 
 import qdiag
 from qdiag.comparison.compare import compare
+from qdiag.comparison.inspect import inspect
+from qdiag.comparison.site_detail import SiteDetail
 from qdiag.demo.load import Demo, load_demo
+from qdiag.errors import OptionError
 from qdiag.linting.lint import lint_model
 from qdiag.pipeline import diagnose
 from qdiag.planning.plan_quantization import plan_quantization
+from qdiag.quantization.calibrate import calibrate
+from qdiag.quantization.equalize import equalize
+from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.quantization.what_if import what_if
 from qdiag.subject import Subject
 from qdiag.tracing.tracer import trace
+from qdiag.training.recipe import Recipe
+from qdiag.training.train import train
 
 QDIAG = Path(qdiag.__file__).parent
 PASSES = (
@@ -124,6 +137,79 @@ def test_what_one_verb_found_out_the_next_one_has() -> None:
 
     assert set(calls_of((trace, plan_quantization), work).values()) == {1}
     assert data.starts == 2 + len(PASSES)  # compare's ranges and layers
+
+
+def test_every_verb_that_takes_a_model_and_data_takes_a_subject() -> None:
+    asked = {}
+    for name in qdiag.__all__:
+        verb = getattr(qdiag, name)
+        if not python.isclass(verb):
+            parameters = python.signature(getattr(verb, "steps", verb)).parameters
+            if {"model", "data"} <= parameters.keys():
+                asked[name] = parameters["model"].annotation, parameters["data"].default
+    assert {"lint_model", "calibrate", "compare", "inspect", "diagnose", "train", "load_formats"} <= asked.keys()
+    takes = {name for name, (model, default) in asked.items() if model == nn.Module | Subject and default is None}
+    assert asked.keys() - takes == {"trace"}  # which a subject asks for its own
+
+
+def test_a_close_look_at_layers_after_a_comparison_finds_trace_plan_and_images_there() -> None:
+    demo = load_demo("wild")
+    data = data_of(demo)
+    subject = Subject(demo.model, data)
+    quantized = {"8-bit": calibrate(subject, method="simple")}
+    expected = inspect(demo.model, data, quantized, ["stem"])
+    compare(subject, quantized=quantized)
+    starts = data.starts
+    found: list[SiteDetail] = []
+    work = lambda: found.extend(inspect(subject, quantized=quantized, sites=["stem"]))  # noqa: E731
+    assert not calls_of((trace, plan_quantization), work)
+    assert data.starts == starts
+    assert [detail.counts for detail in found] == [detail.counts for detail in expected]
+    with pytest.raises(OptionError, match="no-versions"):
+        inspect(subject, sites=["stem"])
+
+
+def test_equalize_takes_a_subject_of_the_same_model_and_the_images_that_calibrate_it() -> None:
+    demo = load_demo("wild")
+    images = next(iter(demo.loader))[0]
+    quantized = calibrate(demo.model, images, "simple")
+    subject = Subject(demo.model, images * 3, calibration_data=images)
+    found, expected = equalize(quantized, subject), equalize(quantized, images)
+    assert torch.equal(found(images), expected(images))
+
+
+def test_formats_are_changed_of_a_module_that_holds_a_calibrated_model_too() -> None:
+    demo = load_demo("wild")
+    images = next(iter(demo.loader))[0]
+    quantized = calibrate(demo.model, images, "simple")
+    expected = what_if(quantized, "stem", bits=16)(images)
+    assert torch.equal(what_if(QuantTrainModule.from_calibrated(quantized), "stem", bits=16)(images), expected)
+
+
+@pytest.mark.training
+def test_a_subject_is_trained_as_its_model_is_on_its_data() -> None:
+    """Whose images come in an order of their own, so that training reads them as they were given."""
+    demo = load_demo("healthy")
+    images, labels = next(iter(demo.loader))
+    data = torch.utils.data.TensorDataset(images, labels)
+    recipe = Recipe(epochs=2, learning_rate=0.01)
+    by_subject, by_data, by_another = (copy.deepcopy(demo.model) for _ in range(3))
+    train(Subject(by_subject, data), recipe=recipe)
+    train(by_data, data, recipe)
+    train(by_another, Subject(demo.model, data), recipe)
+    assert not torch.equal(by_data(images), demo.model(images))
+    for trained in (by_subject, by_another):
+        assert all(map(torch.equal, trained.state_dict().values(), by_data.state_dict().values()))
+
+
+@pytest.mark.training
+def test_of_a_subject_that_ends_early_no_more_is_trained_with() -> None:
+    demo = load_demo("healthy")
+    images, labels = next(iter(demo.loader))
+    data = torch.utils.data.TensorDataset(images, labels)
+    short = Subject(demo.model, data).on(Subject(demo.model, data).data.upto(10))
+    recipe = Recipe(epochs=1, batch_size=5, learning_rate=0.01)
+    assert train(short, recipe=recipe).images == 10
 
 
 def test_lint_takes_what_compare_takes() -> None:

@@ -22,6 +22,7 @@ from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.targets.target import Target
 from qdiag.progress import LongWork, Progress
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.calibration_report import CalibrationReport
 from qdiag.quantization.methods.method import Method
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
@@ -95,9 +96,10 @@ PAGES = (
         "training",
         "Training",
         "Weights trained in fixed point, in a loop of your own or by `train`.",
-        public(
-            *("train", "Recipe", "TrainingResult", "QuantTrainModule", "QuantCalibrateModule", "QuantTestModule"),
-            "PACT2",
+        (
+            *public("train", "Recipe", "TrainingResult"),
+            *public("QuantTrainModule", "QuantCalibrateModule", "QuantTestModule"),
+            *(QuantBaseModule, *public("PACT2")),
         ),
     ),
     ReferencePage(

@@ -9,36 +9,39 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.site_detail import BINS, MAP_SIZE, FeatureMap, SiteDetail
-from qdiag.errors import SiteNotFound
+from qdiag.errors import OptionError, SiteNotFound
 from qdiag.planning.layer import Layer
-from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.progress import Progress, report
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.batches import batches
+from qdiag.subject import Subject
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.site import Site
-from qdiag.tracing.tracer import trace
 
 IMAGES = 8
 MAPS = 3
 
 
 def inspect(
-    model: nn.Module, data: Any, quantized: Mapping[str, QuantizedModel], sites: Sequence[Site | str]
+    model: nn.Module | Subject,
+    data: Any = None,
+    quantized: Mapping[str, QuantizedModel] | None = None,
+    sites: Sequence[Site | str] = (),
 ) -> tuple[SiteDetail, ...]:
     """Look at some layers on the first images of the data, in one forward.
 
     Inside `progress.listening` it tells how many were looked at.
 
     Args:
-        model: Left as it was.
+        model: Left as it was; or a `Subject`, which holds the data as well.
         data: As for `compare`; the first eight images of it run.
         quantized: Versions of this model to look at, by name.
         sites: Addresses of the layers.
 
     Raises:
+        InputError: For data that cannot be used.
+        OptionError: Where no version is given.
         SiteNotFound: For an address that is no layer's.
 
     >>> from qdiag.quantization.calibrate import calibrate
@@ -47,11 +50,15 @@ def inspect(
     >>> detail.images, list(detail.counts), len(detail.channel_high)
     (8, ['float', '8-bit'], 4)
     """
-    batch = batches(data, model).first.split(IMAGES)[0]
-    plan = plan_quantization(trace(model, batch.inputs), None)
+    if not quantized:
+        raise OptionError(
+            "nothing to look at beside float: give quantized={name: calibrated model}.", code="no-versions"
+        )
+    subject = Subject.of(model, data)
+    batch, plan = subject.data.first.split(IMAGES)[0], subject.plan()
     wanted = {plan.layer(name).site for name in sites}
     channels_last = all(version.channels_last for version in quantized.values())
-    reference = Interpreter.in_float(model, plan, channels_last=channels_last)
+    reference = Interpreter.in_float(subject.model, plan, channels_last=channels_last)
     found: dict[Site, SiteDetail] = {}
 
     def meet(layer: Layer, value: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
@@ -60,7 +67,7 @@ def inspect(
             found[layer.site] = _detail(layer, batch.inputs.batch_size, tensors, reference, quantized)
             report(Progress("looking at layers", len(found), len(wanted)))
 
-    with borrow(model):
+    with borrow(subject.model):
         lanes = [version.interpreter for version in quantized.values()]
         Lockstep(reference, lanes, meet).run(batch.inputs.in_layout(channels_last))
     missing = sorted(str(site) for site in wanted - set(found))

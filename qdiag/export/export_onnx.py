@@ -22,8 +22,9 @@ from qdiag.export.operators import in_one_operator
 from qdiag.export.styles import STYLES
 from qdiag.files import written_whole
 from qdiag.planning.plan import QuantPlan
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.interpreter import Interpreter
-from qdiag.quantization.modules import QuantTestModule, quantized_model
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import first_inputs
 from qdiag.tracing.borrowing import borrow
@@ -46,7 +47,7 @@ OPSET_16_BIT = 21
 
 
 def export_onnx(
-    quantized: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantBaseModule,
     path: str | os.PathLike[str],
     data: Any = None,
     *,

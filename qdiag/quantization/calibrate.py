@@ -82,7 +82,7 @@ def calibrate(
     >>> quantized(torch.rand(2, 3, 6, 6)).shape
     torch.Size([2, 4, 6, 6])
     """
-    images = model.calibration if isinstance(model, Subject) and data is None else Subject.of(model, data)
+    images = Subject.for_ranges(model, data)
     formats = [(bits, per_channel)]
     found = yield from calibration_steps(
         images, method, formats, target=target, max_images=max_images, checkpoint=checkpoint, minutes=minutes

@@ -6,13 +6,20 @@ from typing import Any
 
 from qdiag.errors import OptionError
 from qdiag.progress import OnProgress, Steps, long_work
+from qdiag.quantization.base_module import QuantBaseModule
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.techniques.equalization import Equalization
+from qdiag.subject import Subject
 
 
 @long_work
 def equalize(
-    quantized: QuantizedModel, data: Any, layers: str | Sequence[str] = "*", *, on_progress: OnProgress = None
+    quantized: QuantizedModel | QuantBaseModule,
+    data: Any,
+    layers: str | Sequence[str] = "*",
+    *,
+    on_progress: OnProgress = None,
 ) -> Steps[QuantizedModel]:
     """Let one scale serve all channels of the tensors that some layers write and read; `quantized` stays as it was.
 
@@ -20,8 +27,8 @@ def equalize(
     `calibrate` it keeps what it finds, better or not: compare.
 
     Args:
-        quantized: A calibrated model.
-        data: Images to see the channels' ranges on, without labels.
+        quantized: A calibrated model, or one of the modules that hold such a model.
+        data: Images to see the channels' ranges on, without labels; or a `Subject`, with the images that calibrate it.
         layers: A name, module path or pattern, or several; "*" for all.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
@@ -39,6 +46,8 @@ def equalize(
     >>> equalized.calibration.shifts.keys()
     dict_keys([0])
     """
+    quantized = quantized_model(quantized)
+    images = Subject.for_ranges(quantized.module, data).data
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {layer.site for pattern in patterns for layer in quantized.plan.matching(pattern)}
     technique = Equalization(chosen)
@@ -55,7 +64,7 @@ def equalize(
             "the channels of these layers are equalized already. Set out from another calibration.",
             code="already-equalized",
         )
-    changed = yield from technique.steps(quantized, data)
+    changed = yield from technique.steps(quantized, images)
     touched = {layer.site for group in groups for layer in (*group.writers, *group.readers)}
     kept = {site: end for site, end in changed.calibration.weight_clip_exponents.items() if site not in touched}
     return changed.change(calibration=replace(changed.calibration, weight_clip_exponents=kept))

@@ -2,24 +2,22 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 
-from qdiag.errors import InputError, OptionError
+from qdiag.errors import OptionError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.planning.widths import Bits
+from qdiag.quantization.base_module import QuantBaseModule, without_ranges
 from qdiag.quantization.calibrate import DEFAULT_METHOD, calibrate, first_bits
-from qdiag.quantization.calibration import Calibration
-from qdiag.quantization.checks import check_model
 from qdiag.quantization.methods.method import METHODS
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.subject import CALIBRATION_IMAGES, Subject
+from qdiag.subject import CALIBRATION_IMAGES
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs
 
 
-class QuantTestModule(nn.Module):
+class QuantTestModule(QuantBaseModule):
     """A model in fixed point, for inference with what calibration or training saved.
 
         quantized = QuantTestModule(model, dummy_input)
@@ -40,6 +38,7 @@ class QuantTestModule(nn.Module):
         ModelError: For a model that cannot be traced or planned.
         OptionError: For options that are not on offer.
 
+    >>> import torch
     >>> from qdiag.quantization.calibrate import calibrate
     >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.rand(16, 3, 6, 6)
     >>> calibrated = calibrate(net, images, "simple")
@@ -59,66 +58,23 @@ class QuantTestModule(nn.Module):
         *,
         target: str = "tidl",
     ):
-        super().__init__()
-        check_model(model)
-        subject = Subject(model, [dummy_input])
-        self.module = model
-        self._hold(
-            QuantizedModel(
-                model,
-                subject.plan(bits, per_channel, target),
-                Calibration({}),
-                channels_last=subject.prefers_channels_last,
-            )
-        )
+        super().__init__(without_ranges(model, dummy_input, bits, per_channel, target))
 
-    def _hold(self, quantized: QuantizedModel) -> None:
-        object.__setattr__(self, "_quantized", quantized)  # not a child: its module is this one's
+    how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
 
-    @property
-    def quantized(self) -> QuantizedModel:
-        """For `compare`, `export_onnx`, `verify` and all else; its module is this one's."""
-        known = self._quantized
-        if known.module is not self.module:  # DataParallel's replicas of this module share all but the tensors
-            self._hold(QuantizedModel(self.module, known.plan, known.calibration, channels_last=known.channels_last))
-        return self._quantized
-
-    @torch.compiler.disable  # operations inside a compiled graph have no addresses
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own result in fixed point.
+    def in_train_mode(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as in eval mode.
 
         Args:
             *args: What the model takes.
             **kwargs: What the model takes.
-
-        Raises:
-            InputError: Where nothing was calibrated or loaded.
         """
-        if not self.quantized.calibration.ranges:
-            raise InputError(
-                f"this {type(self).__name__} has no ranges yet. {self._how_to_get_ranges}", code="no-ranges"
-            )
-        return self.quantized(*args, **kwargs)
-
-    _quantized: QuantizedModel
-    _how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What `state_dict` holds beside the model's own tensors."""
-        return self.quantized.get_extra_state()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_extra_state` gave.
-
-        Args:
-            state: Formats and calibration.
-        """
-        self.quantized.set_extra_state(state)
+        return self.in_fixed_point(*args, **kwargs)
 
 
 def quantized_model(quantized: Any) -> QuantizedModel:
-    """What `calibrate` gave, or what one of the modules here holds. Raises OptionError for anything else."""
-    if isinstance(quantized, QuantTestModule):
+    """What `calibrate` gave, or what a module that wraps such a model holds. Raises OptionError for anything else."""
+    if isinstance(quantized, QuantBaseModule):
         return quantized.quantized
     if not isinstance(quantized, QuantizedModel):
         raise OptionError(
@@ -129,7 +85,7 @@ def quantized_model(quantized: Any) -> QuantizedModel:
     return quantized
 
 
-class QuantCalibrateModule(QuantTestModule):
+class QuantCalibrateModule(QuantBaseModule):
     """A model that calibrates itself on the images it is shown in train mode.
 
         quantized = QuantCalibrateModule(model, dummy_input)
@@ -153,6 +109,7 @@ class QuantCalibrateModule(QuantTestModule):
         ModelError: For a model that cannot be traced or planned.
         OptionError: For options that are not on offer.
 
+    >>> import torch
     >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), torch.rand(16, 3, 6, 6)
     >>> quantized = QuantCalibrateModule(net, images, method="simple")
     >>> in_float = quantized.train()(images)
@@ -173,25 +130,21 @@ class QuantCalibrateModule(QuantTestModule):
     ):
         if max_images < 1:
             raise OptionError(f"max_images={max_images}: at least one image is needed.", code="at-least-one")
-        super().__init__(
-            model, dummy_input, first_bits(bits), per_channel or METHODS[method].per_channel, target=target
-        )
+        channels = per_channel or METHODS[method].per_channel
+        super().__init__(without_ranges(model, dummy_input, first_bits(bits), channels, target))
         self.bits, self.per_channel, self.method, self.target = bits, per_channel, method, target
         self.max_images = max_images
         self.shown: list[Inputs] = []
 
-    _how_to_get_ranges = "Show it images in train mode first: .train(), then call it, then .eval()."
+    how_to_get_ranges = "Show it images in train mode first: .train(), then call it, then .eval()."
 
-    @torch.compiler.disable  # operations inside a compiled graph have no addresses
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """In train mode the float result, on the way to calibration; in eval mode the result in fixed point.
+    def in_train_mode(self, *args: Any, **kwargs: Any) -> Any:
+        """The float result, on the way to calibration.
 
         Args:
             *args: What the model takes.
             **kwargs: What the model takes.
         """
-        if not self.training:
-            return super().forward(*args, **kwargs)
         inputs = Inputs(*args, **kwargs)
         if sum(one.batch_size for one in self.shown) < self.max_images:
             self.shown.append(inputs.map(lambda tensor: tensor.detach().clone()))
@@ -209,6 +162,6 @@ class QuantCalibrateModule(QuantTestModule):
         """
         super().train(mode)
         if not mode and self.shown:
-            self._hold(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))
+            self.hold(calibrate(self.module, self.shown, self.method, self.bits, self.per_channel, target=self.target))
             self.shown = []
         return self

@@ -9,10 +9,10 @@ from torch import nn
 
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
+from qdiag.quantization.base_module import QuantBaseModule, without_ranges
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.interpreter import Interpreter, Rewrite
 from qdiag.quantization.interpreter_run import InterpreterRun
-from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.operation import Operation
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.running_ranges import RunningRanges
@@ -29,7 +29,7 @@ SETTLED = 1000
 """Batches that ranges from elsewhere count for: they move no faster than after so many."""
 
 
-class QuantTrainModule(QuantTestModule):
+class QuantTrainModule(QuantBaseModule):
     """A model that computes in fixed point while it is trained, in the user's own loop.
 
         model = QuantTrainModule(model, dummy_input)             # the one line that changes
@@ -79,7 +79,7 @@ class QuantTrainModule(QuantTestModule):
         *,
         target: str = "tidl",
     ):
-        super().__init__(model, dummy_input, bits, per_channel, target=target)
+        super().__init__(without_ranges(model, dummy_input, bits, per_channel, target))
         self._begin()
 
     @classmethod
@@ -97,9 +97,7 @@ class QuantTrainModule(QuantTestModule):
                 rate of their own, about 0.01 with Adam.
         """
         self = cls.__new__(cls)
-        nn.Module.__init__(self)
-        self.module = quantized.module
-        self._hold(quantized)
+        QuantBaseModule.__init__(self, quantized)
         self._begin()
         self._keep_weight_formats()
         self._write_back()
@@ -107,7 +105,7 @@ class QuantTrainModule(QuantTestModule):
             self.thresholds, self.ranges_frozen = self._new_thresholds(), False
         return self
 
-    _how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
+    how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
 
     def _begin(self) -> None:
         self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers])
@@ -129,20 +127,20 @@ class QuantTrainModule(QuantTestModule):
         known = self._quantized.calibration
         if self.thresholds is None and self.ranges_frozen != bool(known.weight_clip_exponents):
             kept = self._quantized.weight_clip_exponents() if self.ranges_frozen else {}
-            self._hold(self._quantized.change(calibration=replace(known, weight_clip_exponents=kept)))
+            self.hold(self._quantized.change(calibration=replace(known, weight_clip_exponents=kept)))
 
     def _write_back(self) -> None:
         if self._quantized.calibration.weights:
-            self._hold(self._quantized.change(calibration=write_back(self._quantized)))
+            self.hold(self._quantized.change(calibration=write_back(self._quantized)))
 
-    @property
-    def quantized(self) -> QuantizedModel:
-        """The model in fixed point as training has left it by now; it shares the module and its weights."""
-        known = super().quantized.calibration
-        learned = (self.thresholds or self.ranges).updated(known)
-        if learned is not known:
-            self._hold(self._quantized.change(calibration=learned))
-        return self._quantized
+    def learned(self, known: Calibration) -> Calibration | None:
+        """Ranges as they were followed, or thresholds as they were learned, by now; None where nothing moved.
+
+        Args:
+            known: What was known before.
+        """
+        found = (self.thresholds or self.ranges).updated(known)
+        return None if found is known else found
 
     def freeze_ranges(self, frozen: bool = True) -> "QuantTrainModule":
         """Keep the formats of stored tensors and weights as they are from now on, or let them follow again.
@@ -167,16 +165,13 @@ class QuantTrainModule(QuantTestModule):
         self.norms_frozen = frozen
         return self
 
-    @torch.compiler.disable
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own result: in train mode with gradients, in eval mode as the target computes it.
+    def in_train_mode(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own result with gradients, rounded as it is trained.
 
         Args:
             *args: What the model takes.
             **kwargs: What the model takes.
         """
-        if not self.training:
-            return super().forward(*args, **kwargs)
         self._keep_weight_formats()
         self._write_back()
         quantized = self.quantized
@@ -215,27 +210,25 @@ class QuantTrainModule(QuantTestModule):
 
     # State --------------------------------------------------------------------------------------------
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """What `state_dict` holds beside the model's own tensors."""
+    def training_state(self) -> dict[str, Any]:
+        """Batches that each range has seen, what is frozen, and thresholds where they are learned."""
         counts = {str(site): count for site, count in self.ranges.counts().items()}
         frozen = {"ranges_frozen": self.ranges_frozen, "norms_frozen": self.norms_frozen}
         learned = {} if self.thresholds is None else {"thresholds": self.thresholds.state()}
-        return self.quantized.get_extra_state() | {"training": {"batches": counts, **frozen, **learned}}
+        return {"batches": counts, **frozen, **learned}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_extra_state` gave.
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Take up what `training_state` gave.
 
         Args:
-            state: Formats, calibration, and how far training has come.
+            state: Empty where what was saved did not train: then all is frozen.
         """
-        super().set_extra_state(state)
-        training = state.get("training", {})
-        self.ranges_frozen = training.get("ranges_frozen", True)
-        self.norms_frozen = training.get("norms_frozen", True)
-        self._follow_from(self._quantized.calibration, training.get("batches", {}))
-        if "thresholds" in training:
+        self.ranges_frozen = state.get("ranges_frozen", True)
+        self.norms_frozen = state.get("norms_frozen", True)
+        self._follow_from(self._quantized.calibration, state.get("batches", {}))
+        if "thresholds" in state:
             thresholds = self.thresholds = self.thresholds or self._new_thresholds()
-            thresholds.load(training["thresholds"])
+            thresholds.load(state["thresholds"])
 
 
 def _by_running_statistics(trace: Trace) -> Rewrite:

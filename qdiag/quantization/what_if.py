@@ -7,11 +7,13 @@ from typing import Literal
 from qdiag.errors import OptionError
 from qdiag.planning.layer import Layer
 from qdiag.planning.widths import LayerBits, Widths
+from qdiag.quantization.base_module import QuantBaseModule
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 
 
 def what_if(
-    quantized: QuantizedModel,
+    quantized: QuantizedModel | QuantBaseModule,
     layers: str | Sequence[str] = "*",
     *,
     bits: LayerBits | Literal["same"] = "same",
@@ -23,7 +25,7 @@ def what_if(
     BatchNorm, weights and biases are those of the calibration.
 
     Args:
-        quantized: A calibrated model.
+        quantized: A calibrated model, or one of the modules that hold such a model.
         layers: A name, module path or pattern, or several; "*" for all.
         bits: 8, 16 or `Widths(weights, activations)`; None leaves the layers in float.
         per_channel: True gives their weights one scale for each output channel, False one for all; None as it is.
@@ -41,6 +43,7 @@ def what_if(
     >>> print(changed.format(":input"))
     uint16 · 2^-16
     """
+    quantized = quantized_model(quantized)
     plan, known = quantized.plan, quantized.calibration
     patterns = [layers] if isinstance(layers, str) else list(layers)
     chosen = {layer.site: layer for pattern in patterns for layer in plan.matching(pattern)}

@@ -9,8 +9,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 from qdiag.planning.widths import Bits
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.calibrate import calibration_steps
-from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import CALIBRATION_IMAGES, Subject
 from qdiag.tracing.batches import Batch, batches
@@ -96,7 +96,7 @@ def versions_steps(
     """
     network = float_model(model)
     versions: dict[str, nn.Module] = {**(others or {}), "float": network}
-    own = model.quantized if isinstance(model, QuantTestModule) else None
+    own = model.quantized if isinstance(model, QuantBaseModule) else None
     if formats or (own is not None and not own.calibration.ranges):
         plans: list[tuple[Any, None]] = [(bits, None) for bits in formats or (8,)]
         some = images.loader(0, Share())  # not the first ones, which may all be of one class
@@ -115,4 +115,4 @@ def versions_steps(
 
 def float_model(model: nn.Module) -> nn.Module:
     """The user's own model inside a wrapper of ours, or the model itself."""
-    return model.module if isinstance(model, QuantTestModule | QuantizedModel) else model
+    return model.module if isinstance(model, QuantBaseModule | QuantizedModel) else model

@@ -10,8 +10,8 @@ from accelerate.utils import is_tensorboard_available
 from torch import nn
 
 from qdiag.errors import ModelError, OptionError
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.checks import check_model
-from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.subject import Subject
@@ -121,7 +121,7 @@ def _try(network: nn.Module, batch: Batch, objective: Objective, validation: Ord
 def check_options(model: nn.Module, output: str | os.PathLike[str] | None, *, resume: bool, tensorboard: bool) -> None:
     """Raises ModelError for a model that cannot be trained, OptionError for options that do not go together."""
     check_model(model)
-    if isinstance(model, QuantTestModule | QuantizedModel) and not isinstance(model, QuantTrainModule):
+    if isinstance(model, QuantBaseModule | QuantizedModel) and not isinstance(model, QuantTrainModule):
         raise ModelError(
             f"a {type(model).__name__} computes without gradients. Train QuantTrainModule.from_calibrated(…).",
             code="not-trainable",

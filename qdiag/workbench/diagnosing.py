@@ -31,7 +31,7 @@ class Diagnosing:
         pair = {"16-bit": fine, lane: quantized}
         diagnosis = yield from explanation_steps(subject, self.material.lint(), pair, self.measure.float_score, brought)
         sites = [layer.site for layer in diagnosis.comparison.layers]
-        return diagnosis, dict(zip(sites, inspect(subject.model, subject.data, pair, sites), strict=True))
+        return diagnosis, dict(zip(sites, inspect(subject, quantized=pair, sites=sites), strict=True))
 
     def _in_16_bit_steps(self, first: QuantizedModel | None) -> Steps[QuantizedModel]:
         """The float model in 16 bit, whatever became of weights and ranges in a version."""

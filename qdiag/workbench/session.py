@@ -38,7 +38,7 @@ class Session(SessionState, Displayable):
     the results from before. A version is in the history as soon as it is made, before it is measured.
 
     Args:
-        model: Left as it was; training works on copies.
+        model: Left as it was, training works on copies; or a `Subject`, which holds the data as well.
         data: Images, with labels where there are any, that everything is measured on.
         optimizer: For lint's rules on weight decay.
         evaluate: Takes a model, gives your own figure of it, the higher the better; it stands beside the others in the

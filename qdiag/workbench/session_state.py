@@ -31,8 +31,8 @@ class SessionState:
 
     def __init__(
         self,
-        model: nn.Module,
-        data: Any,
+        model: nn.Module | Subject,
+        data: Any = None,
         optimizer: torch.optim.Optimizer | None = None,
         evaluate: Evaluate | None = None,
         *,
@@ -41,9 +41,10 @@ class SessionState:
         task: Task | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
+        subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        self.model = model = subject.model
         twin = Twin(model)
-        self.subject = Subject(twin.module, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
-        self.model = model
+        self.subject = subject.of_module(twin.module)
         place = None if folder is None else SessionFolder(Path(folder) / type(model).__name__)
         self._material = Material(self.subject, optimizer, training_data)
         self._record = Record(Measure(self.subject, twin), place)

@@ -240,7 +240,7 @@ def test_the_report_names_techniques_formats_and_what_stays_in_float(model: Dept
     best(images[:2])
     report = calibration_report(best)
     frame = report.to_pandas("techniques")
-    assert list(frame["technique"]) == ["equalization", "range-search", "gptq"]
+    assert list(frame["technique"]) == ["equalization", "range-search", "probed-ranges", "gptq"]
     formats = report.to_pandas("formats").set_index("site")
     assert str(formats.loc["dw.0", "format"]).startswith("uint8")
     assert "equalization" in repr(report)

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qdiag.errors import InputError, ModelError, QdiagWarning
 from qdiag.planning.widths import Widths
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.train_module import QuantTrainModule
@@ -191,7 +192,7 @@ def test_it_saves_what_the_others_load(model: nn.Module, tmp_path: Path) -> None
     expected = wrapped.eval()(images)
     assert set(wrapped.state_dict()) == {f"module.{name}" for name in model.state_dict()} | {"_extra_state"}
     torch.save(wrapped.state_dict(), tmp_path / "trained.pt")
-    others: list[QuantTestModule] = [
+    others: list[QuantBaseModule] = [
         QuantTestModule(Small(), images),
         QuantTrainModule(Small(), images),
         QuantCalibrateModule(Small(), images),
