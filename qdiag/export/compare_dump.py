@@ -26,10 +26,11 @@ from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import MomentSums, ReferenceSums
 from qdiag.numerics.qscheme import QScheme
 from qdiag.planning.layer import Layer
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.lockstep import Lockstep
-from qdiag.quantization.modules import QuantTestModule, quantized_model
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import first_inputs
 from qdiag.tracing.borrowing import borrow
@@ -39,7 +40,7 @@ SIXTEEN = "16-bit"
 
 
 def compare_dump(
-    quantized: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantBaseModule,
     data: Any,
     folder: str | os.PathLike[str],
     *,

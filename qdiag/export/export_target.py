@@ -19,7 +19,8 @@ from qdiag.export.styles import STYLES
 from qdiag.export.target_files import TargetExport
 from qdiag.export.target_layers import FileLayers
 from qdiag.planning.plan import QuantPlan
-from qdiag.quantization.modules import QuantTestModule, quantized_model
+from qdiag.quantization.base_module import QuantBaseModule
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
 from qdiag.tracing.batches import Batch
@@ -31,7 +32,7 @@ WIDTH = 120
 
 
 def export_target(
-    quantized: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantBaseModule,
     folder: str | os.PathLike[str],
     data: Any = None,
     *,

@@ -20,11 +20,12 @@ from qdiag.loading.onnx_graph import read_proto
 from qdiag.loading.origin import Origin
 from qdiag.loading.plain_runtime import plain_session
 from qdiag.planning.layer import Layer
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.float_numerics import FloatNumerics
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
-from qdiag.quantization.modules import QuantTestModule, quantized_model
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import Batch
@@ -39,7 +40,7 @@ RANGES_ALONE = ("range-search",)
 
 
 def repair_file(
-    quantized: QuantizedModel | QuantTestModule, path: str | os.PathLike[str], data: Any = None
+    quantized: QuantizedModel | QuantBaseModule, path: str | os.PathLike[str], data: Any = None
 ) -> RepairedFile:
     """Write the ONNX file that the network was loaded from again, with calibration's weights and biases in it.
 

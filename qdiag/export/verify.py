@@ -24,9 +24,10 @@ from qdiag.numerics.rounding import Rounding
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.progress import OnProgress, Progress, Steps, long_work
+from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter_run import InterpreterRun
-from qdiag.quantization.modules import QuantTestModule, quantized_model
+from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
 from qdiag.tracing.batches import batches
@@ -38,7 +39,7 @@ IMAGES = 16
 
 @long_work
 def verify(
-    quantized: QuantizedModel | QuantTestModule,
+    quantized: QuantizedModel | QuantBaseModule,
     data: Any,
     *,
     images: int = IMAGES,
