@@ -1,4 +1,4 @@
-"""What range search gives YOLOX-Nano in 8 bit, per tensor, with and without a look behind activations.
+"""What the choice of ranges gives YOLOX-Nano in 8 bit, per tensor: by tensor, behind activations, by the outputs.
 
     python examples/hard_networks.py --data DATA [--calibration 16] [--images 64]
 
@@ -26,6 +26,13 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 SIZE = 416
 HELD_OUT = 16
 """Images that the outputs' SQNR is of."""
+VERSIONS: tuple[tuple[list[str], tuple[bool, ...]], ...] = (
+    ([], (True,)),
+    (["range-search"], (False, True)),
+    (["range-search", "gptq"], (False, True)),
+    (["range-search", "probed-ranges", "gptq"], (True,)),
+)
+"""Techniques, and whether range search looks behind activations."""
 
 
 def main() -> None:
@@ -59,8 +66,8 @@ def main() -> None:
 
 def versions(model: nn.Module, images: tuple[Tensor, ...]) -> Iterator[tuple[str, nn.Module, float]]:
     """Each version with its name and the seconds that it took."""
-    for techniques in ([], ["range-search"], ["range-search", "gptq"]):
-        for behind in (False, True) if techniques else (True,):
+    for techniques, looks in VERSIONS:
+        for behind in looks:
             name = ", ".join(techniques) or "minimum and maximum"
             began = time.perf_counter()
             if behind:

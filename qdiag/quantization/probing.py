@@ -37,7 +37,10 @@ class Probing:
         run = InterpreterRun(self.model.in_float(Watchers(stored=self._stored)))
         with torch.enable_grad():
             leading = inputs.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
-            outputs = floating_leaves(run.forward(leading))
+            try:
+                outputs = floating_leaves(run.forward(leading.map(torch.clone)))  # a leaf may not be written to
+            except (RuntimeError, ModelError) as error:  # went well without gradients, but asks for NumPy's values, say
+                raise _no_gradient(str(error).partition("\n")[0]) from error
             _send_back(floating_leaves((leading.args, leading.kwargs)), outputs, probes, generator)
         return sum(float(output.detach().double().square().sum()) for output in outputs)
 

@@ -1,5 +1,6 @@
 """Ranges chosen by what their errors do to the outputs."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +34,20 @@ class Counted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x).argmax(1)
+
+
+class Detached(Counted):
+    """Asks for NumPy's values, which a tensor with a gradient has not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * float(x.numpy().max() > 0)
+
+
+class Writing(Weighed):
+    """Writes to its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(1.0))
 
 
 def images() -> Tensor:
@@ -70,8 +85,15 @@ def test_the_extremes_are_tried_though_a_range_was_clipped_before() -> None:
     assert str(probed.format("pick")) == "int8 · 2^-4"
 
 
-def test_without_a_gradient_ranges_stay_and_the_model_is_as_it_was() -> None:
-    model = Counted().train()
+def test_a_model_may_write_to_its_input() -> None:
+    simple = calibrate(Writing(of_loud=1e-3).eval(), images(), bits={":input": 16, "sum": 16, "*": 8})
+    probed = run(ProbedRanges().steps(simple, images()))
+    assert output_db(probed) > output_db(simple) + 6
+
+
+@pytest.mark.parametrize("network", [Counted, Detached])
+def test_without_a_gradient_ranges_stay_and_the_model_is_as_it_was(network: type[nn.Module]) -> None:
+    model = network().train()
     simple = calibrate(model, images())
     probed = run(ProbedRanges().steps(simple, images()))
     assert probed.calibration.ranges == simple.calibration.ranges
