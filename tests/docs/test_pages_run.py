@@ -74,10 +74,13 @@ def test_export() -> None:
     Path("traces").mkdir()
     torch.save({}, "traces/nothing.pt")
     page = (DOCS / "export.md").read_text(encoding="utf-8")
-    first, second, third = _PYTHON.findall(page)
+    first, repair, second, third = _PYTHON.findall(page)
     names: dict[str, Any] = {"quantized": quantized, "images": images}
     exec(compile(first, "export.md", "exec"), names)
     assert names["exported"].name("layer1.0.conv1") == "layer1.0.conv1 int8"
+    torch.onnx.export(Net().eval(), (images[:1],), "model.onnx", verbose=False)
+    exec(compile(repair, "export.md", "exec"), {"images": images})
+    assert Path("repaired.onnx").is_file()
     with pytest.raises(qdiag.InputError) as refused:  # no device has run here
         exec(compile(second, "export.md", "exec"), names)
     assert refused.value.code == "no-dump"
