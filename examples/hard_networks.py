@@ -16,10 +16,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from average_precision import mean_average_precision
 from torch import Tensor, nn
+from torchmetrics.detection import MeanAveragePrecision
 
 from qdiag import calibrate, load_model
+from qdiag.detection.decode import decode_yolox
 from qdiag.quantization.techniques import range_search
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -50,8 +51,9 @@ def main() -> None:
     shown = torch.stack([one[0] for one in truth])
 
     def score(outputs: Tensor) -> float:
-        found = [data.yolox_detections(output, SIZE) for output in outputs]
-        return mean_average_precision(found, [one[2] for one in truth], [one[3] for one in truth])
+        metric = MeanAveragePrecision()
+        metric.update(decode_yolox(outputs, SIZE), [{"boxes": one[2], "labels": one[3]} for one in truth])
+        return 100 * float(metric.compute()["map"])
 
     reference = outputs(model, shown)
     print(

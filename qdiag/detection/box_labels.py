@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from qdiag.errors import InputError
 
@@ -54,8 +55,7 @@ class YoloLabels:
             raise InputError(
                 f"{path}: {error}. Each line is `class x y width height`, by parts of the image.", code="box-labels"
             ) from error
-        centre, extent = (found[:, start : start + 2] * torch.tensor(size) for start in (1, 3))
-        return torch.cat([centre - extent / 2, centre + extent / 2], 1), found[:, 0].long()
+        return box_convert(found[:, 1:] * torch.tensor(size * 2), "cxcywh", "xyxy"), found[:, 0].long()
 
 
 class CocoLabels:
@@ -76,7 +76,7 @@ class CocoLabels:
     def __call__(self, image: Path, size: tuple[int, int]) -> Boxes:
         found = self.found.get(image.name, [])
         boxes = torch.tensor([box for box, _ in found]).reshape(len(found), 4)
-        return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1), torch.tensor([k for _, k in found]).long()
+        return box_convert(boxes, "xywh", "xyxy"), torch.tensor([k for _, k in found]).long()
 
 
 def _read(file: Path) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, box_convert
 
 from qdiag.errors import InputError
 
@@ -36,7 +36,7 @@ def decode_yolox(output: Tensor, size: int) -> list[Detections]:
         )
     grid, stride = grid.to(output), stride.to(output)
     centre, extent = (output[..., :2] + grid) * stride, output[..., 2:4].exp() * stride
-    boxes = torch.cat([centre - extent / 2, centre + extent / 2], -1)
+    boxes = box_convert(torch.cat([centre, extent], -1), "cxcywh", "xyxy")
     scores, labels = (output[..., 4:5] * output[..., 5:]).max(-1)
     return [_best(*parts) for parts in zip(boxes, scores, labels, strict=True)]
 

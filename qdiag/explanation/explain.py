@@ -53,9 +53,8 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
         part = trial.output.damage if trial else min(error.added_noise, 1.0)
         total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
-        share = part / total if total else 0.0
-        if trial is not None and trial.share is not None:
-            share = trial.share
+        known = None if trial is None else trial.share
+        share = known if known is not None else part / total if total else 0.0
         told = error if trial is None or trial.weights_part is None else error.blamed(trial.weights_part)
         found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial))
     found.sort(key=lambda culprit: -culprit.share)

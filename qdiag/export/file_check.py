@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from qdiag.errors import ModelError
-from qdiag.loading.plain_runtime import is_installed, plain_session
+from qdiag.loading.plain_runtime import is_installed, plain_outputs
 from qdiag.tracing.inputs import Inputs
 
 CLOSE = {"clips": 1e-3, "qdq": 0.02}
@@ -76,12 +76,9 @@ def _check_names(graph: Any) -> None:
 def _run(file: str | bytes, inputs: tuple[Tensor, ...]) -> list[Any]:
     """What ONNX Runtime makes of them, operator by operator as the file has them."""
     try:
-        session = plain_session(file)
-        names = [value.name for value in session.get_inputs()]
-        result: list[Any] = session.run(None, {n: t.numpy(force=True) for n, t in zip(names, inputs, strict=False)})
+        return plain_outputs(file, inputs)
     except Exception as error:  # the runtime's own errors have no common class
         raise _unsound(f"ONNX Runtime says: {error}") from error
-    return result
 
 
 def _unsound(why: str) -> ModelError:

@@ -18,7 +18,7 @@ from qdiag.export.styles import ClipNumerics
 from qdiag.files import writing
 from qdiag.loading.onnx_graph import read_proto
 from qdiag.loading.origin import Origin
-from qdiag.loading.plain_runtime import plain_session
+from qdiag.loading.plain_runtime import plain_outputs
 from qdiag.planning.layer import Layer
 from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.float_numerics import FloatNumerics
@@ -181,10 +181,7 @@ class RepairedNumerics(Numerics):
 def _difference(draft: Path, inputs: Inputs, expected: list[Tensor]) -> float:
     """Between the file's outputs and these, as a part of the largest. Raises ModelError for a file that is off."""
     try:
-        session = plain_session(str(draft))
-        names = [value.name for value in session.get_inputs()]
-        tensors = [tensor.numpy(force=True) for _, tensor in inputs.tensors()]
-        found = session.run(None, dict(zip(names, tensors, strict=False)))
+        found = plain_outputs(str(draft), (tensor for _, tensor in inputs.tensors()))
     except Exception as error:  # the runtime's own errors have no common class
         raise _unsound(f"ONNX Runtime says: {error}") from error
     largest = 0.0

@@ -1,7 +1,10 @@
 """ONNX Runtime as a reference: every operator as the file has it, none fused or folded."""
 
 import importlib.util
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -23,3 +26,14 @@ def plain_session(file: str | bytes) -> "onnxruntime.InferenceSession":
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def plain_outputs(file: str | bytes, inputs: Iterable[Tensor]) -> list[Any]:
+    """Every output of a file for these inputs, in the file's order; what is left of the inputs is not read.
+
+    Raises whatever ONNX Runtime raises for a file that it cannot run, and for inputs that it does not take.
+    """
+    session = plain_session(file)
+    names = [value.name for value in session.get_inputs()]
+    found: list[Any] = session.run(None, {n: t.numpy(force=True) for n, t in zip(names, inputs, strict=False)})
+    return found

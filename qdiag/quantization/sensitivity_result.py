@@ -1,9 +1,9 @@
 """What `sensitivity()` found."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.quantization.sensitivity_parts import sensitivity_chart, sensitivity_table
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Fact, Facts, Report
@@ -34,9 +34,7 @@ class LayerSensitivity:
     @property
     def sqnr_db(self) -> float | None:
         """Of the outputs; infinite where the layer changes nothing."""
-        if self.noise is None:
-            return None
-        return -10 * math.log10(self.noise) if self.noise else math.inf
+        return None if self.noise is None else sqnr_db(1.0, self.noise)
 
 
 @dataclass(frozen=True, repr=False)

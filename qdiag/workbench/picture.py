@@ -35,7 +35,6 @@ class Picture(widgets.Box):
         super().__init__(layout={"display": "none"})
         self.add_class(css)
         self.parts, self.on_click = parts, on_click
-        self.drawn: go.Figure | None = None
         self.live: LiveChart | None = None
 
     def show(self, charts: Sequence[Chart]) -> None:
@@ -44,12 +43,12 @@ class Picture(widgets.Box):
         self.layout.display = "flex" if known else "none"
         if not known:
             return
-        self.drawn = self._drawn(known)
+        drawn = self._drawn(known)
         if self.live is None:
-            self.live = LiveChart(self.drawn, self.on_click)
+            self.live = LiveChart(drawn, self.on_click)
             self.children = [self.live]
         else:
-            self.live.show(self.drawn)
+            self.live.show(drawn)
 
     def _drawn(self, charts: dict[str, Chart]) -> go.Figure:
         keys = [key for key in self.parts if key in charts]

@@ -98,12 +98,12 @@ def test_the_parts_of_an_error_add_up_to_the_error_in_the_network() -> None:
 def test_charts_of_one_picture_stand_one_below_the_other() -> None:
     picture = Picture("qd-all", PARTS)
     picture.show([lines("8-bit"), replace(lines("16-bit"), key="more"), replace(lines("4-bit"), key="elsewhere")])
-    assert picture.drawn is not None
-    found, layout = picture.drawn.data, picture.drawn.layout
+    shown = go.Figure(figure(picture))
+    found, layout = shown.data, shown.layout
     assert [(trace.name, trace.yaxis) for trace in found] == [("8-bit", "y"), ("16-bit", "y2")]
     assert layout.height == 350
     assert layout.yaxis.domain[0] > layout.yaxis2.domain[1]
     picture.show([replace(lines("16-bit", values=(9.0, 8.0, 7.0)), key="more")])
-    assert [(trace.name, trace.yaxis, tuple(trace.y)) for trace in picture.drawn.data] == [
+    assert [(trace.name, trace.yaxis, tuple(trace.y)) for trace in go.Figure(figure(picture)).data] == [
         ("16-bit", "y", (9.0, 8.0, 7.0))
     ]

@@ -11,15 +11,15 @@ from qdiag.numerics.fake_quantize import fake_quantize_
 from qdiag.numerics.ranges.range import Range
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.fidelity import IMAGES
 from qdiag.quantization.probing import Probing
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.quantization.techniques.range_search import candidates
+from qdiag.quantization.techniques.range_search import candidates, narrowed
 from qdiag.quantization.techniques.technique import Technique
 from qdiag.tracing.batches import batches
 from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.site import Site
 
-IMAGES = 32
 AT_ONCE = 4
 """Images whose stored tensors are held at once, with a gradient beside each."""
 
@@ -69,15 +69,12 @@ class _Trial:
     def ranges(self) -> dict[Site, Range]:
         """The range whose format costs the outputs least, of each stored tensor that they hang on."""
         formats, widest = self.model.formats.qparams, self.model.calibration.ranges
-        best = {site: int(errors.argmin()) for site, errors in self.errors.items() if bool(errors.any())}
-        return {
-            site: widest[site].within(formats[site].finer(bits).clip) if bits else widest[site]
-            for site, bits in best.items()
-        }
+        told = {site: errors for site, errors in self.errors.items() if bool(errors.any())}
+        return {site: narrowed(widest[site], formats[site], errors) for site, errors in told.items()}
 
     def _watch(self, layer: Layer, stored: Tensor) -> Callable[[Tensor], None]:
         """Keep a stored tensor with its squared slopes, summed over the probes."""
-        slopes = torch.zeros_like(stored, requires_grad=False)
+        slopes = torch.zeros_like(stored)
         self._met[layer.site] = (layer, stored.detach().clone(), slopes)
 
         def met(gradient: Tensor) -> None:

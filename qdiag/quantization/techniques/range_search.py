@@ -102,10 +102,7 @@ class _Trial:
 
     def best(self, site: Site) -> Range:
         """The range whose format errs least; the old one where it does already."""
-        finer, old = int(self.errors[site].argmin()), self.model.calibration.ranges[site]
-        if finer == 0:
-            return old
-        return old.within(self.formats.qparams[site].finer(finer).clip)
+        return narrowed(self.model.calibration.ranges[site], self.formats.qparams[site], self.errors[site])
 
 
 @dataclass
@@ -128,6 +125,12 @@ class _WeightsTried:
         limit = torch.stack([end.flatten() for end in ends]).gather(0, best.reshape(1, -1)).reshape(ends[0].shape)
         clipped = torch.minimum(torch.maximum(scaled, -limit), limit) / self.factor
         return dataclasses.replace(self.own, weight=clipped)
+
+
+def narrowed(old: Range, qparams: QParams, errors: Tensor) -> Range:
+    """What is left of a range in that of its candidates which errs least; the old one where that is its own."""
+    finer = int(errors.argmin())
+    return old.within(qparams.finer(finer).clip) if finer else old
 
 
 def candidates(qparams: QParams) -> list[QParams]:
