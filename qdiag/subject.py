@@ -16,7 +16,7 @@ from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
-from qdiag.tracing.batches import Batches, batches
+from qdiag.tracing.batches import Batches, batches, first_inputs
 from qdiag.tracing.borrowing import borrow, check_module
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs
@@ -233,6 +233,19 @@ class _Look:
         if key not in self.plans:
             self.plans[key] = plan_quantization(self.trace, bits, per_channel, target)
         return self.plans[key]
+
+
+def first_batch(model: nn.Module, data: "Any | Subject") -> Inputs:
+    """What one forward of the model is called with.
+
+    Args:
+        model: Whose inputs they are.
+        data: A subject, a DataLoader, a Dataset or batches, whose first batch counts; all else as it stands.
+
+    Raises:
+        InputError: As for `Subject`.
+    """
+    return data.data.first.inputs if isinstance(data, Subject) else first_inputs(data, model)
 
 
 def _check_task(task: Any) -> None:

@@ -32,7 +32,7 @@ from qdiag.quantization.formats import Formats
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.batches import first_inputs
+from qdiag.subject import first_batch
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 
@@ -57,7 +57,7 @@ def compare_dump(
     Args:
         quantized: From `calibrate`, or one of the modules that hold such a model.
         data: What the device was given, as the model is called with it (see `trace`), not yet quantized; or a
-            DataLoader or Dataset, whose first batch it was given.
+            DataLoader, Dataset or `Subject`, whose first batch it was given.
         folder: TIDL's traces (see `qdiag.export.dumps.tidl_traces`), or .npy and .npz files named by address or by ONNX
             tensor; integers or floats. Where both are there of one tensor, integers are compared, and tell with the
             floats what the scale is.
@@ -84,7 +84,7 @@ def compare_dump(
     if onnx_file is not None:
         check_installed("onnx")
     quantized = quantized_model(quantized)
-    inputs = first_inputs(data, quantized.module).to_device_of(quantized.module)
+    inputs = first_batch(quantized.module, data).to_device_of(quantized.module)
     inputs.check_finite("the data")
     if not inputs.tensors():
         raise InputError("the data hold no tensor. Give what the device was given.", code="no-tensor")

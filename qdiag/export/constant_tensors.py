@@ -38,10 +38,10 @@ class ConstantTensors(nn.Module):
         """What a layer is called with: the floats that the file's integers stand for."""
         found, number = self.constants[layer.site], self.numbers[layer.site]
         weight = self._read(f"weight{number}", found.weight)
-        if isinstance(found.weight.exponent, Tensor):
+        if found.weight.scale is not None and found.weight.scale.ndim:
             weight = input_first(weight, layer.is_transposed, layer.groups)
         return Operands(weight, None if found.bias is None else self._read(f"bias{number}", found.bias))
 
     def _read(self, buffer: str, constant: Constant) -> Tensor:
         values = self.get_buffer(buffer)
-        return values if constant.exponent is None else dequantize(values, constant.exponent)
+        return values if constant.scale is None else dequantize(values, constant.scale)

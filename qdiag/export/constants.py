@@ -24,25 +24,26 @@ INT_DTYPES = {8: torch.int8, 16: torch.int16, 32: torch.int32}
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that the file holds: integers worth 2^exponent each, or floats.
+    """A tensor that the file holds: integers worth one scale each, or floats.
 
-    exponent: one number, one for each index [C] of the first axis, or None where the values are floats.
+    scale: one number [], one for each index [C] of the first axis, or None where the values are floats.
     """
 
     values: Tensor
-    exponent: int | Tensor | None = None
+    scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class LayerConstants:
     """What a layer multiplies by and adds.
 
-    weight: in the layout that the operation takes; a transposed convolution's integers with one exponent for each
-    output channel lie output channels first, as no axis of that layout counts these.
+    weight: in the layout that the operation takes; a transposed convolution's integers with one scale for each output
+    channel lie output channels first, as no axis of that layout counts these. weight_qparams: None for floats.
     """
 
     weight: Constant
     bias: Constant | None
+    weight_qparams: QParams | None
 
 
 def layer_constants(model: QuantizedModel, plan: QuantPlan, inputs: Inputs) -> dict[Site, LayerConstants]:
@@ -72,10 +73,10 @@ def _constants(layer: Layer, operands: Operands, formats: Formats) -> LayerConst
     assert operands.facts is not None, "fixed point tells what became of a weight"
     format, qparams = formats.weight(layer), operands.facts.qparams
     own = output_first(operands.weight, layer.is_transposed, layer.groups)
-    weight, bias = _weight(layer, own * format.factor(own), qparams), operands.bias
-    return LayerConstants(
-        weight, None if bias is None else _bias(bias * format.bias_factor(bias), qparams, format.input)
-    )
+    weight, bias = _weight(layer, own * format.factor(own), qparams), None
+    if operands.bias is not None:
+        bias = _bias(operands.bias * format.bias_factor(operands.bias), qparams, format.input)
+    return LayerConstants(weight, bias, qparams)
 
 
 def _weight(layer: Layer, scaled: Tensor, qparams: QParams | None) -> Constant:
@@ -84,7 +85,7 @@ def _weight(layer: Layer, scaled: Tensor, qparams: QParams | None) -> Constant:
     integers = (scaled / qparams.scale(scaled)).to(INT_DTYPES[qparams.qtype.bits])
     if qparams.axis is None:
         integers = input_first(integers, layer.is_transposed, layer.groups)
-    return Constant(integers.contiguous(), qparams.exponent)
+    return Constant(integers.contiguous(), qparams.scale_tensor)
 
 
 def _bias(scaled: Tensor, weight: QParams | None, source: QParams | None) -> Constant:
@@ -94,4 +95,4 @@ def _bias(scaled: Tensor, weight: QParams | None, source: QParams | None) -> Con
     codes = scaled.double() / (source.scale(scaled) * weight.scale(scaled.double()))
     if float(codes.abs().max()) > torch.iinfo(torch.int32).max:
         return Constant(scaled)
-    return Constant(codes.to(torch.int32), source.exponent + weight.exponent)
+    return Constant(codes.to(torch.int32), source.tensor_scale * weight.scale_tensor)

@@ -3,22 +3,25 @@
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qdiag.errors import OptionError
 from qdiag.export.constants import layer_constants
-from qdiag.export.engines.engine import ENGINES, Calibration, Delivery, Engine
+from qdiag.export.engines.engine import Calibration, Delivery, Engine, Setting
 from qdiag.export.engines.file_versions import FileVersion, file_version
-from qdiag.export.export_onnx import Style, export_onnx, recorded_inputs
+from qdiag.export.export_onnx import export_onnx
 from qdiag.export.exported_model import ExportedModel
 from qdiag.export.installed import check_installed
 from qdiag.export.lower_opset import ir_version
 from qdiag.export.range_file import range_text
-from qdiag.export.styles import STYLES
+from qdiag.export.recording import recorded_inputs
+from qdiag.export.styles import Style
 from qdiag.export.target_files import TargetExport
 from qdiag.export.target_layers import FileLayers
-from qdiag.planning.plan import QuantPlan
+from qdiag.export.target_request import planned, requested
+from qdiag.files import FilesTogether
 from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -49,7 +52,8 @@ def export_target(
 
     Args:
         quantized: From `calibrate`, or one of the modules that hold such a model.
-        folder: Made where it is not there; files of the same names are replaced.
+        folder: Made where it is not there; files of the same names are replaced, all together: a run that is stopped or
+            killed leaves those of before, or no settings, without which no importer starts.
         data: As for `export_onnx`, of the size that the engine is to run at; its first image counts, as engines run one
             at a time.
         target: The engine, by name.
@@ -79,31 +83,40 @@ def export_target(
     quantized = quantized_model(quantized)
     check_installed("onnx", "onnxscript")
     engine, delivery = requested(target, version, runtime, style, calibration)
-    delivery = _planned(delivery, quantized.plan)
+    delivery = planned(delivery, quantized.plan)
     engine.check(delivery)
     place = _made(Path(folder))
     inputs = Batch(recorded_inputs(quantized, data, dynamic_batch=False)).split(1)[0].inputs
+    with FilesTogether(place, "Name a folder with room that you may write to.") as files:
+        return _written(quantized, engine, delivery, inputs, files)
+
+
+def _written(
+    quantized: QuantizedModel, engine: type[Engine], delivery: Delivery, inputs: Inputs, files: FilesTogether
+) -> TargetExport:
+    """Everything that belongs in the folder, written."""
     reads = file_version(engine.file_versions, delivery.version)
-    opset = reads.opset if reads else None
-    exported = export_onnx(quantized, place / engine.model_file, inputs, style=style, opset=opset, dynamic_batch=False)
-    found = _file_layers(quantized, exported, inputs, engine) if style == "clips" else None
+    exported = export_onnx(
+        quantized,
+        files.draft(engine.model_file),
+        inputs,
+        style=delivery.style,
+        opset=reads.opset if reads else None,
+        dynamic_batch=False,
+    )
+    found = _file_layers(quantized, exported, inputs, engine) if delivery.style == "clips" else None
     wide, wide_weights = (_listed(exported, sites) for sites in (delivery.wide, delivery.wide_weights))
     settings = engine.settings(delivery, wide, wide_weights)
-    settings_name, settings_text = engine.settings_file(delivery, settings)
-    files = {engine.model_file: _network_text(exported.opset, reads), settings_name: "what the importer is to be told"}
-    _write(place / settings_name, settings_text)
-    if found is not None and engine.reads_ranges(delivery):
-        files[engine.range_file] = "the range of every layer: with it the importer has nothing to calibrate"
-        _write(place / engine.range_file, range_text(found.layers))
+    told = _write_told(engine, delivery, settings, found, files)
     result = TargetExport(
         model_name=quantized.plan.trace.model_name,
-        target=target,
+        target=engine.name,
         version=".".join(map(str, delivery.version)),
         runtime=delivery.runtime,
-        folder=place,
-        files=files | {README: "this page"},
+        folder=files.folder,
+        files={engine.model_file: _network_text(exported.opset, reads), **told, README: "this page"},
         settings=settings,
-        exported=exported,
+        exported=dataclasses.replace(exported, path=files.folder / engine.model_file),
         layers=tuple(found.layers) if found else (),
         wide=wide,
         unlisted=tuple(found.unlisted) if found else (),
@@ -111,85 +124,30 @@ def export_target(
         simulated=quantized.plan.target.name,
         unverified=engine.unverified,
     )
-    _write(place / README, render_text(result.report(), WIDTH, everything=True) + "\n")
+    files.write(README, render_text(result.report(), WIDTH, everything=True) + "\n")
     return result
 
 
-def requested(
-    target: str,
-    version: str | None,
-    runtime: str | None,
-    style: Style,
-    calibration: Calibration,
-    *,
-    bits: int = 8,
-    is_per_channel: bool = False,
-) -> tuple[type[Engine], Delivery]:
-    """The engine, and what is asked of it. Raises OptionError for what it does not take, as far as options tell."""
-    engine = ENGINES[target]
-    runtime = runtime or engine.runtimes[0]
-    if runtime not in engine.runtimes:
-        raise OptionError(
-            f"runtime={runtime!r}: {engine.name} has {', '.join(map(repr, engine.runtimes))}.", code="option-value"
-        )
-    if style not in STYLES:
-        raise OptionError(f"style={style!r}: it is {' or '.join(map(repr, STYLES))}.", code="option-value")
-    if calibration not in ("qdiag", "target"):
-        raise OptionError(f"calibration={calibration!r}: it is 'qdiag' or 'target'.", code="option-value")
-    numbers = _version(version or engine.default_version)
-    delivery = Delivery(numbers, runtime, style, calibration, bits, is_per_channel=is_per_channel)
-    engine.check(delivery)
-    return engine, delivery
+def _write_told(
+    engine: type[Engine],
+    delivery: Delivery,
+    settings: Sequence[Setting],
+    found: FileLayers | None,
+    files: FilesTogether,
+) -> dict[str, str]:
+    """What the importer is told beside the network, written; by file name what each is for."""
+    name, text = engine.settings_file(delivery, settings)
+    files.write(name, text, last=True)
+    told = {name: "what the importer is to be told"}
+    if found is not None and engine.reads_ranges(delivery):
+        files.write(engine.range_file, range_text(found.layers))
+        told[engine.range_file] = "the range of every layer: with it the importer has nothing to calibrate"
+    return told
 
 
 def _network_text(opset: int, reads: FileVersion | None) -> str:
     newest = f"; read are opsets to {reads.newest_opset} and IR versions to {reads.newest_ir}" if reads else ""
     return f"the network, opset {opset}, IR {ir_version(opset)}{newest}"
-
-
-def _planned(delivery: Delivery, plan: QuantPlan) -> Delivery:
-    """With what the plan says of its layers."""
-    bits, wide, wide_weights = _widths(plan)
-    is_per_channel = any(layer.weight is not None and layer.weight.axis is not None for layer in plan.layers)
-    return dataclasses.replace(delivery, bits=bits, wide=wide, wide_weights=wide_weights, is_per_channel=is_per_channel)
-
-
-def _version(text: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)[._](\d+)", str(text))
-    if found is None:
-        raise OptionError(
-            f"version={text!r}: write it as '8.6', the engine's major and minor version.", code="option-value"
-        )
-    return int(found[1]), int(found[2])
-
-
-def _widths(plan: QuantPlan) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """The bits of the network; layers with 16 in one of 8; and those of them whose weights alone have 16."""
-    wide, wide_weights, all_bits = [], [], set()
-    for layer in plan.layers:
-        site, output, weight = str(layer.site), layer.output, layer.weight
-        if output is None or (layer.is_weighted and weight is None):
-            raise OptionError(
-                f"{site!r} stays in float, and the target computes in 8 or 16 bits. Give it bits.",
-                code="bits-unsupported",
-            )
-        widths = {output.bits} if weight is None else {output.bits, weight.bits}
-        if not widths <= {8, 16}:
-            raise OptionError(
-                f"{site!r} has {' and '.join(map(str, sorted(widths)))} bits; the target 8 or 16.",
-                code="bits-unsupported",
-            )
-        if output.bits == 16 and weight is not None and weight.bits == 8:
-            raise OptionError(
-                f"{site!r} stores 16 bits and has weights of 8; on the target 16 bits hold for both.",
-                code="bits-unsupported",
-            )
-        all_bits |= widths
-        if output.bits == 16:
-            wide.append(site)
-        elif weight is not None and weight.bits == 16:
-            wide_weights.append(site)
-    return (16, (), ()) if all_bits == {16} else (8, tuple(wide), tuple(wide_weights))
 
 
 def _listed(exported: ExportedModel, sites: tuple[str, ...]) -> tuple[str, ...]:
@@ -222,10 +180,3 @@ def _made(folder: Path) -> Path:
             f"cannot write to the folder {folder}: {error.strerror}. Name one that can be made.", code="cannot-write"
         ) from error
     return folder
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}.", code="cannot-write") from error

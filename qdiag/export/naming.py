@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from qdiag.export.operators import SITE
+from qdiag.numerics.power_of_two import scale_text
 
 
 def name_tensors(model: Any, constants: Mapping[str, str]) -> dict[str, str]:
@@ -65,7 +64,7 @@ def _name_parameters(node: Any, taken: set[str]) -> None:
     if integers.is_initializer():
         _rename(node.outputs[0], f"{integers.name} float", taken)
     steps = scale.const_value.numpy()
-    name = f"2^{int(np.log2(steps))}" if steps.ndim == 0 else f"{integers.name} scale"
+    name = scale_text(float(steps)) if steps.ndim == 0 else f"{integers.name} scale"
     _rename(scale, name, taken)
     _rename(zero, f"{f'{steps.size} x ' if steps.ndim else ''}zero {zero.type.dtype.name.lower()}", taken)
 

@@ -14,15 +14,14 @@ SITE = "qdiag.site"
 """The property of a node under which stands the address of the stored tensor that it makes."""
 
 
-def quantize(x: Tensor, exponent: int, dtype: torch.dtype, site: str) -> Tensor:
+def quantize(x: Tensor, scale: float, dtype: torch.dtype, site: str) -> Tensor:
     """QuantizeLinear with zero point 0: integers of the same shape."""
-    inputs = x, torch.tensor(2.0**exponent), torch.tensor(0, dtype=dtype)
+    inputs = x, torch.tensor(scale), torch.tensor(0, dtype=dtype)
     return ops.symbolic("QuantizeLinear", inputs, dtype=dtype, shape=x.shape, metadata_props={SITE: site})
 
 
-def dequantize(integers: Tensor, exponent: int | Tensor) -> Tensor:
-    """DequantizeLinear with zero point 0. exponent: one number, or one for each index [C] of the first axis."""
-    scale = torch.exp2(torch.as_tensor(exponent, dtype=torch.float32))
+def dequantize(integers: Tensor, scale: Tensor) -> Tensor:
+    """DequantizeLinear with zero point 0. scale: one number [], or one for each index [C] of the first axis."""
     inputs = integers, scale, torch.zeros_like(scale, dtype=integers.dtype)
     attributes: dict[str, Any] = {"axis": 0} if scale.ndim else {}
     return ops.symbolic("DequantizeLinear", inputs, attributes, dtype=torch.float32, shape=integers.shape)

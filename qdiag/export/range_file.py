@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from qdiag.export.constants import Constant
 from qdiag.numerics.qparams import QParams
 from qdiag.numerics.qtype import QType
@@ -78,8 +76,7 @@ def _tensor(qparams: QParams) -> Iterator[str]:
 
 
 def _bias(bias: Constant) -> Iterator[str]:
-    scale = 1.0 if bias.exponent is None else torch.exp2(torch.as_tensor(bias.exponent, dtype=torch.float64))
-    values = (bias.values.double() * scale).tolist()
+    values = (bias.values.double() * (1.0 if bias.scale is None else bias.scale)).tolist()
     yield f"min: {min(values)!r}"
     yield f"max: {max(values)!r}"
     yield f"size: {len(values)}"

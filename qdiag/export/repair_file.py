@@ -10,9 +10,9 @@ from torch import Tensor
 
 from qdiag.errors import ModelError
 from qdiag.export.constants import LayerConstants, layer_constants
-from qdiag.export.export_onnx import recorded_inputs
 from qdiag.export.file_weights import FileWeights, Written
 from qdiag.export.installed import check_installed
+from qdiag.export.recording import recorded_inputs
 from qdiag.export.repaired_file import ChangedTensor, RepairedFile
 from qdiag.export.styles import ClipNumerics
 from qdiag.files import writing

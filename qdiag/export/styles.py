@@ -1,17 +1,20 @@
 """The two ways in which a file says what fixed point it is meant for."""
 
 import math
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
 from qdiag.export.constant_tensors import ConstantTensors
 from qdiag.export.operators import clip, dequantize, quantize
+from qdiag.numerics.qparams import QParams
 from qdiag.planning.layer import Layer
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
+
+Style = Literal["qdq", "clips"]
 
 UINT_DTYPES = {8: torch.uint8, 16: torch.uint16}
 INT_DTYPES = {8: torch.int8, 16: torch.int16}
@@ -41,14 +44,11 @@ class IntegerNumerics(Numerics):
     def stored(self, layer: Layer, result: Tensor) -> Tensor:
         qparams = self.formats.qparams[layer.site]
         (low, high), written = _bounds(layer), result
-        exponent, site = int(qparams.exponent), str(layer.site)
-        dtype = (INT_DTYPES if qparams.qtype.signed else UINT_DTYPES)[qparams.qtype.bits]
         if high < qparams.high or (low > qparams.low and low != 0):
-            written = dequantize(quantize(written, exponent, dtype, ""), exponent)
-            written = clip(written, low, high)
+            written = clip(_rounded(written, qparams), low, high)
         elif low == 0:
             written = torch.relu(written)
-        return _written_over(layer, result, dequantize(quantize(written, exponent, dtype, site), exponent))
+        return _written_over(layer, result, _rounded(written, qparams, str(layer.site)))
 
 
 @final
@@ -77,6 +77,13 @@ class ClipNumerics(Numerics):
         least = -qparams.clip if qparams.qtype.signed else 0.0
         written = clip(result, max(low, least), min(high, qparams.clip), str(layer.site))
         return _written_over(layer, result, written)
+
+
+def _rounded(x: Tensor, qparams: QParams, site: str = "") -> Tensor:
+    """To the format's integers and back; the integers are those of the tensor stored at `site`."""
+    dtype = (INT_DTYPES if qparams.qtype.signed else UINT_DTYPES)[qparams.qtype.bits]
+    integers = quantize(x, qparams.tensor_scale, dtype, site)
+    return dequantize(integers, torch.tensor(qparams.tensor_scale))
 
 
 def _bounds(layer: Layer) -> tuple[float, float]:

@@ -6,8 +6,6 @@ from typing import Any
 
 from qdiag.export.constants import LayerConstants
 from qdiag.export.range_file import TargetLayer
-from qdiag.numerics.qparams import QParams
-from qdiag.numerics.qtype import QType
 from qdiag.planning.layer import Layer
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.site import Site
@@ -78,15 +76,8 @@ class FileLayers:
         assert output is not None, "a stored tensor has a format"
         self._carried[name] = site
         found = None if layer is None else self.constants.get(layer.site)
-        weight = None if layer is None or found is None else _weight_format(layer, found)
+        weight, bias = (None, None) if found is None else (found.weight_qparams, found.bias)
         kind = self.kind(op_type)
         if not kind:
             self.unlisted.append(name)
-        self.layers.append(TargetLayer(name, kind, site, output, weight, None if found is None else found.bias))
-
-
-def _weight_format(layer: Layer, found: LayerConstants) -> QParams | None:
-    scheme = layer.weight
-    if scheme is None or found.weight.exponent is None:
-        return None
-    return QParams(QType(scheme.bits, signed=True), found.weight.exponent, scheme.rounding, scheme.axis)
+        self.layers.append(TargetLayer(name, kind, site, output, weight, bias))

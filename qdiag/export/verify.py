@@ -30,7 +30,7 @@ from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.watchers import Watchers
-from qdiag.tracing.batches import batches
+from qdiag.subject import Subject
 from qdiag.tracing.borrowing import borrow_stepwise
 from qdiag.tracing.inputs import Inputs, named_leaves
 
@@ -53,7 +53,7 @@ def verify(
 
     Args:
         quantized: From `calibrate`, or one of the modules that hold such a model.
-        data: As for `calibrate`, in images of one size.
+        data: As for `calibrate`, or a `Subject`, in images of one size.
         images: So many of the data run, one at a time.
         runtime: The path of a Python whose ONNX Runtime is to run the file, such as the one that a target's tools ship;
             by default the one that is installed here. That Python needs numpy and onnxruntime alone.
@@ -137,7 +137,7 @@ def _half_to_even(plan: QuantPlan) -> QuantPlan:
 
 def _images(data: Any, quantized: QuantizedModel, count: int) -> Iterator[Inputs]:
     """One at a time; whole batches where it is not plain which axis counts the images."""
-    parts = (part.inputs for batch in batches(data, quantized.module) for part in batch.split(1))
+    parts = (part.inputs for batch in Subject.of(quantized.module, data).data for part in batch.split(1))
     return itertools.islice(parts, count)
 
 

@@ -35,6 +35,18 @@ def ceil_log2_of(x: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
     return torch.where(mantissa == 0.5, exponent - 1, exponent).clamp(min=MIN_EXPONENT).where(x > 0, MIN_EXPONENT)
 
 
+def scale_text(scale: float) -> str:
+    """A scale in words: 2^-7 where it is a power of two.
+
+    Args:
+        scale: Of a format.
+
+    >>> scale_text(0.0078125), scale_text(0.1)
+    ('2^-7', '0.1')
+    """
+    return f"2^{int(math.log2(scale))}" if is_power_of_two(scale) else f"{scale:g}"
+
+
 def is_power_of_two(x: float) -> bool:
     """True for 1, 2, 4 … and for 1/2, 1/4 ….
 

@@ -47,6 +47,15 @@ class QParams:
         return 2.0 ** int(self.exponent)
 
     @property
+    def scale_tensor(self) -> Tensor:
+        """The scale as float32: [] of a per-tensor format, else one for each channel [C].
+
+        >>> QParams(QType(8, signed=True), -2).scale_tensor
+        tensor(0.2500)
+        """
+        return torch.tensor(self.tensor_scale if self.axis is None else self.scales)
+
+    @property
     def scales(self) -> list[float]:
         """One for each channel; just one of a per-tensor format."""
         return [2.0**exponent for exponent in torch.as_tensor(self.exponent).reshape(-1).tolist()]

@@ -13,7 +13,7 @@ from qdiag.cli.output import PANEL, OutputOptions, check_folder, tell
 from qdiag.cli.quantized import quantized
 from qdiag.export.engines.engine import Calibration
 from qdiag.export.export_target import export_target as export_for_target
-from qdiag.export.export_target import requested
+from qdiag.export.target_request import requested
 
 
 @dataclass(frozen=True)

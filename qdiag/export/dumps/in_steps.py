@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qdiag.export.dumps.dump import Array, DumpedTensor, UnfitTensor
+from qdiag.numerics.power_of_two import scale_text
 from qdiag.numerics.qparams import QParams
 
 
@@ -49,5 +50,6 @@ def _check_scale(integers: Array, floats: Array, qparams: QParams) -> None:
     step = float(np.median(floats[used] / integers[used]))
     if not math.isclose(step, qparams.tensor_scale, rel_tol=1e-3):
         raise UnfitTensor(
-            "another scale", f"a step is worth {step:.6g} on the device, and 2^{qparams.exponent} in the simulation"
+            "another scale",
+            f"a step is worth {step:.6g} on the device, and {scale_text(qparams.tensor_scale)} in the simulation",
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from qdiag.export.engines.file_versions import FileVersion
-from qdiag.export.export_onnx import Style
+from qdiag.export.styles import Style
 from qdiag.registry import Registry
 
 Calibration = Literal["qdiag", "target"]
