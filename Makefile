@@ -16,7 +16,7 @@ SLOW := browser or training or sweep or site
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test test-fast test-python test-lowest check docs screenshots files faults clean
+.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,8 +29,11 @@ demo: $(RUNTIME)  ## diagnose a small network with five faults
 lab: $(RUNTIME)  ## the guided notebooks, in JupyterLab
 	$(BIN)/qdiag lab
 
-test: $(DEV)  ## every test: the model sweep, training, notebooks, a real browser
-	$(PYTEST) --nbmake tests qdiag notebooks
+test: $(DEV)  ## the whole suite: a model of each family, training, notebooks, a real browser
+	$(PYTEST) --nbmake -m "not zoo" tests qdiag notebooks
+
+zoo: $(DEV)  ## every model of torchvision, also those that take minutes
+	$(PYTEST) -m "sweep" tests
 
 test-fast: $(DEV)  ## the tests that need no browser, train nothing and take a sample of the models
 	$(PYTEST) -m "not ($(SLOW))"

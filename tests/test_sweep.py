@@ -37,8 +37,21 @@ WIDE = {"vit_b_16": 224, "vit_b_32": 224, "vit_l_16": 224, "vit_l_32": 224, "max
 TOO_LARGE = {"vit_h_14", "regnet_y_128gf", "vit_l_16", "vit_l_32"}  # 300 million parameters and more: traced and linted
 
 
+SUITE = FAST | {
+    *("convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3", "maxvit_t"),
+    *("mnasnet0_5", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet50", "resnext50_32x4d", "swin_t"),
+    *("swin_v2_t", "vgg11_bn", "vit_b_32", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", "fcos_resnet50_fpn"),
+    *("fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large"),
+}
+"""One of each family; the larger ones are for `make zoo`."""
+
+
 def cases(names: list[str]) -> list[Any]:
-    return [pytest.param(name, marks=() if name in FAST else pytest.mark.sweep, id=name) for name in names]
+    return [pytest.param(name, marks=marks(name), id=name) for name in names]
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if name in FAST else [pytest.mark.sweep] if name in SUITE else [pytest.mark.sweep, pytest.mark.zoo]
 
 
 def settle(model: nn.Module, images: Any) -> nn.Module:

@@ -1,11 +1,13 @@
 """The oldest ONNX Runtime that this Python can have, in an environment of its own beside pytest's cache."""
 
+import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 OLDEST = {(3, 11): "1.15.1", (3, 12): "1.17.3", (3, 13): "1.20.1"}
 """The oldest with a wheel for each Python. TIDL's tools ship 1.14 and 1.15; 1.14 has none for any of these."""
@@ -19,13 +21,16 @@ def old_runtime(pytestconfig: pytest.Config) -> Path:
         pytest.skip("no old onnxruntime is known for this Python")
     folder = Path(pytestconfig.cache.mkdir(f"onnxruntime-{version}"))
     python, made = folder / "bin" / "python", folder / "made"
-    if not made.exists():
-        try:
-            venv.create(folder, clear=True, symlinks=True)
-            _install(python, f"onnxruntime=={version}", "numpy<2")
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"cannot make an environment with onnxruntime {version}: {getattr(error, 'stderr', error)}")
-        made.touch()
+    with FileLock(folder.with_suffix(".lock")):  # tests of another process may make it at the same time
+        if not made.exists():
+            try:
+                venv.create(folder, clear=True, symlinks=True)
+                _install(python, f"onnxruntime=={version}", "numpy<2")
+            except (OSError, subprocess.CalledProcessError) as error:
+                if os.environ.get("CI"):
+                    raise
+                pytest.skip(f"cannot make an environment with onnxruntime {version}: {getattr(error, 'stderr', error)}")
+            made.touch()
     return python
 
 

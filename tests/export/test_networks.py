@@ -21,13 +21,18 @@ from tests.models import calibrate
 from tests.test_sweep import settle
 
 FAST = {"resnet18", "mobilenet_v2"}
+SUITE = {"mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1"}
 NETWORKS = [
     *("resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "efficientnet_b0"),
     *("densenet121", "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1", "vgg11_bn", "mnasnet0_5"),
 ]
-every_network = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.sweep) for name in NETWORKS]
-)
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if name in FAST else [pytest.mark.sweep] if name in SUITE else [pytest.mark.sweep, pytest.mark.zoo]
+
+
+every_network = pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NETWORKS])
 
 WIDE = {"vgg11_bn"}  # its pooling to 7 x 7 is one operator only where the tensor can be divided so
 LONE_NORMS = {"densenet121"}  # no convolution before them takes them in
