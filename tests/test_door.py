@@ -218,3 +218,12 @@ def test_lint_takes_what_compare_takes() -> None:
     by_loader = lint_model(demo.model, demo.loader)
     by_images = lint_model(demo.model, next(iter(demo.loader))[0])
     assert [finding.code for finding in by_loader.findings] == [finding.code for finding in by_images.findings]
+
+
+def test_delivery_takes_a_subject_too(tmp_path: Path) -> None:
+    demo = load_demo("healthy")
+    subject = Subject(demo.model, demo.loader)
+    quantized = calibrate(subject, method="simple")
+    assert qdiag.export_onnx(quantized, tmp_path / "model.onnx", subject).dynamic_batch
+    assert qdiag.verify(quantized, subject, images=2).images == 2
+    assert qdiag.export_target(quantized, tmp_path / "target", subject).folder == tmp_path / "target"

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
+
+from qdiag.tracing.intercept import exchange_tensors, tensors_in
 
 Twin = Callable[[Tensor], Tensor]
 
@@ -28,8 +29,8 @@ class DecisionTape(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for position, tensor in enumerate(_tensors(result)):
-            given = _tensors((args, kwargs or {}))
+        for position, tensor in enumerate(tensors_in(result)):
+            given = tensors_in((args, kwargs or {}))
             is_new = all(tensor is not other for other in given)
             if is_decision(tensor) and is_new and any(_is_followed(other, self.made) for other in given):
                 self.made[tensor] = (func, args, kwargs or {}, position)
@@ -52,8 +53,8 @@ class DecisionTape(TorchFunctionMode):
 
         try:
             with torch.no_grad():
-                args, kwargs = tree_map_only(Tensor, own, (args, kwargs))
-                return _tensors(func(*args, **kwargs))[position]
+                args, kwargs = exchange_tensors((args, kwargs), own)
+                return tensors_in(func(*args, **kwargs))[position]
         except (RuntimeError, IndexError):  # another number of things was chosen in this lane
             return None
 
@@ -63,7 +64,7 @@ class DecisionTape(TorchFunctionMode):
             return []
         _, args, kwargs, _ = self.made[tensor]
         found: list[Tensor] = []
-        for given in _tensors((args, kwargs)):
+        for given in tensors_in((args, kwargs)):
             found += self.before(given) if is_decision(given) else [given]
         return found
 
@@ -75,7 +76,3 @@ def is_decision(tensor: Tensor) -> bool:
 
 def _is_followed(tensor: Tensor, made: Any) -> bool:
     return tensor.is_floating_point() or tensor in made
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

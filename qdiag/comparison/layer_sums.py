@@ -48,7 +48,8 @@ class LayerSums:
                 self.added_error[number].update(added[number] - reference)
                 rounding = lane.interpreter.store(self.layer.site, reference.clone()) - reference
                 self.rounding_error[number].update(rounding)
-                if ends is not None:
+                held = shared if stored is None else stored
+                if ends is not None and not (held.low >= ends[0] and held.high <= ends[1]):
                     scaled = reference if factor is None else reference * factor
                     self.clipping_error[number].update(rounding * ((scaled < ends[0]) | (scaled > ends[1])))
 

@@ -67,25 +67,25 @@ class Probe:
 
 
 def probe(subject: Subject) -> Probe:
-    """Run the model on its first images, twice, in halves, and on darker ones; it is left as it was."""
+    """Run the model on its first images, and a part of these twice and darker; it is left as it was."""
     return _probe(subject.model, subject.data.first, subject.trace)
 
 
 def _probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:
     was_training = tuple(name or "the model" for name, module in model.named_modules() if _differs_in_training(module))
     part = batch.split(IMAGES)[0]
+    can_halve = part.is_divisible and part.inputs.batch_size >= LEAST_HALVED
+    few = part.split(part.inputs.batch_size // 2)[0].inputs if can_halve else part.inputs
     with borrow(model):
-        first, again = (_run(model, part.inputs) for _ in range(2))
-        darker = _run(model, part.inputs.map(lambda t: t * 0.5 if t.is_floating_point() else t))
-        can_halve = part.is_divisible and part.inputs.batch_size >= LEAST_HALVED
-        half = _run(model, part.split(part.inputs.batch_size // 2)[0].inputs) if can_halve else None
         watch = _NormWatch(model)
         with watch:
-            forward(model, part.inputs.map(torch.clone), watch)
+            many = forward(model, part.inputs.map(torch.clone), watch)
+        first, again = (_run(model, few) for _ in range(2))
+        darker = _run(model, few.map(lambda t: t * 0.5 if t.is_floating_point() else t))
     repeat = _difference(floating_leaves(first), floating_leaves(again))
     return Probe(
         repeat_difference=repeat,
-        batch_difference=0.0 if half is None or repeat > SAME else _half_difference(first, half, part),
+        batch_difference=_half_difference(many, first, part) if can_halve and repeat <= SAME else 0.0,
         constants=constant_leaves(first, darker),
         active=_active(traced),
         was_training=was_training,

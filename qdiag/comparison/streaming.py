@@ -74,10 +74,10 @@ def lanes_steps(
         lane.unplanned.clear()
 
     def steps() -> Steps[int]:
-        images = 0
+        images, lockstep = 0, Lockstep(reference, lanes, meet)
         for progress, batch in Progress.over(subject.data, label):
             for part in _divisible(batch).split(_images_at_once(subject.trace)):
-                lockstep = Lockstep(reference, lanes, meet, added=images < added_images)
+                lockstep.added = images < added_images
                 met = _met(lockstep, part.inputs.in_layout(channels_last), constants)
                 outputs.update(met, part.targets, part.inputs.batch_size)
                 images += part.inputs.batch_size

@@ -6,7 +6,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from qdiag.numerics.ready_weight import WeightFacts
 from qdiag.planning.layer import Layer
@@ -21,7 +20,7 @@ from qdiag.quantization.operation import Operation
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import Stamp, WeightSource
 from qdiag.tracing.inputs import Inputs
-from qdiag.tracing.intercept import is_float, tensors_in
+from qdiag.tracing.intercept import exchange_tensors, is_float, tensors_in
 from qdiag.tracing.operations import OperationKind, kind_of
 from qdiag.tracing.site import Site
 
@@ -157,7 +156,7 @@ class Interpreter:
         if self.plan.trace[layer.sites[-1]].in_place and not stored.requires_grad:
             tensor.copy_(stored)  # the forward may go on with the tensor that it wrote to
             return result
-        return tree_map_only(Tensor, lambda leaf: stored if leaf is tensor else leaf, result)
+        return exchange_tensors(result, lambda leaf: stored if leaf is tensor else leaf)
 
     # Weights ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.planning.layer import Layer
@@ -15,7 +14,7 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.operation import Operation
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs, named_leaves
-from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
+from qdiag.tracing.intercept import Function, Interceptor, exchange_tensors, is_float, tensors_in
 from qdiag.tracing.operations import RANDOM, OperationKind, kind_of
 from qdiag.tracing.random_state import RandomState
 from qdiag.tracing.site import Site
@@ -163,7 +162,7 @@ def _drawing_the_same(function: Function) -> Function:
 
 def _exchanged(operation: Operation, new: Callable[[Tensor], Tensor]) -> Operation:
     """The operation with other tensors."""
-    args, kwargs = tree_map_only(Tensor, new, (operation.args, operation.kwargs))
+    args, kwargs = exchange_tensors(operation.args, new), exchange_tensors(operation.kwargs, new)
     return replace(operation, args=args, kwargs=kwargs)
 
 

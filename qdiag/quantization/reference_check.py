@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from qdiag.errors import ModelError
@@ -16,7 +15,7 @@ from qdiag.subject import Subject
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import floating_leaves
-from qdiag.tracing.intercept import Function, Interceptor, is_float, tensors_in
+from qdiag.tracing.intercept import Function, Interceptor, exchange_tensors, is_float, tensors_in
 from qdiag.tracing.random_state import Draws
 from qdiag.tracing.site import Site
 from qdiag.tracing.trace import Trace
@@ -108,7 +107,7 @@ class _Beside(Interceptor):
             is_value = is_float(tensor) and not isinstance(tensor, nn.Parameter)
             return tensor.clone() if is_value else tensor  # an operation in place must not reach the model's own
 
-        own_args, own_kwargs = tree_map_only(Tensor, own, (args, kwargs))
+        own_args, own_kwargs = exchange_tensors((args, kwargs), own)
         beside = self.merged.run(Operation(site, function, own_args, own_kwargs))
         result = function(*args, **kwargs)
         made, mine = ([tensor for tensor in tensors_in(tree) if is_float(tensor)] for tree in (result, beside))

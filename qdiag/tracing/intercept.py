@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from qdiag.tracing.operations import canonical
 from qdiag.tracing.site import Site, is_named_after
@@ -76,7 +76,7 @@ class Interceptor(TorchFunctionMode):
         name = _name_of(func)
         if name is None:
             return func(*args, **kwargs)
-        if not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+        if not tensors_in(args) and not tensors_in(kwargs):
             result = func(*args, **kwargs)
             self.created(result)
             return result
@@ -141,8 +141,34 @@ def is_named(module_type: type, op: str) -> bool:
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and dicts, in order."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    """The tensors in nested tuples, lists and dicts, in order.
+
+    torch's own walk comes in for other containers alone: it takes a tenth of a comparison, where this is all it does.
+    """
+    if isinstance(tree, Tensor):
+        return [tree]
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return [tensor for item in tree for tensor in tensors_in(item)]
+    if kind is dict:
+        return [tensor for item in tree.values() for tensor in tensors_in(item)]
+    return [] if kind in _PLAIN else [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def exchange_tensors(tree: Any, new: Callable[[Tensor], Any]) -> Any:
+    """The same nested tuples, lists and dicts with something else in place of each tensor."""
+    if isinstance(tree, Tensor):
+        return new(tree)
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return kind([exchange_tensors(item, new) for item in tree])
+    if kind is dict:
+        return {key: exchange_tensors(item, new) for key, item in tree.items()}
+    return tree if kind in _PLAIN else tree_map_only(Tensor, new, tree)
+
+
+_PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device, torch.memory_format, slice, type(Ellipsis)}
+"""What arguments are besides tensors, mostly; no container."""
 
 
 def is_float(tensor: Tensor) -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from qdiag.numerics.merge import NormState
 from qdiag.tracing.operations import OperationKind
 from qdiag.tracing.site import Site
-from qdiag.tracing.tensors import named_tensor
+from qdiag.tracing.tensors import named_tensors
 from qdiag.tracing.trace import Call, Trace
 
 
@@ -27,7 +27,7 @@ class MergedNorm:
 
     def tensors(self, model: nn.Module) -> list[Tensor | None]:
         """Mean, variance, weight and bias as the model holds them now, with gradients; None for what it has not."""
-        return [named_tensor(model, name) for name in (self.mean, self.variance, self.weight, self.bias)]
+        return named_tensors(model, (self.mean, self.variance, self.weight, self.bias))
 
     def state(self, model: nn.Module) -> NormState:
         """The same, ready to be merged."""

@@ -1,5 +1,7 @@
 """A model's own tensors by the names that a trace knows them by."""
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 
@@ -9,8 +11,16 @@ def named_tensor(model: nn.Module, name: str) -> Tensor | None:
     >>> named_tensor(nn.Sequential(nn.Linear(2, 3)), "0.bias").shape
     torch.Size([3])
     """
-    if not name:
-        return None
-    path, _, last = name.rpartition(".")
-    tensor: Tensor | None = getattr(model.get_submodule(path), last)
-    return tensor
+    return named_tensors(model, [name])[0]
+
+
+def named_tensors(model: nn.Module, names: Iterable[str]) -> list[Tensor | None]:
+    """`named_tensor` of each; a module that holds several is looked up once."""
+    modules: dict[str, nn.Module] = {}
+    found: list[Tensor | None] = []
+    for name in names:
+        path, _, last = name.rpartition(".")
+        if name and path not in modules:
+            modules[path] = model.get_submodule(path)
+        found.append(getattr(modules[path], last) if name else None)
+    return found
