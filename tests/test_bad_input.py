@@ -285,10 +285,12 @@ def test_a_comparison_needs_a_list_of_bits(bits: Any) -> None:
 
 
 def test_a_quantized_model_of_another_model() -> None:
-    with pytest.raises(OptionError, match="was made from another model than the one given"):
-        compare(Small(), IMAGES, quantized={"8-bit": calibrate(Small(), IMAGES)})
-    with pytest.raises(OptionError, match="`quantized` holds no model"):
-        compare(Small(), IMAGES, quantized={})
+    others = {"8-bit": calibrate(Small(), IMAGES)}
+    for look in (compare, inspect):
+        with pytest.raises(OptionError, match="'8-bit' was made from another model than the one given"):
+            look(Small(), IMAGES, quantized=others)
+        with pytest.raises(OptionError, match="no-versions"):
+            look(Small(), IMAGES, quantized={})
 
 
 def test_layers_that_do_not_exist() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from qdiag.comparison.check_versions import checked_versions
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_sums import LayerSums
 from qdiag.comparison.probe import probe
@@ -18,7 +19,6 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.reference_check import check_reference
 from qdiag.subject import Subject, Task
-from qdiag.tracing.same_network import is_same_network
 
 ADDED_IMAGES = 16
 
@@ -73,13 +73,7 @@ def compare(
     if quantized is None:
         formats = [(width, per_channel) for width in bits]
         quantized = _named((yield from calibration_steps(subject.calibration, method, formats, target=target)))
-    if not quantized:
-        raise OptionError("nothing to compare float with: `quantized` holds no model.", code="no-versions")
-    if not all(is_same_network(one.module, subject.model) for one in quantized.values()):
-        raise OptionError(
-            "a quantized model to compare was made from another model than the one given.", code="other-model"
-        )
-    return (yield from _layers_steps(subject, quantized, added_images))
+    return (yield from _layers_steps(subject, checked_versions(subject, quantized), added_images))
 
 
 def _named(models: Sequence[QuantizedModel]) -> dict[str, QuantizedModel]:

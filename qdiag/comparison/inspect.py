@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qdiag.comparison.check_versions import checked_versions
 from qdiag.comparison.site_detail import BINS, MAP_SIZE, FeatureMap, SiteDetail
-from qdiag.errors import OptionError, SiteNotFound
+from qdiag.errors import SiteNotFound
 from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, report
 from qdiag.quantization.interpreter import Interpreter
@@ -41,7 +42,7 @@ def inspect(
 
     Raises:
         InputError: For data that cannot be used.
-        OptionError: Where no version is given.
+        OptionError: Where no version is given, or one of another model.
         SiteNotFound: For an address that is no layer's.
 
     >>> from qdiag.quantization.calibrate import calibrate
@@ -50,11 +51,8 @@ def inspect(
     >>> detail.images, list(detail.counts), len(detail.channel_high)
     (8, ['float', '8-bit'], 4)
     """
-    if not quantized:
-        raise OptionError(
-            "nothing to look at beside float: give quantized={name: calibrated model}.", code="no-versions"
-        )
     subject = Subject.of(model, data)
+    quantized = checked_versions(subject, quantized)
     batch, plan = subject.data.first.split(IMAGES)[0], subject.plan()
     wanted = {plan.layer(name).site for name in sites}
     channels_last = all(version.channels_last for version in quantized.values())
