@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from qdiag.numerics.memory_order import memory_order
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -40,7 +42,7 @@ class ReferenceSums:
     """The sums that depend on the reference alone: taken once, shared by every lane."""
 
     def __init__(self, ref: Float[Tensor, "..."]):
-        self.order = sorted(range(ref.ndim), key=lambda d: ref.stride(d), reverse=True)
+        self.order = memory_order(ref)
         self.flat = self.flatten(ref)
         self.low, self.high = (t.double() for t in torch.aminmax(self.flat))
         self.sums = torch.stack([torch.dot(self.flat, self.flat), self.flat.sum()]).double()

@@ -16,8 +16,9 @@ class ChannelMinMax:
 
     def update(self, x: Float[Tensor, "..."]) -> None:
         if x.numel():
-            rows = x.transpose(0, 1).flatten(1) if x.ndim > 1 else x.reshape(1, -1)
-            low, high = rows.amin(1), rows.amax(1)
+            x = x if x.ndim > 1 else x.reshape(-1, 1)
+            others = [axis for axis in range(x.ndim) if axis != 1]
+            low, high = x.amin(others), x.amax(others)
             seen = torch.stack([low, -high])
             self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
 

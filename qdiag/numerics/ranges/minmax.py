@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from qdiag.numerics.memory_order import in_memory_order
 from qdiag.numerics.ranges.range import Range
 
 
@@ -22,7 +23,7 @@ class MinMax:
     def update(self, x: Float[Tensor, "..."]) -> None:
         if not x.numel():
             return
-        low, high = torch.aminmax(x)
+        low, high = torch.aminmax(in_memory_order(x))
         seen = torch.stack([low, -high])
         self.extremes = seen if self.extremes is None else torch.minimum(self.extremes, seen)
 
