@@ -227,3 +227,11 @@ def test_delivery_takes_a_subject_too(tmp_path: Path) -> None:
     assert qdiag.export_onnx(quantized, tmp_path / "model.onnx", subject).dynamic_batch
     assert qdiag.verify(quantized, subject, images=2).images == 2
     assert qdiag.export_target(quantized, tmp_path / "target", subject).folder == tmp_path / "target"
+
+
+def test_a_module_in_fixed_point_is_made_for_a_subject_or_a_loader_as_for_what_the_model_is_called_with() -> None:
+    demo = load_demo("healthy")
+    images = next(iter(demo.loader))[0]
+    ways = images, (images, None), demo.loader, Subject(demo.model, demo.loader)
+    plans = [QuantTrainModule(demo.model, data).quantized.plan.state() for data in ways]
+    assert all(plan == plans[0] for plan in plans)

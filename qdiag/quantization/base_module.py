@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from qdiag.errors import InputError
 from qdiag.planning.formats import PerChannelOption
@@ -124,13 +125,13 @@ class QuantBaseModule(nn.Module):
 
 
 def without_ranges(
-    model: nn.Module, dummy_input: Any, bits: Bits, per_channel: PerChannelOption, target: str
+    model: nn.Module, data: Any, bits: Bits, per_channel: PerChannelOption, target: str
 ) -> QuantizedModel:
     """The model with its formats planned, and nothing known of ranges.
 
     Raises InputError, ModelError or OptionError.
     """
     check_model(model)
-    subject = Subject(model, [dummy_input])
+    subject = Subject.of(model, data if isinstance(data, Subject | DataLoader | Dataset) else [data])
     plan = subject.plan(bits, per_channel, target)
     return QuantizedModel(model, plan, Calibration({}), channels_last=subject.prefers_channels_last)

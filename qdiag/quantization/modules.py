@@ -20,7 +20,7 @@ from qdiag.tracing.inputs import Inputs
 class QuantTestModule(QuantBaseModule):
     """A model in fixed point, for inference with what calibration or training saved.
 
-        quantized = QuantTestModule(model, dummy_input)
+        quantized = QuantTestModule(model, data)
         quantized.load_state_dict(torch.load("calibrated.pt"))
         quantized.eval()(images)
 
@@ -28,7 +28,8 @@ class QuantTestModule(QuantBaseModule):
 
     Args:
         model: In float.
-        dummy_input: What the model is called with, or a batch of it.
+        data: What the model is called with, or a batch of it; or a DataLoader, Dataset or `Subject`, whose first batch
+            counts.
         bits: As for `calibrate`; what is loaded brings its own.
         per_channel: As for `calibrate`; what is loaded brings its own.
         target: As for `calibrate`; what is loaded brings its own.
@@ -52,13 +53,13 @@ class QuantTestModule(QuantBaseModule):
     def __init__(
         self,
         model: nn.Module,
-        dummy_input: Any,
+        data: Any,
         bits: Bits = 8,
         per_channel: PerChannelOption = None,
         *,
         target: str = "tidl",
     ):
-        super().__init__(without_ranges(model, dummy_input, bits, per_channel, target))
+        super().__init__(without_ranges(model, data, bits, per_channel, target))
 
     how_to_get_ranges = "Load what was saved from a calibrated model: load_state_dict(torch.load(file))."
 
@@ -88,7 +89,7 @@ def quantized_model(quantized: Any) -> QuantizedModel:
 class QuantCalibrateModule(QuantBaseModule):
     """A model that calibrates itself on the images it is shown in train mode.
 
-        quantized = QuantCalibrateModule(model, dummy_input)
+        quantized = QuantCalibrateModule(model, data)
         quantized.train()
         for images, _ in loader:
             quantized(images)          # computes in float, and remembers the images
@@ -97,7 +98,8 @@ class QuantCalibrateModule(QuantBaseModule):
 
     Args:
         model: In float.
-        dummy_input: What the model is called with, or a batch of it.
+        data: What the model is called with, or a batch of it; or a DataLoader, Dataset or `Subject`, whose first batch
+            counts.
         bits: As for `calibrate`.
         per_channel: As for `calibrate`.
         method: As for `calibrate`.
@@ -120,7 +122,7 @@ class QuantCalibrateModule(QuantBaseModule):
     def __init__(
         self,
         model: nn.Module,
-        dummy_input: Any,
+        data: Any,
         bits: Bits | MacBudget = 8,
         per_channel: PerChannelOption = None,
         *,
@@ -131,7 +133,7 @@ class QuantCalibrateModule(QuantBaseModule):
         if max_images < 1:
             raise OptionError(f"max_images={max_images}: at least one image is needed.", code="at-least-one")
         channels = per_channel or METHODS[method].per_channel
-        super().__init__(without_ranges(model, dummy_input, first_bits(bits), channels, target))
+        super().__init__(without_ranges(model, data, first_bits(bits), channels, target))
         self.bits, self.per_channel, self.method, self.target = bits, per_channel, method, target
         self.max_images = max_images
         self.shown: list[Inputs] = []

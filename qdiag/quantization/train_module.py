@@ -32,7 +32,7 @@ SETTLED = 1000
 class QuantTrainModule(QuantBaseModule):
     """A model that computes in fixed point while it is trained, in the user's own loop.
 
-        model = QuantTrainModule(model, dummy_input)             # the one line that changes
+        model = QuantTrainModule(model, data)             # the one line that changes
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
         for images, labels in loader:
             loss = criterion(model.train()(images), labels)
@@ -53,7 +53,8 @@ class QuantTrainModule(QuantBaseModule):
 
     Args:
         model: In float.
-        dummy_input: What the model is called with, or a batch of it.
+        data: What the model is called with, or a batch of it; or a DataLoader, Dataset or `Subject`, whose first batch
+            counts.
         bits: As for `calibrate`.
         per_channel: As for `calibrate`.
         target: As for `calibrate`.
@@ -73,13 +74,13 @@ class QuantTrainModule(QuantBaseModule):
     def __init__(
         self,
         model: nn.Module,
-        dummy_input: Any,
+        data: Any,
         bits: Bits = 8,
         per_channel: PerChannelOption = None,
         *,
         target: str = "tidl",
     ):
-        super().__init__(without_ranges(model, dummy_input, bits, per_channel, target))
+        super().__init__(without_ranges(model, data, bits, per_channel, target))
         self._begin()
 
     @classmethod
