@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qdiag.numerics.memory_order import in_memory_order
 from qdiag.numerics.metrics.sqnr import sqnr_db
 from qdiag.numerics.moments import signal_and_noise
 from qdiag.planning.layer import Layer
@@ -53,9 +54,11 @@ def _clipped(formats: Formats, layer: Layer, reference: Tensor) -> Tensor:
     qparams, factor = formats.qparams.get(layer.site), formats.factor(layer, reference)
     if qparams is None:
         return torch.zeros(2)
-    scaled = reference if factor is None else reference * factor
-    beyond = (scaled > qparams.clip).sum() + (scaled < qparams.low - 0.5 * qparams.tensor_scale).sum()
-    return torch.stack([beyond, beyond.new_tensor(reference.numel())])
+    scaled = in_memory_order(reference if factor is None else reference * factor)
+    least, most = qparams.low - 0.5 * qparams.tensor_scale, qparams.clip
+    low, high = torch.aminmax(scaled) if scaled.numel() else (least, most)
+    beyond = float(((scaled > most) | (scaled < least)).sum()) if low < least or high > most else 0.0
+    return torch.tensor([beyond, scaled.numel()], dtype=torch.float64)
 
 
 def _decibels(powers: Tensor) -> float:
