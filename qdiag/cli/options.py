@@ -13,7 +13,6 @@ from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.quantization.calibrate import DEFAULT_METHOD
-from qdiag.training.recipe import OptimizerName, Recipe
 
 
 class PerChannel(StrEnum):
@@ -224,59 +223,6 @@ class QuantizedOptions(MethodOptions):
             help="What `qdiag calibrate --save` wrote, in place of a calibration. It brings its own formats.",
         ),
     ] = None
-
-
-TRAINING = "Training"
-
-
-@dataclass(frozen=True)
-class RecipeOptions:
-    """How the model is trained."""
-
-    epochs: Annotated[
-        int, typer.Option(metavar="N", rich_help_panel=TRAINING, help="Times that the images are gone through.")
-    ] = Recipe.epochs
-    epoch_size: Annotated[
-        float,
-        typer.Option(metavar="PART", rich_help_panel=TRAINING, help="Of the images, drawn anew each epoch: 0 to 1."),
-    ] = Recipe.epoch_size
-    learning_rate: Annotated[
-        float,
-        typer.Option(
-            "--learning-rate",
-            "--lr",
-            rich_help_panel=TRAINING,
-            help="A hundredth of the one that the float weights were trained with; falls to 0 as a cosine.",
-        ),
-    ] = Recipe.learning_rate
-    optimizer: Annotated[OptimizerName, typer.Option(rich_help_panel=TRAINING, help="sgd has momentum 0.9.")] = (
-        Recipe.optimizer
-    )
-    weight_decay: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="On all parameters.")] = (
-        Recipe.weight_decay
-    )
-    distillation: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PART",
-            rich_help_panel=TRAINING,
-            help="Of the loss, what comes from the float model: 0 to 1. All of it if there are no labels, else none.",
-        ),
-    ] = None
-    seed: Annotated[int, typer.Option(rich_help_panel=TRAINING, help="Decides all that is random.")] = Recipe.seed
-
-    @property
-    def recipe(self) -> Recipe:
-        """Raises OptionError for values that cannot be used."""
-        return Recipe(
-            epochs=self.epochs,
-            epoch_size=self.epoch_size,
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            distillation=self.distillation,
-            seed=self.seed,
-        )
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from qdiag.errors import OptionError
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "constant"]
+Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Recipe:
         distillation: The part of the loss that comes from the teacher, 0 to 1; None for all of it where there are no
             labels, else nothing.
         temperature: Of the teacher's softmax (Hinton et al., arXiv:1503.02531).
+        keep: "best" ends with the weights of the epoch that did best on validation data, those before the first where
+            none did better; "last" with the last epoch's, as without such data.
         loss: Takes (outputs, targets) in place of cross-entropy.
         ignore_index: The label that no loss and no metric counts.
         seed: Decides the order of the images, augmentation and dropout, each step's by itself.
@@ -64,6 +67,7 @@ class Recipe:
     freeze_ranges_at: float = 0.6
     distillation: float | None = None
     temperature: float = 1.0
+    keep: Keep = "best"
     loss: Callable[[Any, Any], Tensor] | None = None
     ignore_index: int = -100
     seed: int = 0
@@ -93,6 +97,7 @@ class Recipe:
         self._check("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0")
         self._check("temperature", self.temperature > 0, "more than 0")
         self._check("distillation", self.distillation is None or 0 <= self.distillation <= 1, "0 to 1")
+        self._check("keep", self.keep in get_args(Keep), " or ".join(get_args(Keep)))
         self._check("seed", _is_whole(self.seed) and self.seed >= 0, "a whole number, 0 or more")
         for name in ("warmup", "freeze_norms_at", "freeze_ranges_at"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")

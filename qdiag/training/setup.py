@@ -46,6 +46,13 @@ class Setup:
         return self.objective.recipe
 
     @property
+    def own_version(self) -> str:
+        """What the model as it stands is called among the versions that are measured; "" where it has no ranges yet."""
+        if not isinstance(self.model, QuantBaseModule):
+            return "float"
+        return self.model.quantized.plan.label if self.model.quantized.calibration.ranges else ""
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Facts that a run has to share with its checkpoint."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())

@@ -14,6 +14,7 @@ from qdiag.tracing.random_state import kept_random_state
 from qdiag.training.acceleration import accelerator_for, curves, kept_model, told_by_the_first
 from qdiag.training.epoch import Metrics
 from qdiag.training.evaluation import evaluation_steps, versions_steps
+from qdiag.training.kept_weights import BEGINNING
 from qdiag.training.recipe import Recipe
 from qdiag.training.saving import Saving, opened
 from qdiag.training.setup import Setup, check_options, set_up, subjects
@@ -46,7 +47,8 @@ def train(
     Runs in one process on the device that the model lies on; in each process of `accelerate launch`, or of accelerate's
     `notebook_launcher`, on a device of its own, with a share of each batch. BatchNorm's statistics and ranges are the
     first process's; it alone tells its progress. Modes and random state come back as they were. Ctrl-C writes a
-    checkpoint. Where one cannot be written, a warning says so, and the one before stays.
+    checkpoint. Where one cannot be written, a warning says so, and the one before stays. With validation data the model
+    ends with the weights of its best epoch (see `Recipe`).
 
     Args:
         model: Trained in place; or a `Subject`, which holds the images as well.
@@ -99,6 +101,7 @@ def train(
                 saving.now()
             raise
         training.share_buffers()
+        training.end()
         result = training.result(before, (yield from _measured(setup, formats)))
         saving.end(result)
         return result
@@ -114,7 +117,9 @@ def _beginning(
         return before
     setup = training.setup
     teacher = None if setup.own_teacher else setup.objective.teacher
-    return (yield from _measured(setup, formats, {} if teacher is None else {"teacher": teacher}))
+    measured = yield from _measured(setup, formats, {} if teacher is None else {"teacher": teacher})
+    training.keep_if_best(BEGINNING, measured.get(setup.own_version, {}))
+    return measured
 
 
 def _measured(

@@ -21,6 +21,7 @@ class TrainingResult(Displayable):
         history: By epoch.
         before: Metrics by version, of the weights at the beginning; empty without validation data.
         after: The same at the end.
+        kept_epoch: Whose weights the model has at the end; 0 for those at the beginning.
     """
 
     model_name: str
@@ -29,11 +30,12 @@ class TrainingResult(Displayable):
     history: tuple[Epoch, ...]
     before: Mapping[str, Metrics]
     after: Mapping[str, Metrics]
+    kept_epoch: int
 
     def report(self) -> Report:
         """Figures at the end, metrics before and after, and the curves by epoch."""
         blocks: list[Block | None] = [
-            training_facts(self.history, self.images),
+            training_facts(self.history, self.images, self.kept_epoch),
             version_table(self.before, self.after) if self.after else Text("No validation data: nothing measured."),
         ]
         if self.history:
@@ -48,4 +50,5 @@ class TrainingResult(Displayable):
             "history": [asdict(epoch) for epoch in self.history],
             "before": self.before,
             "after": self.after,
+            "kept_epoch": self.kept_epoch,
         }

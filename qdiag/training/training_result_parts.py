@@ -17,11 +17,13 @@ _TITLES = {
 }
 
 
-def training_facts(history: Sequence[Epoch], images: int) -> Facts:
-    """How much was trained. images: in each epoch."""
+def training_facts(history: Sequence[Epoch], images: int, kept: int) -> Facts:
+    """How much was trained. images: in each epoch. kept: the epoch whose weights stay, 0 for those at the beginning."""
     facts = [Fact("epochs", len(history)), Fact("images in each", images)]
     if history:
         facts.append(Fact("loss at the end", history[-1].loss, format=".4g"))
+        weights = f"of epoch {kept}" if kept else "those at the beginning: no epoch was better"
+        facts.append(Fact("weights kept", weights))
     return Facts(tuple(facts))
 
 

@@ -16,6 +16,7 @@ from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
 from qdiag.training.epoch import Epoch, Metrics
 from qdiag.training.evaluation import float_model
+from qdiag.training.kept_weights import KeptWeights, better, put_weights, weights_of
 from qdiag.training.own_losses import training_inputs
 from qdiag.training.seeding import seed_all
 from qdiag.training.setup import Setup
@@ -50,6 +51,7 @@ class TrainingRun:
         self.epoch = self.step = 0
         self.curve = Curve()
         self.history: list[Epoch] = []
+        self.kept: KeptWeights | None = None
         self.is_whole, self._has_learned = True, False
         optimizer = self.recipe.make_optimizer(parameters, thresholds)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -76,14 +78,26 @@ class TrainingRun:
             self.epoch + 1, self.optimizer.param_groups[0]["lr"], sums.mean_loss, sums.right_percent, validation
         )
         with interrupt_deferred():
+            self.keep_if_best(self.epoch + 1, validation)
             self.history.append(ended)
             self.epoch, self.step, self.curve = self.epoch + 1, 0, Curve()
         self.accelerator.log(ended.values(), ended.number)
 
+    def keep_if_best(self, epoch: int, validation: Metrics) -> None:
+        """Remember the weights as they are now, where no epoch before did better."""
+        if self.recipe.keep == "best":
+            self.kept = better(self.kept, epoch, validation, self.model)
+
+    def end(self) -> None:
+        """The weights to end with: those of the best epoch, where one is kept."""
+        if self.kept is not None:
+            put_weights(self.model, self.kept.weights)
+
     def result(self, before: Mapping[str, Metrics], after: Mapping[str, Metrics]) -> TrainingResult:
         name = type(float_model(self.model)).__name__
         images = self.images.steps(self.share) * self.images.batch_images(self.share)
-        return TrainingResult(name, self.recipe.facts(), images, tuple(self.history), before, after)
+        kept = len(self.history) if self.kept is None else self.kept.epoch
+        return TrainingResult(name, self.recipe.facts(), images, tuple(self.history), before, after, kept)
 
     @torch.no_grad()
     def share_buffers(self) -> None:
@@ -129,10 +143,10 @@ class TrainingRun:
 
     def state(self) -> dict[str, Any]:
         """Raises ModelError where a loss since the last look was not finite."""
-        curve, scaler, model = self.curve.state(), self.accelerator.scaler, self.model.state_dict()
+        curve, scaler = self.curve.state(), self.accelerator.scaler
         return {
-            "model": model,
-            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in model},
+            **weights_of(self.model),
+            "kept": None if self.kept is None else self.kept.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "epoch": self.epoch,
@@ -145,13 +159,11 @@ class TrainingRun:
     def load(self, state: Mapping[str, Any]) -> None:
         """Raises OptionError for the state of a model with other parts."""
         try:
-            self.model.load_state_dict(state["model"])
+            put_weights(self.model, state)
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:  # torch's words for names, shapes and groups that do not fit
             raise OptionError(f"the checkpoint is that of another model: {error}", code="other-model") from error
-        buffers = dict(self.model.named_buffers())
-        for name, value in state["buffers"].items():
-            buffers[name].copy_(value)
+        self.kept = None if state["kept"] is None else KeptWeights(**state["kept"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.epoch, self.step, self.curve = state["epoch"], state["step"], Curve(state["curve"])

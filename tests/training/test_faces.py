@@ -26,6 +26,7 @@ RESULT = TrainingResult(
         "float": {"top1_percent": 98.0, "top5_percent": 100.0},
         "8-bit": {"top1_percent": 97.8, "top5_percent": 100.0},
     },
+    kept_epoch=2,
 )
 
 

@@ -11,9 +11,10 @@ import typer
 from torch import nn
 
 from qdiag.cli.gather import gather
-from qdiag.cli.options import TRAINING, DataOptions, FormatOptions, ModelOptions, QuantizedOptions, RecipeOptions
+from qdiag.cli.options import DataOptions, FormatOptions, ModelOptions, QuantizedOptions
 from qdiag.cli.output import PANEL, OutputOptions, bar, tell
 from qdiag.cli.quantized import quantized
+from qdiag.cli.recipe_options import TRAINING, RecipeOptions
 from qdiag.errors import OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.quantization.train_module import QuantTrainModule
