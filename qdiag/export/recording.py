@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from qdiag.errors import InputError, ModelError
 from qdiag.export.constant_tensors import ConstantTensors
@@ -110,6 +109,8 @@ def _network(quantized: QuantizedModel, inputs: Inputs, style: Style) -> Network
 
 
 def _captured(network: Network, inputs: Inputs, dynamic_batch: bool) -> torch.export.ExportedProgram:
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode  # brings sympy along
+
     tensors = tuple(tensor for _, tensor in inputs.tensors())
     batch = torch.export.Dim.AUTO if dynamic_batch else torch.export.Dim.STATIC
     shapes = tuple({0: batch} if tensor.ndim and len(tensor) == len(tensors[0]) else None for tensor in tensors)

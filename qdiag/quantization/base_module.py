@@ -1,6 +1,7 @@
 """What the modules that wrap a user's model share: it computes in fixed point, and saves what it knows."""
 
-from typing import Any, ClassVar
+import functools
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -52,7 +53,10 @@ class QuantBaseModule(nn.Module):
             self.hold(self._quantized.change(calibration=learned))
         return self._quantized
 
-    @torch.compiler.disable  # operations inside a compiled graph have no addresses
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        _stays_out_of_graphs()
+        return super().__new__(cls)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own result: in eval mode in fixed point, as the target computes it.
 
@@ -122,6 +126,15 @@ class QuantBaseModule(nn.Module):
         Args:
             state: Empty where what was saved did not train.
         """
+
+
+@functools.cache
+def _stays_out_of_graphs() -> None:
+    """`torch.compile` leaves the forward as it is: operations inside a compiled graph have no addresses.
+
+    Said when the first module is made, since torch loads its compiler for it, which takes a second.
+    """
+    QuantBaseModule.forward = torch.compiler.disable(QuantBaseModule.forward)  # type: ignore[method-assign]
 
 
 def without_ranges(

@@ -1,6 +1,7 @@
 """What `borrow` lends out of the user's model comes back as it was, also when an exception passes."""
 
 import itertools
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -62,6 +63,9 @@ def is_exported(model: Any) -> bool:
 @contextmanager
 def eagerly() -> Iterator[None]:
     """Run compiled parts of a model eagerly: the operations inside a compiled graph have no addresses."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled in this process, and to load a compiler takes a second
+        yield
+        return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         # Compiled modules have a path twice, their wrapper's and their own: known, and harmless here.
         warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
