@@ -85,7 +85,8 @@ def _images(options: DataOptions) -> Any:
     """What the options name; None where they name nothing."""
     if options.images is not None:
         folder = ImageFolder(options.images, options.preprocessing, options.limit)
-        tell(f"Data: {folder}.")
+        boxes = f", boxes of {options.boxes}" if options.boxes else ""
+        tell(f"Data: {folder}{boxes}.")
         return folder.loader(options.batch_size)
     if options.data is not None:
         return call(options.data)

@@ -33,7 +33,7 @@ def output_facts(outputs: Mapping[str, OutputError], float_top1_percent: float |
 
 def _output_fact(lane: str, output: OutputError) -> Fact:
     if output.score is not None:
-        return Fact(f"{lane}, your figure", output.score, "", ".4g")
+        return Fact(f"{lane}, {output.figure}", output.score, "", ".4g")
     if output.top1_percent is not None:
         return Fact(f"{lane} top-1", output.top1_percent, "%", ".1f")
     if output.means_classes:
