@@ -6,7 +6,7 @@ from typing import Literal, cast
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.float_health import notes, trouble
-from qdiag.explanation.loss import CHANGED_AGREEMENT, FINE_AGREEMENT, Loss, describe, images_needed, loss
+from qdiag.explanation.loss import CHANGED_AGREEMENT, FINE_AGREEMENT, LIMIT_POINTS, Loss, describe, images_needed, loss
 from qdiag.tracing.site import Site
 
 VerdictKind = Literal[
@@ -174,11 +174,11 @@ def _is_already_bad(fine: OutputError, coarse: OutputError) -> bool:
 
 
 def _changes_many(fine: OutputError) -> bool:
-    """Decisions of another network, where the finer format ought to leave nearly all: no matter how many are right."""
+    """Surely other decisions, where the finer format ought to leave nearly all, and seemingly more than the limits."""
     agreement, interval = fine.agreement_percent, fine.agreement_interval
-    if not fine.means_classes or agreement is None or interval is None:
+    if not fine.means_classes or agreement is None or interval is None or interval[1] >= FINE_AGREEMENT:
         return False
-    return agreement < CHANGED_AGREEMENT and interval[1] < FINE_AGREEMENT
+    return agreement < CHANGED_AGREEMENT or (fine.drop_points or 0.0) > LIMIT_POINTS
 
 
 def first_departure(comparison: Comparison, lane: str) -> Site | None:
