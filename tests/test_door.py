@@ -35,6 +35,7 @@ QDIAG = Path(qdiag.__file__).parent
 PASSES = (
     "the example, which is the first batch",
     "the ranges",
+    "the first images, read in other ways",
     "the layers",
     "the ranges that equalization needs",
     "weights only, activations only, calibrations that may mend it",
@@ -136,7 +137,7 @@ def test_what_one_verb_found_out_the_next_one_has() -> None:
         diagnose(subject)
 
     assert set(calls_of((trace, plan_quantization), work).values()) == {1}
-    assert data.starts == 2 + len(PASSES)  # compare's ranges and layers
+    assert data.starts == 3 + len(PASSES)  # compare's ranges, readings and layers
 
 
 def test_every_verb_that_takes_a_model_and_data_takes_a_subject() -> None:

@@ -1,5 +1,6 @@
 """How float itself meets the labels: before any word on number formats."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor
 
 MOST_CLASSES = 2048
 """Classes up to which labels and decisions are counted by pairs."""
+LEAST_OF_CLASS = 5
+"""Images of a class for what is mostly decided on them to mean something."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class FloatFigures:
     images: with labels. right: the part of decisions that is, 0 to 1. classes: of the output. decided: classes that
     float ever decides for; highest_label: of all labels. shift: labels equal the decisions moved on by so many classes,
     mostly; 0 where they do not. relabelled: the part that would be right if each label meant the class that float
-    mostly decides for where it stands, each class once.
+    mostly decides for where it stands, each class once. exchanged: classes on whose images float mostly decides for
+    another one of them, each for a different one; of pixels this is not told.
     """
 
     images: int
@@ -26,6 +30,7 @@ class FloatFigures:
     highest_label: int
     shift: int
     relabelled: float
+    exchanged: int = 0
 
 
 class Confusion:
@@ -66,6 +71,7 @@ class Confusion:
             highest_label=self.highest_label,
             shift=self._shift(total),
             relabelled=self._relabelled() / total,
+            exchanged=self._exchanged() if images == self.labelled else 0,
         )
 
     def _shift(self, total: int) -> int:
@@ -92,3 +98,17 @@ class Confusion:
             right += most
             counts[label], counts[:, decision] = 0, 0
         return right
+
+    def _exchanged(self) -> int:
+        """Classes of closed rings, in which each label stands where float mostly decides for the next class."""
+        if not len(self.counts):
+            return 0
+        totals, (most, decided) = self.counts.sum(1), self.counts.max(1)
+        moved = ((totals >= LEAST_OF_CLASS) & (2 * most > totals)).nonzero().flatten().tolist()
+        ring = {label: int(decided[label]) for label in moved if int(decided[label]) != label}
+        while True:
+            meant = Counter(ring.values())
+            closed = {label: other for label, other in ring.items() if other in ring and meant[label] == 1}
+            if len(closed) == len(ring):
+                return len(ring)
+            ring = closed

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qdiag.comparison.output_leaves import constant_leaves
+from qdiag.comparison.readings import Reading, better_reading
 from qdiag.subject import Subject
 from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
@@ -45,7 +46,8 @@ class Probe:
     repeat_difference: of two runs on the same images, relative. batch_difference: of images among fewer and among more
     others. constants: names of outputs that do not depend on the images. active: operations that draw at random or use
     the batch's statistics though the model is in eval mode. was_training: modules that would behave differently in the
-    mode that the model came in. norm_shift: None without a trained BatchNorm.
+    mode that the model came in. norm_shift: None without a trained BatchNorm. better: another way to read the images in
+    which float is surely right more often; None where there is none.
     """
 
     repeat_difference: float = 0.0
@@ -54,6 +56,7 @@ class Probe:
     active: tuple[str, ...] = ()
     was_training: tuple[str, ...] = ()
     norm_shift: NormShift | None = None
+    better: Reading | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -67,8 +70,9 @@ class Probe:
 
 
 def probe(subject: Subject) -> Probe:
-    """Run the model on its first images, and a part of these twice and darker; it is left as it was."""
-    return _probe(subject.model, subject.data.first, subject.trace)
+    """Run the model on its first images in several ways, which leave it as it was."""
+    found = _probe(subject.model, subject.data.first, subject.trace)
+    return replace(found, better=better_reading(subject)) if found.is_repeatable else found
 
 
 def _probe(model: nn.Module, batch: Batch, traced: Trace) -> Probe:

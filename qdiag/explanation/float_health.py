@@ -7,6 +7,7 @@ from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.intervals import wilson
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import NormShift, Probe
+from qdiag.comparison.readings import BY_BATCH, Reading
 from qdiag.explanation.loss import Loss, describe, loss
 
 NEAR_CHANCE = 0.25
@@ -37,6 +38,10 @@ def trouble(comparison: Comparison) -> Trouble | None:
     figures = comparison.float_figures
     if figures is not None and is_near_chance(figures):
         return _near_chance(figures, found)
+    if found.better is not None:
+        return _read_otherwise(found.better)
+    if figures is not None and figures.exchanged:
+        return _exchanged(figures)
     if figures is None and found.norm_shift is not None and _is_far(found.norm_shift, FAR_OFFSET, FAR_SPREAD):
         text = (
             f"{_shifted(found.norm_shift)}. Check how they are loaded: scale (0..1 or 0..255), mean, deviation, order."
@@ -81,7 +86,7 @@ def is_near_chance(figures: FloatFigures) -> bool:
 
 def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
     headline = f"Float itself is right in only {100 * figures.right:.1f} % of these {figures.images} images."
-    reasons = []
+    reasons = [] if found.better is None else [f"{_better(found.better)}."]
     if figures.highest_label >= figures.classes:
         reasons.append(
             f"The labels reach {figures.highest_label}, where the outputs have {figures.classes} classes, 0 to "
@@ -104,6 +109,38 @@ def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
         reasons.append("Other labels, weights that were not loaded, or images not prepared as in training do that.")
     reasons.append("What 8 bits change cannot be told from a network that does not read its images.")
     return Trouble("float-is-wrong", headline, " ".join(reasons))
+
+
+def _read_otherwise(better: Reading) -> Trouble:
+    text = (
+        f"{_better(better)}. Prepare them as training did, for calibration too: what 8 bits change cannot be told from "
+        "what this costs."
+    )
+    if better.how == BY_BATCH:
+        text = (
+            f"{_better(better)}. Were the running statistics loaded with the weights, and are the images those of "
+            "training?"
+        )
+    headline = f"Float itself is right in only {100 * better.as_given:.1f} % of the first {better.images} images."
+    return Trouble("float-is-wrong", headline, text)
+
+
+def _better(better: Reading) -> str:
+    low, high = better.gain_interval
+    return (
+        f"Float reads these images better {better.how}: {100 * better.right:.1f} % are right then, of the first "
+        f"{better.images}, in place of {100 * better.as_given:.1f} % (a gain of {low:.1f} to {high:.1f} points, 95 % "
+        "interval)"
+    )
+
+
+def _exchanged(figures: FloatFigures) -> Trouble:
+    return Trouble(
+        "float-is-wrong",
+        f"The labels of {figures.exchanged} classes stand for others of them.",
+        "On the images of each of these classes float mostly decides for another one, each for a different one: the "
+        "labels number the classes differently. What 8 bits change cannot be told by such labels.",
+    )
 
 
 def _not_repeatable(found: Probe) -> Trouble:

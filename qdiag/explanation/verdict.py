@@ -6,7 +6,7 @@ from typing import Literal, cast
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.float_health import notes, trouble
-from qdiag.explanation.loss import Loss, describe, images_needed, loss
+from qdiag.explanation.loss import CHANGED_AGREEMENT, FINE_AGREEMENT, LIMIT_POINTS, Loss, describe, images_needed, loss
 from qdiag.tracing.site import Site
 
 VerdictKind = Literal[
@@ -26,6 +26,8 @@ LOST_DB = 10.0
 SAME_DB = 6.0
 """So much 8 more bits gain at least where bits are what is missing."""
 CLIPPED_PERCENT = 1.0
+Clipped = tuple[Site, float]
+"""Where values lie outside their range, and how many, in percent."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Verdict:
     kind: "float-is-wrong" and "not-repeatable" where no word on number formats would mean anything; "cannot-judge"
     where outputs cannot be seen into; "not-quantization" where already the finer format departs from float; else by
     what the coarser one loses: "healthy", "small-loss", "quantization", or "undecided" where the images are too few to
-    say. first_departure: where the finer lane first leaves float.
+    say. first_departure: where the finer lane first leaves float, or its range first clips.
     """
 
     kind: VerdictKind
@@ -65,7 +67,10 @@ def _of_formats(comparison: Comparison) -> Verdict:
     if lost is Loss.UNKNOWN:
         return _unknown(coarse)
     if finest != coarsest and _is_already_bad(fine, coarse):
-        return _already_bad(comparison, finest)
+        clipped = _clipped_first(comparison, finest)
+        if clipped is not None and loss(fine) is not Loss.LARGE:
+            return _clipped(comparison, lost, clipped)
+        return _already_bad(comparison, finest, clipped)
     reference = f"{finest} {describe(fine)}" if finest != coarsest else "16 bit was not run"
     if lost is Loss.NONE:
         text = f"{reference}; {coarsest} {describe(coarse)}. Export it, and check the target's own tensors."
@@ -114,19 +119,31 @@ def _undecided(name: str, output: OutputError, reference: str) -> Verdict:
     )
 
 
-def _already_bad(comparison: Comparison, finest: str) -> Verdict:
+def _clipped(comparison: Comparison, lost: Loss, clipped: Clipped) -> Verdict:
+    """Ranges from unlike images cost both widths a little: what a format does beyond that is the coarser one's."""
+    finest, coarsest = comparison.lanes[0], comparison.lanes[-1]
+    told = describe(comparison.outputs[coarsest])
+    reference = _sentence(f"{finest} {describe(comparison.outputs[finest])}, by the same ranges")
+    is_large = lost is Loss.LARGE
+    headline = f"{coarsest} is far from float" if is_large else f"{coarsest} loses a little by its calibration range"
+    kind: VerdictKind = "quantization" if is_large else "small-loss"
+    return Verdict(kind, f"{headline}: it {told}.", f"{reference}. {_unlike(clipped)}", clipped[0])
+
+
+def _unlike(clipped: Clipped) -> str:
+    where, percent = clipped
+    return (
+        f"At {str(where)!r} {percent:.1f} % of the values lie outside the calibrated range: the calibration data is "
+        "unlike the data. Calibrate on images like these, prepared in the same way."
+    )
+
+
+def _already_bad(comparison: Comparison, finest: str, clipped: Clipped | None) -> Verdict:
     site = first_departure(comparison, finest)
     told = describe(comparison.outputs[finest])
-    clipped = _clipped_first(comparison, finest)
     if clipped is not None:
-        where, percent = clipped
-        return Verdict(
-            "not-quantization",
-            f"It is the calibration, not 8 bit: already {finest} {told}.",
-            f"At {str(where)!r} {percent:.1f} % of the values lie outside the calibrated range: the calibration data "
-            "is unlike the data. Calibrate on images like these, prepared in the same way.",
-            where,
-        )
+        headline = f"It is the calibration, not 8 bit: already {finest} {told}."
+        return Verdict("not-quantization", headline, _unlike(clipped), clipped[0])
     where_text = f"It first departs at {str(site)!r}." if site else "No single layer departs: errors add up."
     return Verdict(
         "not-quantization",
@@ -137,7 +154,7 @@ def _already_bad(comparison: Comparison, finest: str) -> Verdict:
     )
 
 
-def _clipped_first(comparison: Comparison, lane: str) -> tuple[Site, float] | None:
+def _clipped_first(comparison: Comparison, lane: str) -> Clipped | None:
     """The first layer whose values lie outside its range in number: there the calibration saw other data."""
     for layer in comparison.layers:
         percent = layer.lanes[lane].accumulated.get("clipped_percent") or 0.0
@@ -153,7 +170,15 @@ def _is_already_bad(fine: OutputError, coarse: OutputError) -> bool:
         is_lost = fine.worst_sqnr_db < LOST_DB
         return is_lost or (lost in (Loss.SMALL, Loss.LARGE) and fine.worst_sqnr_db < coarse.worst_sqnr_db + SAME_DB)
     same = fine.relative_error > 0.5 * coarse.relative_error
-    return lost is Loss.LARGE or (lost is Loss.SMALL and same)
+    return lost is Loss.LARGE or (lost is Loss.SMALL and same) or _changes_many(fine)
+
+
+def _changes_many(fine: OutputError) -> bool:
+    """Surely other decisions, where the finer format ought to leave nearly all, and seemingly more than the limits."""
+    agreement, interval = fine.agreement_percent, fine.agreement_interval
+    if not fine.means_classes or agreement is None or interval is None or interval[1] >= FINE_AGREEMENT:
+        return False
+    return agreement < CHANGED_AGREEMENT or (fine.drop_points or 0.0) > LIMIT_POINTS
 
 
 def first_departure(comparison: Comparison, lane: str) -> Site | None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tests.faults.cases import REAL, ZOO, Make, all_cases, digit_names
 from tests.faults.hosts import CACHE
-from tests.faults.page import page
+from tests.faults.page import Extent, page
 from tests.faults.score import Row, run_case
 
 HEAVY = ("mobilenet_v2", "efficientnet_lite0", "yolox_nano")
@@ -37,7 +37,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     names = given.hosts or [*digit_names(), *ZOO, *REAL]
     rows = list(measured(names, path, given.only, time.monotonic() + 60 * given.minutes))
-    given.page.write_text(page(rows, len(tried(names, given.only))), encoding="utf-8")
+    given.page.write_text(page(rows, extent(names, path, given.only, rows)), encoding="utf-8")
 
 
 def measured(names: list[str], path: Path, only: str, until: float) -> Iterator[Row]:
@@ -63,6 +63,14 @@ def measured(names: list[str], path: Path, only: str, until: float) -> Iterator[
                 file.write(json.dumps(known[name]) + "\n")
         if not known[name].get("skipped"):
             yield known[name]
+
+
+def extent(names: list[str], path: Path, only: str, rows: list[Row]) -> Extent:
+    """How far the run came."""
+    chosen = {name for name, _ in tried(names, only)}
+    through = chosen & {json.loads(line)["name"] for line in path.read_text().splitlines()}
+    absent = set(names) - {row["host"] for row in rows}
+    return Extent(len(chosen), len(through), tuple(name for name in names if name in absent))
 
 
 def tried(names: list[str], only: str) -> list[tuple[str, Make]]:

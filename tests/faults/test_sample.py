@@ -8,7 +8,7 @@ from tests.faults.data_faults import CALIBRATION_FAULTS, WRONG
 from tests.faults.graph import fold, graph_of
 from tests.faults.hosts import digit_host
 from tests.faults.inject import FORMAT_FAULTS, spread_channels
-from tests.faults.page import page
+from tests.faults.page import Extent, page
 from tests.faults.score import run_case
 from tests.faults.truth import rounded
 
@@ -35,7 +35,7 @@ def test_a_healthy_network_has_no_culprit() -> None:
     row = run_case(case_of("healthy"))
     assert row is not None
     assert (row["verdict"], row["errors"], row["named"]) == ("healthy", [], [])
-    assert "Nothing." in page([row], planned=1)
+    assert "Nothing." in page([row], Extent(planned=1, through=1))
 
 
 @pytest.mark.parametrize("name", ["labels shifted | 0", "untrained weights | 0"])
