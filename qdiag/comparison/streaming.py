@@ -5,14 +5,13 @@ import math
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 
-from torch import Tensor, nn
+from torch import nn
 
 from qdiag.comparison.decision_tape import DecisionTape
 from qdiag.comparison.labels import as_tensor_if_any
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.output_leaves import Met, met_apart, met_in_lockstep
 from qdiag.comparison.outputs import OutputSums
-from qdiag.errors import ModelError
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep, Meet
@@ -22,7 +21,6 @@ from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow, borrow_stepwise
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs
-from qdiag.tracing.intercept import is_float
 from qdiag.tracing.trace import Trace
 
 # Values of the largest tensor that are worked on at once: what a processor's cache and allocator handle without
@@ -101,21 +99,7 @@ def _met(lockstep: Lockstep, inputs: Inputs, constants: Collection[str]) -> Met:
     decides = any(not value.is_floating for _, value in lockstep.reference.plan.trace.outputs)
     with DecisionTape() if decides else nullcontext() as tape:
         result = lockstep.run(inputs)
-    met = met_in_lockstep(result, lockstep, tape, constants)
-    _check_reference(met)
-    return met
-
-
-def _check_reference(met: Met) -> None:
-    """Raises ModelError where the float network itself gives NaN, from which nothing has a distance."""
-    for name, output in zip(met.names, met.reference, strict=True):
-        if isinstance(output, Tensor) and is_float(output) and bool(output.isnan().any()):
-            where = f"its output {name!r}" if name else "its output"
-            raise ModelError(
-                f"the float model itself computes NaN, in {where}: a division of 0 by 0, most "
-                "often. Look at what it divides by, and at lint_model(model, images).",
-                code="float-not-finite",
-            )
+    return met_in_lockstep(result, lockstep, tape, constants)
 
 
 def _images_at_once(traced: Trace) -> int:
