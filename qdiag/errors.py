@@ -16,7 +16,7 @@ class QdiagError(Exception):
 
     def __init__(self, message: str, *, code: str = ""):
         # Torch makes an error that a DataLoader's worker raised anew, from its message alone.
-        super().__init__(message)
+        super().__init__(_printable(message))
         self.code = code
         if code:
             self.add_note(f"error code: {code}")
@@ -43,3 +43,8 @@ class OptionError(QdiagError, ValueError):
 
 class QdiagWarning(UserWarning):
     """Something was left out or done differently, and the result says so too."""
+
+
+def _printable(text: str) -> str:
+    """With what steers a terminal, as a file's name may hold it, written out."""
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

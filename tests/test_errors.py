@@ -67,3 +67,7 @@ def test_an_error_comes_out_of_a_loaders_worker_as_what_it_is() -> None:
 
 def test_every_error_has_a_code() -> None:
     assert [place for place, _, code in made_errors() if not code] == []
+
+
+def test_what_a_file_name_holds_steers_no_terminal() -> None:
+    assert str(InputError("'a\x1b[31m\x07.pt'\nis no file: größer")) == "'a\\x1b[31m\\x07.pt'\nis no file: größer"

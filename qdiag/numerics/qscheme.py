@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from qdiag.errors import InputError
 from qdiag.numerics.granularity import Granularity, PerChannel, PerTensor
 from qdiag.numerics.qtype import check_bits
 from qdiag.numerics.rounding import Rounding
+
+MOST_AXES = 5
+"""Of the weight of a convolution in three dimensions."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,17 @@ class QScheme:
         Args:
             state: What it gave.
 
+        Raises:
+            InputError: For values of other types, as from a damaged file.
+
         >>> QScheme.of_state(QScheme(4, PerChannel(0)).state()) == QScheme(4, PerChannel(0))
         True
         """
-        granularity = PerTensor() if state["axis"] is None else PerChannel(state["axis"])
-        return cls(state["bits"], granularity, state["signed"], Rounding(state["rounding"]))
+        axis, signed = state["axis"], state["signed"]
+        if not (axis is None or (type(axis) is int and 0 <= axis < MOST_AXES)) or not isinstance(signed, bool | None):
+            raise InputError(
+                f"a saved format has the axis {axis!r} and the sign {signed!r}: it is damaged. Take another copy.",
+                code="unreadable-file",
+            )
+        granularity = PerTensor() if axis is None else PerChannel(axis)
+        return cls(state["bits"], granularity, signed, Rounding(state["rounding"]))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from qdiag.errors import ModelError
 from qdiag.numerics.ranges.range import Range
+from qdiag.quantization.saved_state import check_ranges, check_tensors
 from qdiag.tracing.site import Site
 
 KEPT = "tops"
@@ -133,7 +134,10 @@ class Calibration:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], sites: Iterable[Site]) -> "Calibration":
-        """The inverse of `state`. Raises ModelError for an address that is none of the sites."""
+        """The inverse of `state`. Raises ModelError for an address that is none of the sites, InputError for damage."""
+        check_ranges(state)
+        check_tensors(state, "shifts")
+        check_tensors(state, KEPT)
         by_name = {str(site): site for site in sites}
         by_layer = [state[part] for part in ("ranges", "seen", "shifts", "weights", KEPT)]
         unknown = sorted(name for part in by_layer for name in part if name not in by_name)

@@ -9,6 +9,7 @@ from qdiag.errors import ModelError
 from qdiag.tracing.borrowing import check_module
 
 
+@torch.no_grad()  # which tensors made in torch.inference_mode() want
 def check_model(model: nn.Module) -> None:
     """Raises ModelError for what `check_module` refuses, NaN or infinity in weights, half precision, and scripts."""
     check_module(model)
@@ -39,3 +40,19 @@ def check_model(model: nn.Module) -> None:
                 "Check the checkpoint it was loaded from, and the training run's loss.",
                 code="weights-not-finite",
             )
+
+
+def check_gradients_possible(model: nn.Module) -> None:
+    """Raises ModelError where torch keeps no gradients: in `torch.inference_mode()`, and for a model made in it."""
+    if torch.is_inference_mode_enabled():
+        raise ModelError(
+            "training was called inside torch.inference_mode(), where torch keeps no gradients. Call it outside.",
+            code="inference-mode",
+        )
+    name = next((name for name, one in model.named_parameters() if one.is_inference()), None)
+    if name is not None:
+        raise ModelError(
+            f"{name} was made inside torch.inference_mode(), and gets no gradient. Build the model outside of it, and "
+            "load its state_dict there.",
+            code="inference-mode",
+        )

@@ -42,6 +42,15 @@ class FusionGuard:
         found = (known for tensor in given if (known := self.open.get(id(tensor))) and known[0]() is tensor)
         return next((self.following[known[1]] for known in found), None)
 
+    def pass_on(self, given: Tensor, same: Tensor) -> None:
+        """A tensor goes on as another object, as through a hook on a module's backward.
+
+        given: it as it was. same: it as it goes on.
+        """
+        known = self.open.pop(id(given), None)
+        if known is not None and known[0]() is given:
+            self.open[id(same)] = weakref.ref(same), known[1]
+
     def leave(self, site: Site, result: Tensor | None) -> None:
         """An operation ends."""
         if site in self.following and result is not None:

@@ -38,6 +38,12 @@ class InterpreterRun(Interceptor):
         return result
 
     def operation(self, site: Site, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if (
+            site.op == "view_as" and len(args) == 2 and args[0] is args[1]
+        ):  # by autograd, for a function that gives back
+            same = function(*args, **kwargs)
+            self.interpreter.guard.pass_on(args[0], same)
+            return same
         operation = Operation(site, function, args, kwargs)
         if self.addresses is not None:
             expected = self.interpreter.guard.expected(operation.tensors)

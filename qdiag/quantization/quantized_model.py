@@ -18,6 +18,7 @@ from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.numerics import Numerics
+from qdiag.quantization.saved_state import reading_state
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import WeightSource
 from qdiag.tracing.borrowing import borrow
@@ -175,8 +176,10 @@ class QuantizedModel(nn.Module):
         Args:
             state: Formats and calibration.
         """
-        self.plan = self.plan.of_state(state["formats"])
-        self.calibration = Calibration.of_state(state, [layer.site for layer in self.plan.layers])
+        with reading_state():
+            plan = self.plan.of_state(state["formats"])
+            calibration = Calibration.of_state(state, [layer.site for layer in plan.layers])
+        self.plan, self.calibration = plan, calibration
         self._formats = self._interpreter = None
 
 

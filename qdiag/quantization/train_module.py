@@ -11,6 +11,7 @@ from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.quantization.base_module import QuantBaseModule, without_ranges
 from qdiag.quantization.calibration import Calibration
+from qdiag.quantization.checks import check_gradients_possible
 from qdiag.quantization.interpreter import Interpreter, Rewrite
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.operation import Operation
@@ -109,6 +110,7 @@ class QuantTrainModule(QuantBaseModule):
     how_to_get_ranges = "Train it, or show it a batch in train mode, or load what was saved."
 
     def _begin(self) -> None:
+        check_gradients_possible(self.module)
         self.ranges = RunningRanges([layer.site for layer in self._quantized.plan.layers])
         self.ranges.to(next(iter(self.module.parameters()), torch.empty(0)).device)
         self._addresses = TrainingAddresses(self._quantized.plan)

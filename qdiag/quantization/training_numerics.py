@@ -13,6 +13,7 @@ from qdiag.numerics.ranges.range import Range
 from qdiag.numerics.ste import store_through, weight_through
 from qdiag.numerics.tqt import learned_through
 from qdiag.planning.layer import Layer
+from qdiag.quantization.checkpointing import refuse_checkpointing
 from qdiag.quantization.formats import Formats
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
 from qdiag.quantization.running_ranges import RunningRanges
@@ -56,6 +57,7 @@ class TrainingNumerics(Numerics):
         self.ranges, self.ranges_frozen, self.counts = ranges, ranges_frozen, ranges.counts()
 
     def weight(self, layer: Layer, own: OwnWeights) -> Operands:
+        refuse_checkpointing(layer.site)
         weight, bias, format = own.weight, own.bias, self.formats.weight(layer)
         factor = format.factor(weight.detach())
         by_batch = layer.norm is not None and self.by_batch(layer.norm)

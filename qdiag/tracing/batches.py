@@ -106,6 +106,8 @@ class Batches:
             inputs, targets = self._split(item)
             batch = Batch(Inputs.of(inputs, self.model).to_device_of(self.model), targets)
             batch.inputs.check_finite(f"batch {number} of the data")
+            if batch.inputs.batch_size == 0:
+                raise InputError(f"batch {number} of the data holds no image. Leave it out.", code="empty-data")
             yield batch
             seen += batch.inputs.batch_size
             if self.images is not None and seen >= self.images:

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from qdiag.errors import ModelError
 from qdiag.progress import Steps
 from qdiag.tracing.random_state import Draws, RandomState, kept_random_state
+from qdiag.tracing.tensors import version_of
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ def borrow(model: nn.Module) -> Iterator[None]:
     with _ONE_THREAD:
         attributes = [(module, dict(vars(module)), _members(module)) for module in model.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-        versions = [(name, parameter, parameter._version) for name, parameter in model.named_parameters()]
+        versions = [(name, parameter, version_of(parameter)) for name, parameter in model.named_parameters()]
         with ExitStack() as stack:
             stack.enter_context(kept_random_state())
             stack.enter_context(torch.no_grad())
@@ -110,7 +111,7 @@ def borrow(model: nn.Module) -> Iterator[None]:
                 for buffer, value in buffers:
                     if not _same(buffer, value):
                         buffer.copy_(value)
-    changed = [name for name, parameter, version in versions if parameter._version != version]
+    changed = [name for name, parameter, version in versions if version_of(parameter) != version]
     if changed:
         raise ModelError(
             f"the model's forward writes to its own parameter {changed[0]!r}, in eval mode and without gradients. "

@@ -43,10 +43,15 @@ def calls_the_model(function: Function) -> Function:
     return function
 
 
+def is_caller(frame: FrameType) -> bool:
+    """True where it is ours and called the model."""
+    return any(frame.f_code is caller for caller in _CALLERS)
+
+
 def calling_source() -> Source | None:
     """The innermost frame of the model that is neither torch's nor ours; None where all are, as in a Sequential."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not any(frame.f_code is caller for caller in _CALLERS):
+    while frame is not None and not is_caller(frame):
         code = frame.f_code
         if code.co_filename.startswith("<eval_with_key>"):
             return _in_graph(frame)

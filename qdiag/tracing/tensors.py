@@ -24,3 +24,8 @@ def named_tensors(model: nn.Module, names: Iterable[str]) -> list[Tensor | None]
             modules[path] = model.get_submodule(path)
         found.append(getattr(modules[path], last) if name else None)
     return found
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often it was written to, as torch counts; 0 for a tensor of `torch.inference_mode()`, which it leaves out."""
+    return 0 if tensor.is_inference() else tensor._version

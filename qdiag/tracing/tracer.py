@@ -12,6 +12,7 @@ from qdiag.tracing.inputs import Inputs, named_leaves
 from qdiag.tracing.intercept import Function, Interceptor, tensors_in
 from qdiag.tracing.operations import bind
 from qdiag.tracing.site import Site
+from qdiag.tracing.tensors import version_of
 from qdiag.tracing.trace import Call, ModuleUse, Trace, Value, ValueKind
 
 
@@ -68,9 +69,9 @@ class _Recorder(Interceptor):
         given = tensors_in((args, kwargs))
         inputs = tuple(self._value(tensor) for tensor in given)
         arguments = {name: self._argument(value) for name, value in bind(site.op, args, kwargs, function).items()}
-        versions = [_version(tensor) for tensor in given]
+        versions = [version_of(tensor) for tensor in given]
         result = function(*args, **kwargs)
-        changed = [t for t, before in zip(given, versions, strict=True) if _version(t) != before]
+        changed = [t for t, before in zip(given, versions, strict=True) if version_of(t) != before]
         made = tensors_in(result)
         made += [tensor for tensor in changed if all(tensor is not other for other in made)]
         if made:
@@ -102,10 +103,6 @@ class _Recorder(Interceptor):
     def trace(self, model_name: str, outputs: Any) -> Trace:
         named = tuple((name, self._value(tensor)) for name, tensor in named_leaves(outputs))
         return Trace(model_name, tuple(self.calls), tuple(self.inputs), named, tuple(self.uses))
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _dotted(function: Function) -> str:

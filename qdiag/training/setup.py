@@ -11,7 +11,7 @@ from torch import nn
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.quantization.base_module import QuantBaseModule
-from qdiag.quantization.checks import check_model
+from qdiag.quantization.checks import check_gradients_possible, check_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.subject import Subject
@@ -133,6 +133,7 @@ def check_options(model: nn.Module, output: str | os.PathLike[str] | None, *, re
             f"a {type(model).__name__} computes without gradients. Train QuantTrainModule.from_calibrated(…).",
             code="not-trainable",
         )
+    check_gradients_possible(model)
     if (resume or tensorboard) and output is None:
         raise OptionError(
             "a run to resume, and TensorBoard's curves, are in a folder: give output=…", code="option-without-its-other"

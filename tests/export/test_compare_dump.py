@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import io
+import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,13 @@ from torch import Tensor
 from qdiag.errors import InputError, SiteNotFound
 from qdiag.export.compare_dump import compare_dump
 from qdiag.export.device_errors import DumpComparison
+from qdiag.export.dumps.dump import UnfitTensor
+from qdiag.export.dumps.in_steps import in_steps
+from qdiag.export.dumps.read_dump import read_dump
 from qdiag.export.export_onnx import export_onnx
 from qdiag.export.exported_model import ExportedModel
+from qdiag.numerics.qparams import QParams
+from qdiag.numerics.qtype import QType
 from qdiag.numerics.ranges.range import Range
 from qdiag.quantization.calibration import LayerWeights
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -346,3 +354,42 @@ def test_a_folder_or_a_file_that_is_none_is_refused(quantized: QuantizedModel, d
         compare_dump(quantized, torch.full((1, 3, 16, 16), torch.nan), device.folder)
     with pytest.raises(InputError, match="hold no tensor"):
         compare_dump(quantized, {}, device.folder)
+
+
+def _write_npz(path: Path, shape: tuple[int, ...], content: bytes) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + content)
+
+
+def test_no_array_is_made_for_a_header_that_claims_more_than_the_file_holds(tmp_path: Path) -> None:
+    _write_npz(tmp_path / "huge.npz", (4_000_000_000_000,), b"few")
+    dump = read_dump(tmp_path)
+    assert not dump.tensors
+    assert [(problem.kind, problem.name) for problem in dump.problems] == [("unreadable", "huge.npz")]
+
+
+def test_an_array_of_another_shape_is_refused_unread(tmp_path: Path) -> None:
+    _write_npz(tmp_path / "bomb.npz", (1_000_000,), bytes(4_000_000))
+    dump = read_dump(tmp_path)
+    unreadable = dataclasses.replace(dump.tensors[0], load=lambda _: pytest.fail("it was unpacked"))
+    with pytest.raises(UnfitTensor, match="is \\[1000000\\]"):
+        in_steps([unreadable], QParams(QType(8, signed=True), -1), (1, 8))
+
+
+def test_an_array_that_does_not_match_its_check_sum_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "flipped.npz"
+    _write_npz(path, (100_000,), bytes(400_000))
+    content = bytearray(path.read_bytes())
+    content[200_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UnfitTensor, match="CRC"):
+        read_dump(tmp_path).tensors[0].load(QType(8, signed=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("name", ["0.npy", "a.npz", "tidl_trace_0001_00001_00001_00008x00012.y"])
+def test_a_pipe_among_the_tensors_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert [(problem.kind, problem.name) for problem in read_dump(tmp_path).problems] == [("unreadable", name)]

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,3 +76,58 @@ def test_without_ranges_there_is_no_result(model: nn.Module) -> None:
 def test_the_methods_own_channels(model: nn.Module) -> None:
     wrapped = QuantCalibrateModule(model, torch.randn(IMAGE), method="advanced-dw")
     assert wrapped.quantized.plan.label == "8-bit depthwise per-channel"
+
+
+DAMAGE = [None, "x", float("nan"), float("inf"), [[1]], torch.tensor([float("nan")])]
+
+
+def _damaged(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy with another value at a path; with none there where that is DELETED."""
+    copied = dict(tree) if isinstance(tree, dict) else list(tree)
+    key, *rest = path
+    if rest:
+        copied[key] = _damaged(copied[key], tuple(rest), value)
+    elif value is DELETED:
+        del copied[key]
+    else:
+        copied[key] = value
+    return copied
+
+
+DELETED = object()
+
+
+@pytest.mark.parametrize(
+    "path", [("ranges",), ("ranges", "conv"), ("ranges", "conv", 0), ("ranges", "conv", 1)], ids=str
+)
+def test_a_damaged_range_is_refused_and_nothing_of_it_taken_up(path: tuple[Any, ...]) -> None:
+    images = torch.randn(IMAGE)
+    quantized = calibrate(settle(OneConv(), images), images)
+    before, state = quantized(images), quantized.get_extra_state()
+    for value in [*DAMAGE, DELETED]:
+        with pytest.raises(InputError) as raised:
+            quantized.set_extra_state(_damaged(state, path, value))
+        assert raised.value.code == "unreadable-file"
+        assert torch.equal(quantized(images), before)
+
+
+@pytest.mark.parametrize("field", ["axis", "signed", "rounding"])
+def test_a_damaged_format_is_refused(field: str) -> None:
+    images = torch.randn(IMAGE)
+    quantized = calibrate(settle(OneConv(), images), images)
+    for value in ["x", float("nan"), [[1]], -1, DELETED]:
+        state = _damaged(quantized.get_extra_state(), ("formats", "layers", "conv", "output", field), value)
+        with pytest.raises(InputError) as raised:
+            quantized.set_extra_state(state)
+        assert raised.value.code == "unreadable-file"
+
+
+class OneConv(nn.Module):
+    """A layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)

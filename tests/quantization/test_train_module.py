@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from qdiag.errors import InputError, ModelError, QdiagWarning
 from qdiag.planning.widths import Widths
@@ -20,6 +21,7 @@ from qdiag.quantization.modules import QuantCalibrateModule, QuantTestModule
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.borrowing import eagerly
 from qdiag.tracing.inputs import named_leaves
+from qdiag.training.train import train
 from tests.models import IMAGE, ZOO, Small, settle
 
 
@@ -399,3 +401,47 @@ def test_what_training_alone_computes_is_told() -> None:
     messages = [str(one.message) for one in told if one.category is QdiagWarning]
     assert len(messages) == 1
     assert "aux" in messages[0]
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_hooks_of_the_users_on_the_backward_run_and_change_nothing() -> None:
+    images = torch.rand(4, 3, 8, 8)
+    gradients: list[list[Tensor | None]] = []
+    ran: list[str] = []
+    for hooked in (False, True):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        if hooked:
+            net[0].register_full_backward_hook(lambda *_: ran.append("hook"))
+            net[1].register_full_backward_pre_hook(lambda *_: ran.append("pre-hook"))
+        QuantTrainModule(net, images).train()(images).square().mean().backward()
+        gradients.append([parameter.grad for parameter in net.parameters()])
+    assert sorted(ran) == ["hook", "pre-hook"]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_gradient_checkpointing_is_refused_before_the_backward(use_reentrant: bool) -> None:
+    class Checkpointed(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            run = super().forward
+            return checkpoint(run, x, use_reentrant=use_reentrant) if self.training else run(x)
+
+    images = torch.rand(4, 3, 8, 8, requires_grad=True)
+    model = QuantTrainModule(Checkpointed(nn.Conv2d(3, 4, 3), nn.ReLU()), images.detach())
+    with pytest.raises(ModelError, match="runs under") as raised:
+        model.train()(images)
+    assert raised.value.code == "gradient-checkpointing"
+
+
+def test_a_model_made_in_inference_mode_is_compared_and_not_trained() -> None:
+    images = torch.rand(4, 3, 8, 8)
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+        inside = calibrate(model, images)(images)
+    torch.testing.assert_close(calibrate(model, images)(images), inside, rtol=0, atol=0)
+    with pytest.raises(ModelError, match="was made inside") as raised:
+        QuantTrainModule(model, images)
+    assert raised.value.code == "inference-mode"
+    with torch.inference_mode(), pytest.raises(ModelError, match="was called inside"):
+        train(nn.Sequential(nn.Conv2d(3, 4, 3)), images)

@@ -199,3 +199,12 @@ def test_arguments_are_joined_one_by_one() -> None:
 def test_what_does_not_count_images_is_taken_as_it_is() -> None:
     joined = batches([{"image": IMAGES[:2], "depth": IMAGES[:2], "scale": 2.0}] * 3, TwoArguments()).joined(10**9)
     assert joined.batch_size == 2
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_an_empty_batch_is_named(where: int) -> None:
+    given = [IMAGES, IMAGES]
+    given[where] = IMAGES[:0]
+    with pytest.raises(InputError, match=f"batch {where} of the data holds no image") as raised:
+        sizes(given)
+    assert raised.value.code == "empty-data"

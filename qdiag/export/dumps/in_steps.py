@@ -27,9 +27,9 @@ def in_steps(found: Sequence[DumpedTensor], qparams: QParams, shape: tuple[int, 
 
 
 def _read(tensor: DumpedTensor, qparams: QParams, shape: tuple[int, ...]) -> Array:
+    if _without_ones(tensor.shape) != _without_ones(shape):
+        raise UnfitTensor("mis-sized", f"is {list(tensor.shape)}, and the simulation stores {list(shape)} here")
     values = tensor.load(qparams.qtype)
-    if _without_ones(values.shape) != _without_ones(shape):
-        raise UnfitTensor("mis-sized", f"is {list(values.shape)}, and the simulation stores {list(shape)} here")
     if not tensor.is_integer:
         values = values.astype(np.float64)
         if not np.isfinite(values).all():

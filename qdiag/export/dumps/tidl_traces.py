@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qdiag.export.dumps.dump import Array, Dump, DumpedTensor, DumpProblem, UnfitTensor
+from qdiag.export.dumps.dump import Array, Dump, DumpedTensor, DumpProblem, UnfitTensor, regular_files
 from qdiag.numerics.qtype import QType
 
 TRACE = re.compile(
@@ -28,7 +28,7 @@ def read_tidl_traces(folder: Path) -> Dump:
     other, width fastest, without the padding that the device's own memory has: the document does not say it in words,
     and the target's tools were not at hand.
     """
-    found = [(path, match) for path in sorted(folder.iterdir()) if (match := TRACE.fullmatch(path.name))]
+    found = [(path, match) for path in regular_files(folder) if (match := TRACE.fullmatch(path.name))]
     if not found:
         return Dump()
     names, problems = _layer_names(folder)
@@ -47,7 +47,7 @@ def read_tidl_traces(folder: Path) -> Dump:
             shape = (*dims, int(match["height"]), int(match["width"]))
             is_integer = match["kind"].lower() == ".y"
             load = functools.partial(_integers if is_integer else _floats, path, shape)
-            tensors.append(DumpedTensor(name, path.name, is_integer, load))
+            tensors.append(DumpedTensor(name, path.name, shape, is_integer, load))
     return Dump(tuple(tensors), tuple(problems))
 
 
@@ -55,7 +55,7 @@ def _layer_names(folder: Path) -> tuple[dict[tuple[str, int], str], list[DumpPro
     """By network and data id; the network is "" where there is one table for all."""
     names: dict[tuple[str, int], str] = {}
     problems = []
-    files = sorted(folder.glob(INFO))
+    files = [path for path in regular_files(folder) if path.match(INFO)]
     for file in files:
         network = file.name.partition("_tidl_net")[0] if len(files) > 1 else ""
         for line in filter(str.strip, file.read_text(encoding="utf-8", errors="replace").splitlines()):
