@@ -29,7 +29,8 @@ class AnswerPanel(Panel):
         self.suggestions = row()
         self.suggestions.add_class("qd-suggestions")
         # An Accordion's titles take no focus, so that no key opens them.
-        self.fold = widgets.ToggleButton(description="Why, and what to do", layout={"width": "auto"})
+        self.fold = widgets.ToggleButton(description="Why, and what to do")
+        self.fold.layout = {"width": "auto", "align_self": "flex-start"}
         self.fold.add_class("qd-fold")
         self.fold.observe(lambda _: self._unfold(), "value")
         self.reasons = widgets.HTML().add_class("qd-reasons")

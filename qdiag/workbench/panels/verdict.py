@@ -1,4 +1,4 @@
-"""The verdict of the applied version as HTML: one line in its colour, the figures, and the reasons folded."""
+"""The verdict of the applied version as HTML: a headline in its colour, the figures, and the reasons folded."""
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.intervals import Interval
@@ -15,12 +15,12 @@ GRAVE: dict[str, Level] = {"healthy": "ok", "small-loss": "warning"}
 
 
 def verdict_html(name: str, diagnosis: Diagnosis) -> str:
-    """What everybody reads: how bad, in one line and in figures. name: the applied version's."""
+    """What everybody reads: how bad, in a headline and in figures. name: the applied version's."""
     level = GRAVE.get(diagnosis.verdict.kind, "error")
     figures = [f"applied <b>{escaped(name)}</b>", *_figures(diagnosis.comparison), *_lint(diagnosis)]
     return (
         f'<div style="line-height:1.45;padding-left:0.6em;border-left:6px solid {COLOURS[level]}">'
-        f'<div style="font-size:1.2em"><b>{LEVELS[level].symbol} {escaped(diagnosis.verdict.headline)}</b></div>'
+        f'<div style="font-size:1.05em"><b>{LEVELS[level].symbol} {escaped(diagnosis.verdict.headline)}</b></div>'
         f"{' &nbsp; '.join(figures)} &nbsp; on {diagnosis.comparison.images} images</div>"
     )
 
