@@ -179,6 +179,10 @@ def test_it_works_by_keyboard(lab: Lab, page: Any, problems: list[str]) -> None:
     press(page, ".qd-run", key="Tab")  # over Stop, which is not to be had now
     assert "qd-html" in page.evaluate("() => document.activeElement.className")
 
+    assert not page.locator(".qd-reasons").is_visible()
+    press(page, ".qd-fold", key="Enter")
+    until(page, ".qd-reasons", "block3.depthwise")
+
     press(page, ".qd-layer input", key="Control+A")
     page.keyboard.type("block1.pointwise")
     page.keyboard.press("Enter")

@@ -1,5 +1,6 @@
 """Controls start the session's commands, and what these leave is on the page."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ def test_a_session_already_diagnosed_is_shown_at_once(bench: Workbench) -> None:
     assert "It is quantization" in again.answer.verdict.value
     assert again.layers.choice.value == "block3.depthwise"
     assert "missing-batchnorm" in again.lint.findings.value
+
+
+def test_the_verdict_is_a_line_and_its_reasons_unfold(bench: Workbench) -> None:
+    answer = bench.answer
+    assert re.search(r"drop <b>[\d.]+</b> points, 95 % interval [\d.]+ to [\d.]+", answer.verdict.value)
+    assert "<ol>" not in answer.verdict.value
+    assert "block3.depthwise" not in answer.verdict.value
+    assert answer.reasons.layout.display == "none"
+    answer.fold.value = True
+    bench.refresh()
+    assert answer.reasons.layout.display == ""
+    assert "block3.depthwise" in answer.reasons.value
+    answer.fold.value = False
+    assert answer.reasons.layout.display == "none"
 
 
 def test_every_suggestion_makes_a_version(bench: Workbench) -> None:

@@ -6,10 +6,9 @@ import ipywidgets as widgets
 
 from qdiag.explanation.culprit import Culprit, covering
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.explanation.diagnosis_parts import blame
-from qdiag.explanation.loss import LIMIT_POINTS
-from qdiag.workbench.controls import button, escaped, marked, row
+from qdiag.workbench.controls import button, escaped, row
 from qdiag.workbench.panels.panel import Desk, Panel
+from qdiag.workbench.panels.verdict import reasons_html, verdict_html
 
 SUGGESTED = 5
 """Culprits that one click changes, at most."""
@@ -22,23 +21,37 @@ LOOK = "Its figures are in the history below; <b>Run checks</b> says which layer
 
 
 class AnswerPanel(Panel):
-    """Verdict and figures of the applied version, and its next steps as buttons."""
+    """Verdict and figures of the applied version, its next steps as buttons; why, and all that can be done, folded."""
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.verdict = widgets.HTML().add_class("qd-verdict")
         self.suggestions = row()
         self.suggestions.add_class("qd-suggestions")
-        self.widget = widgets.VBox([self.verdict, self.suggestions])
+        # An Accordion's titles take no focus, so that no key opens them.
+        self.fold = widgets.ToggleButton(description="Why, and what to do")
+        self.fold.layout = {"width": "auto", "align_self": "flex-start"}
+        self.fold.add_class("qd-fold")
+        self.fold.observe(lambda _: self._unfold(), "value")
+        self.reasons = widgets.HTML().add_class("qd-reasons")
+        self.widget = widgets.VBox([self.verdict, self.suggestions, self.fold, self.reasons])
 
     def show(self) -> None:
         diagnosis, version = self.desk.session.diagnosis, self.desk.session.current
         if diagnosis is None or version is None:
             self.verdict.value = HINT if version is None else f"applied <b>{escaped(version.name)}</b>. {LOOK}"
             self.suggestions.children = []
+            self.reasons.value = ""
+            self._unfold()
             return
         self.verdict.value = verdict_html(version.name, diagnosis)
+        self.reasons.value = reasons_html(diagnosis)
+        self._unfold()
         self.suggestions.children = self._buttons(diagnosis)
+
+    def _unfold(self) -> None:
+        self.fold.layout.display = "" if self.reasons.value else "none"
+        self.reasons.layout.display = "" if self.fold.value else "none"
 
     def set_busy(self, busy: bool) -> None:
         for child in self.suggestions.children:
@@ -72,40 +85,6 @@ class AnswerPanel(Panel):
             self.desk.start(lambda: self.desk.session.what_if.steps(names, **options), "Trying")
 
         return button(text, "qd-suggest", self.desk.guarded(steps), tooltip=", ".join(names))
-
-
-def verdict_html(name: str, diagnosis: Diagnosis) -> str:
-    """The verdict, the figures, and the next steps."""
-    symbol = {"healthy": "✔", "small-loss": "▲"}.get(diagnosis.verdict.kind, "✖")
-    comparison = diagnosis.comparison
-    figures = [f"applied <b>{escaped(name)}</b>"]
-    if comparison.float_top1_percent is not None:
-        figures.append(f"float <b>{comparison.float_top1_percent:.1f} %</b>")
-    for lane in comparison.lanes:
-        output = comparison.outputs[lane]
-        agreement = output.agreement_percent if output.means_classes else None
-        figure = output.top1_percent if output.top1_percent is not None else agreement
-        shown = f"{output.worst_sqnr_db:.1f} dB" if figure is None else f"{figure:.1f} %"
-        figures.append(f"{escaped(lane)} <b>{shown}</b>")
-    drop = comparison.outputs[comparison.lanes[-1]].drop_points
-    if drop is not None:
-        figures.append(f"drop <b>{drop:.1f}</b> points (limit {LIMIT_POINTS:.1f})")
-    if diagnosis.lint is not None:
-        found = [finding.severity for finding in diagnosis.lint.findings]
-        figures.append(f"lint <b>{found.count('error')} errors, {found.count('warning')} warnings</b>")
-    steps = "".join(
-        f"<li><b>{escaped(s.title)}</b> {escaped(s.text)} <code>{escaped(s.code)}</code></li>" for s in diagnosis.steps
-    )
-    blamed = ""
-    if diagnosis.culprits and diagnosis.verdict.kind != "healthy":
-        worst = diagnosis.culprits[0]
-        why = f" In `{worst.layer.site}`, {worst.evidence[0].text}." if worst.evidence else ""
-        blamed = f"<br>{marked(blame(diagnosis.culprits, diagnosis.trials).text + why)}"
-    headline, text = escaped(diagnosis.verdict.headline), escaped(diagnosis.verdict.text)
-    return (
-        f'<div style="line-height:1.45"><b>{symbol} {headline}</b> {text}{blamed}<br>'
-        f"{' &nbsp; '.join(figures)} &nbsp; on {comparison.images} images<ol>{steps}</ol></div>"
-    )
 
 
 def _is_uneven(culprit: Culprit) -> bool:
