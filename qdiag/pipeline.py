@@ -14,7 +14,9 @@ from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.culprit import covering
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain, rank
-from qdiag.explanation.trials import Trial, raised_steps, trial_steps
+from qdiag.explanation.mends import mend_steps, raised_steps
+from qdiag.explanation.repairs import repairs_steps
+from qdiag.explanation.trials import trial_steps
 from qdiag.explanation.verdict import VerdictKind, judge
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
@@ -22,11 +24,14 @@ from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.progress import OnProgress, Steps, long_work
 from qdiag.quantization.calibrate import calibration_steps
+from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Evaluate, Subject, Task
 from qdiag.tracing.borrowing import borrow
 
 CULPRITS_RAISED = 5
+MINUTES = 2.0
+"""For repairs that search, so that a diagnosis has an end."""
 TRIED: tuple[VerdictKind, ...] = ("quantization", "small-loss", "not-quantization", "undecided")
 """Verdicts after which repairs are tried."""
 
@@ -42,6 +47,7 @@ def diagnose(
     target: str = "tidl",
     task: Task | None = None,
     evaluate: Evaluate | None = None,
+    minutes: float | None = MINUTES,
     on_progress: OnProgress = None,
 ) -> Steps[Diagnosis]:
     """Lint, float against 16-bit and 8-bit, the layers to blame with their causes, and what to do next.
@@ -54,7 +60,8 @@ def diagnose(
         calibration_data: Where ranges come from; the first 128 images of `data` if not given.
         target: As for `calibrate`.
         task: What the outputs mean, see `compare`.
-        evaluate: Takes a model, gives your own figure of it, the higher the better; it decides then.
+        evaluate: Takes a model, gives your own figure of it, the higher the better; it decides then, also of repairs.
+        minutes: For repairs that search; the steps name what there was no time for. None is without an end.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
     Raises:
@@ -67,10 +74,11 @@ def diagnose(
     >>> diagnose(net, torch.rand(64, 3, 6, 6)).verdict.kind
     'healthy'
     """
+    Deadline(minutes)  # refused now
     subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
     quantized = yield from quantized_steps(subject, per_channel=per_channel, target=target)
     lint = lint_model(subject, optimizer=optimizer)
-    return (yield from explanation_steps(subject, lint, quantized))
+    return (yield from explanation_steps(subject, lint, quantized, minutes=minutes))
 
 
 def quantized_steps(
@@ -88,11 +96,12 @@ def explanation_steps(
     quantized: Mapping[str, QuantizedModel],
     float_score: float | None = None,
     brought: Brought | None = None,
+    minutes: float | None = MINUTES,
 ) -> Steps[Diagnosis]:
     """Comparison, trials where something is lost, and the explanation of quantized models, the finest first.
 
     float_score: what the user's own figure of the float model is, where that is known. brought: the model that a
-    trained one comes from, and that its outputs are held against.
+    trained one comes from, and that its outputs are held against. minutes: see `diagnose`.
     """
     comparison = yield from compare.steps(subject, quantized=quantized)
     if brought is not None:
@@ -102,16 +111,18 @@ def explanation_steps(
             with borrow(subject.model):
                 float_score = float(subject.evaluate(subject.model))
         comparison = scored(comparison, quantized, subject.evaluate, float_score)
-    trials: tuple[Trial, ...] = ()
-    if judge(comparison).kind in TRIED:
-        coarse = list(quantized.values())[-1]
-        trials = yield from trial_steps(subject, comparison, coarse)
-        worst = [culprit.layer.site for culprit in covering(rank(comparison, None, trials), 0.9)[:CULPRITS_RAISED]]
-        images = max(trial.images for trial in trials)
-        if worst:
-            before = next((trial.before for trial in trials if trial.before is not None), None)
-            trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
-    return explain(comparison, lint, trials)
+    if judge(comparison).kind not in TRIED:
+        return explain(comparison, lint)
+    coarse, deadline = list(quantized.values())[-1], Deadline(minutes)
+    repairs = yield from repairs_steps(subject, coarse, deadline)
+    trials = yield from trial_steps(subject, comparison, coarse, repairs.made)
+    culprits = covering(rank(comparison, None, trials), 0.9)[:CULPRITS_RAISED]
+    if culprits:
+        before = next((trial.before for trial in trials if trial.before is not None), None)
+        worst, images = [culprit.layer.site for culprit in culprits], max(trial.images for trial in trials)
+        trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
+        trials += yield from mend_steps(subject, coarse, culprits, images, repairs.made, deadline)
+    return explain(comparison, lint, trials, repairs.untried)
 
 
 def scored(

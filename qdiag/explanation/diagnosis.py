@@ -57,7 +57,7 @@ class Diagnosis(Displayable):
         if self.culprits and self.verdict.kind != "healthy":
             convicted = blame(self.culprits, self.trials), culprit_table(self.culprits)
             blocks.append(Section("Who is to blame", convicted))
-        changes = [trial for trial in self.trials if trial.kind != "layer"]
+        changes = [trial for trial in self.trials if trial.kind in ("part", "repair")]
         if changes:
             tried = trial_table(comparison.outputs, comparison.images, changes)
             blocks.append(Section("What was tried", (tried,)))

@@ -50,8 +50,8 @@ def blame(culprits: Sequence[Culprit], trials: Sequence[Trial]) -> Text:
         if abs(weights - activations) < 3:
             blame = "**Weights and activations share the blame**"
         sentences.append(
-            f"{blame}: with only the weights in 8 bit the output is at {weights:.1f} dB, with only the activations at "
-            f"{activations:.1f} dB."
+            f"{blame}: with only the weights in fixed point the output is at {weights:.1f} dB, with only the "
+            f"activations at {activations:.1f} dB."
         )
     worst = covering(culprits, 0.5)
     names = ", ".join(f"`{culprit.layer.site}`" for culprit in worst)
@@ -70,21 +70,30 @@ def culprit_table(culprits: Sequence[Culprit]) -> Table:
         Column("site", "layer"),
         Column("kind", "kind"),
         Column("share_percent", "share", "%", ".0f", "right", "of the damage that all layers do, each by itself"),
-        Column("trial_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in 8 bit"),
+        Column(
+            "trial_sqnr_db", "output if only this", "dB", ".1f", "right", "with nothing but this layer in fixed point"
+        ),
         Column("added_sqnr_db", "added", "dB", ".1f", "right", "its own tensor, from exact inputs"),
         Column("why", "why"),
         Column("fix", "what mends it"),
+        Column("predicted_db", "predicted", "dB", ".1f", "right", "gain at the output, from the share of the damage"),
+        Column("gained_db", "got", "dB", ".1f", "right", "the same, measured with nothing else changed"),
         Column("place", "called at"),
     )
     rows = tuple(_culprit_row(culprit) for culprit in culprits)
     caption = "The share is measured: each layer was quantized with all others in float, and the output compared."
+    if any(culprit.trial is not None and culprit.trial.share is not None for culprit in culprits):
+        caption = (
+            "The layers were chosen by an estimate for each, a random probe sent back through the float network; the "
+            "share is measured for these, each quantized with all others in float, and estimated for the rest."
+        )
     if not tried:
         caption = "The share is of the noise that the layers add; how much of it reaches the output was not measured."
     return Table(columns, rows, "Culprits, worst first", caption, key="culprits")
 
 
 def _culprit_row(culprit: Culprit) -> tuple[Cell, ...]:
-    first = culprit.evidence[0] if culprit.evidence else None
+    first, mend = culprit.evidence[0] if culprit.evidence else None, culprit.mend
     return (
         Code(str(culprit.layer.site)),
         culprit.layer.title,
@@ -92,9 +101,20 @@ def _culprit_row(culprit: Culprit) -> tuple[Cell, ...]:
         culprit.trial.output.sqnr_db if culprit.trial else None,
         culprit.error.added["sqnr_db"],
         first.text if first else "no single cause stands out",
-        first.fix if first else None,
+        _mended(culprit),
+        mend.predicted_db if mend else None,
+        mend.gained_db if mend else None,
         place(culprit.layer),
     )
+
+
+def _mended(culprit: Culprit) -> str | None:
+    """What was tried and gained; where nothing was tried, what the cause calls for."""
+    if culprit.mend is not None:
+        return culprit.mend.title
+    if culprit.mends:
+        return "nothing that was tried for it alone"
+    return culprit.evidence[0].fix if culprit.evidence else None
 
 
 def trial_table(outputs: Mapping[str, OutputError], images: int, trials: Sequence[Trial]) -> Table:
@@ -138,6 +158,10 @@ def culprit_data(culprit: Culprit) -> dict[str, object]:
         "share": culprit.share,
         "evidence": [vars(evidence) for evidence in culprit.evidence],
         "findings": [finding.code for finding in culprit.findings],
+        "mends": [
+            {"title": mend.title, "predicted_db": mend.predicted_db, "gained_db": mend.gained_db, "code": mend.code}
+            for mend in culprit.mends
+        ],
     }
 
 

@@ -6,6 +6,7 @@ from qdiag.comparison.comparison import Comparison
 from qdiag.explanation.causes.cause import Suspect, evidence_against
 from qdiag.explanation.culprit import Culprit
 from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.repairs import Untried
 from qdiag.explanation.steps import next_steps
 from qdiag.explanation.trials import Trial
 from qdiag.explanation.verdict import judge
@@ -15,7 +16,12 @@ CULPRITS = 10
 LEAST_SHARE = 0.01
 
 
-def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequence[Trial] = ()) -> Diagnosis:
+def explain(
+    comparison: Comparison,
+    lint: LintReport | None = None,
+    trials: Sequence[Trial] = (),
+    untried: Sequence[Untried] = (),
+) -> Diagnosis:
     """Say what a comparison shows: the verdict, the layers to blame with their causes, and what to do.
 
     The coarsest lane of the comparison is the one on trial.
@@ -25,6 +31,7 @@ def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequ
         lint: Findings to set beside the culprits.
         trials: What changes did to the output; `diagnose()` runs them. Without them layers are ranked by the noise that
             each adds, which cannot see how much of it later layers let through.
+        untried: Repairs that `diagnose()` had no time for.
 
     >>> import torch
     >>> from qdiag.comparison.compare import compare
@@ -35,7 +42,7 @@ def explain(comparison: Comparison, lint: LintReport | None = None, trials: Sequ
     """
     verdict = judge(comparison)
     culprits = () if verdict.kind == "healthy" else rank(comparison, lint, trials)
-    steps = next_steps(verdict, comparison, culprits, trials, lint)
+    steps = next_steps(verdict, comparison, culprits, trials, lint, untried)
     return Diagnosis(verdict, comparison, culprits, tuple(trials), steps, lint)
 
 
@@ -53,9 +60,10 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
         part = trial.output.damage if trial else min(error.added_noise, 1.0)
         total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
+        mends = tuple(one for one in trials if one.kind == "mend" and one.site == layer.site)
         known = None if trial is None else trial.share
         share = known if known is not None else part / total if total else 0.0
         told = error if trial is None or trial.weights_part is None else error.blamed(trial.weights_part)
-        found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial))
+        found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial, mends))
     found.sort(key=lambda culprit: -culprit.share)
     return tuple(culprit for culprit in found[:CULPRITS] if culprit.share >= LEAST_SHARE)

@@ -7,15 +7,14 @@ from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.culprit import Culprit
 from qdiag.explanation.loss import LIMIT_POINTS, Loss, describe, images_needed, loss
 from qdiag.explanation.next_step import NextStep
-from qdiag.explanation.trials import Trial
+from qdiag.explanation.repairs import Untried
+from qdiag.explanation.trials import LEAST_GAIN_DB, Trial
 from qdiag.explanation.verdict import Verdict
 from qdiag.linting.finding import Finding
 from qdiag.linting.lint_report import LintReport
-from qdiag.quantization.methods.method import METHODS
-from qdiag.quantization.techniques.technique import TECHNIQUES
 
-LEAST_GAIN_DB = 1.0
-"""Of a repair that is advised: what gains less is not worth a change."""
+LEAST_REGAINED = 0.1
+"""Of what the user's own figure lost: a repair that is advised brings back so much of it."""
 
 _BEFORE_BITS = {
     "float-is-wrong": NextStep(
@@ -41,6 +40,7 @@ def next_steps(
     culprits: Sequence[Culprit],
     trials: Sequence[Trial],
     lint: LintReport | None,
+    untried: Sequence[Untried] = (),
 ) -> tuple[NextStep, ...]:
     """What comes before bits; mends in the model; repairs that were tried and helped, 8-bit ones first; training."""
     if verdict.kind in _BEFORE_BITS:
@@ -60,10 +60,10 @@ def next_steps(
     useful = _worthwhile(sorted((trial for trial in repairs if _helps(trial, before)), key=_preference))
     in_place = [trial for trial in useful if not trial.widens]
     steps += [_repair(trial, before) for trial in in_place[:2]]
-    if verdict.kind != "undecided" or useful:
-        steps.append(_best())
-    steps += [_repair(trial, before) for trial in useful if trial.widens]
-    if all(loss(trial.output) is Loss.LARGE for trial in repairs):
+    if untried:
+        steps.append(_more_time(untried))
+    steps += [_repair(trial, before) for trial in useful if trial.widens][:1]
+    if all(loss(trial.output) is Loss.LARGE for trial in repairs if _is_judged(trial)):
         steps.append(_TRAIN)
     return tuple(steps)
 
@@ -92,11 +92,25 @@ def _more_images(output: OutputError) -> NextStep:
 
 
 def _helps(trial: Trial, before: OutputError) -> bool:
-    """True where a repair loses less than the formats as they are, or gains decibels that show: on the same images."""
+    """True where a repair loses less than the formats as they are, or gains what shows: on the same images."""
     before = trial.before or before
+    if not _is_judged(trial):
+        return False
     if loss(trial.output) < loss(before):
         return True
-    return trial.output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB and loss(trial.output) <= loss(before)
+    return _gains(trial.output, before) and loss(trial.output) <= loss(before)
+
+
+def _is_judged(trial: Trial) -> bool:
+    """False where the user's own figure decides, and this was not worth measuring by it."""
+    return trial.before is None or trial.before.score is None or trial.output.score is not None
+
+
+def _gains(after: OutputError, before: OutputError) -> bool:
+    if after.score is None or before.score is None or before.float_score is None:
+        return after.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB
+    lost = max(0.0, before.float_score - before.score)
+    return after.score > before.score and after.score - before.score >= LEAST_REGAINED * lost
 
 
 def _worthwhile(useful: Sequence[Trial]) -> list[Trial]:
@@ -105,16 +119,20 @@ def _worthwhile(useful: Sequence[Trial]) -> list[Trial]:
     return enough or list(useful)
 
 
-def _preference(trial: Trial) -> tuple[int, int, float]:
-    """What leaves a large loss last; else in the order in which a user would accept it."""
-    return int(loss(trial.output) is Loss.LARGE), trial.cost, -trial.output.worst_sqnr_db
+def _preference(trial: Trial) -> tuple[int, int, int, float]:
+    """What leaves a large loss last; else the order in which a user would accept it; where something is lost, the best.
+
+    Repairs that lose nothing keep the order in which they were tried, the quickest first.
+    """
+    lost, output = loss(trial.output), trial.output
+    figure = output.worst_sqnr_db if output.score is None else output.score
+    return int(lost is Loss.LARGE), trial.cost, int(lost), 0.0 if lost is Loss.NONE else -figure
 
 
-def _best() -> NextStep:
-    method = METHODS["best"]
-    did = "; ".join(TECHNIQUES[name].title for name in method.techniques)
-    text = f"In the same number formats it {did}. It takes minutes, so it was not tried here."
-    return NextStep("Calibrate further, without labels", text, "calibrate(model, images)")
+def _more_time(untried: Sequence[Untried]) -> NextStep:
+    names = " and ".join(one.title for one in untried)
+    text = f"Time was up before this was tried: {names}. diagnose(minutes=…) with more of them tries it."
+    return NextStep("Try what there was no time for", text, untried[0].code)
 
 
 _KEEP = NextStep("Keep this calibration", "Nothing is lost that calibration or training could win back.")

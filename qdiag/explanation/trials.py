@@ -1,25 +1,23 @@
 """Trials: the network with one thing changed, to see what that does to its output."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
-from qdiag.errors import ModelError, OptionError
-from qdiag.numerics.ranges.minmax import MinMax
+from qdiag.errors import ModelError
+from qdiag.explanation.repairs import WIDER, Repair
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
-from qdiag.quantization.equalize import equalize
-from qdiag.quantization.observe import observe
 from qdiag.quantization.probed_errors import probed_errors_steps
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.quantization.what_if import what_if
-from qdiag.subject import CALIBRATION_IMAGES, Subject
+from qdiag.subject import Subject
 from qdiag.tracing.site import Site
 
-TrialKind = Literal["part", "repair", "layer"]
+TrialKind = Literal["part", "repair", "layer", "mend"]
 
 SUSPECTS = 24
 SUSPECT_IMAGES = 16
@@ -27,6 +25,8 @@ PARTED = 3
 """So many of the worst layers are tried by nothing but their weights, and by nothing but their stored tensor."""
 REPAIR_IMAGES = 256
 AS_IT_IS = "as it is"
+LEAST_GAIN_DB = 1.0
+"""Of what is advised: what gains less is not worth a change."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Trial:
     """One changed network and its output.
 
     kind: "part" quantizes only weights or only activations, "repair" changes formats for the better, "layer" quantizes
-    nothing but the one at `site`. title: the change in words. images: that it was run on. code: that does the same.
-    cost: of a repair, what it asks of the target: 0 nothing, 1 a scale for each channel of depthwise weights, 2 of all
-    weights, 3 wider formats. weights_part: of one layer's trial, the part of its damage that its weights do, 0 to 1;
-    None where the two were not tried apart.
+    nothing but the one at `site`, "mend" changes that one alone for the better. title: the change in words. images:
+    that it was run on. code: that does the same. cost: of a repair, what it asks of the target: 0 nothing, 1 a scale
+    for each channel of depthwise weights, 2 of all weights, 3 wider formats. weights_part: of one layer's trial, the
+    part of its damage that its weights do, 0 to 1; None where the two were not tried apart. share: of one layer's
+    trial, its part of all damage, where most layers were estimated. before: the formats as they are, on the same
+    images. predicted_db: what a mend was expected to gain, from its layer's share of the damage.
     """
 
     kind: TrialKind
@@ -50,6 +52,14 @@ class Trial:
     weights_part: float | None = None
     share: float | None = None
     before: OutputError | None = None
+    predicted_db: float | None = None
+
+    @property
+    def gained_db(self) -> float | None:
+        """How much less damage the output has than before, in dB; None where nothing is known of before."""
+        if self.before is None or not self.before.damage or not self.output.damage:
+            return None
+        return 10 * math.log10(self.before.damage / self.output.damage)
 
     @property
     def widens(self) -> bool:
@@ -57,13 +67,14 @@ class Trial:
         return self.cost >= WIDER
 
 
-WIDER = 3
-
-
 def trial_steps(
-    subject: Subject, comparison: Comparison, quantized: QuantizedModel, most: int = SUSPECTS
+    subject: Subject,
+    comparison: Comparison,
+    quantized: QuantizedModel,
+    repairs: Sequence[Repair] = (),
+    most: int = SUSPECTS,
 ) -> Steps[tuple[Trial, ...]]:
-    """Weights or activations by themselves, the usual repairs, and the layers that cost most, each by itself.
+    """Weights or activations by themselves, the repairs, and the layers that cost most, each by itself.
 
     most: so many layers. Where there are more, a random-probe pass back through the float network chooses them.
     """
@@ -71,17 +82,26 @@ def trial_steps(
     in_float: Formats = {layer.site: None for layer in plan.layers}
     images = min(comparison.images, REPAIR_IMAGES)
     parts = {"weights only": plan.change(output=in_float), "activations only": plan.change(weight=in_float)}
-    repairs = yield from _repairs_steps(subject, quantized)
     models = {AS_IT_IS: quantized} | {title: quantized.change(part) for title, part in parts.items()}
     models |= {repair.title: repair.changed for repair in repairs}
     found = yield from outputs_steps(subject, models, "trying repairs", images)
-    before = found[AS_IT_IS]  # on the same images: a part of those that the comparison saw
+    before = _with_score(found[AS_IT_IS], comparison.outputs[comparison.lanes[-1]])
     trials = [Trial("part", title, found[title], before.images) for title in parts]
-    trials += [
-        Trial("repair", r.title, found[r.title], before.images, code=r.code, cost=r.cost, before=before)
-        for r in repairs
-    ]
+    trials += [repair_trial(subject, repair, found[repair.title], before) for repair in repairs]
     return tuple(trials) + (yield from _layers_steps(subject, comparison, quantized, most))
+
+
+def repair_trial(subject: Subject, repair: Repair, output: OutputError, before: OutputError) -> Trial:
+    """A repair's outputs; with the user's own figure of it, where they say that it may help."""
+    may_help = output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB
+    if may_help and subject.evaluate is not None and before.score is not None:
+        output = replace(_with_score(output, before), score=float(subject.evaluate(repair.changed)))
+    return Trial("repair", repair.title, output, before.images, code=repair.code, cost=repair.cost, before=before)
+
+
+def _with_score(output: OutputError, known: OutputError) -> OutputError:
+    """With the user's own figure of the same network, which is of all images."""
+    return replace(output, score=known.score, float_score=known.float_score, figure=known.figure)
 
 
 def _layers_steps(
@@ -143,63 +163,6 @@ def _parted_steps(
     found = yield from outputs_steps(subject, models, "trying weights and tensors", images)
     parts = {site: (found[f"{site} weights"].damage, found[f"{site} tensor"].damage) for site in sites}
     return {site: weights / (weights + tensor) for site, (weights, tensor) in parts.items() if weights + tensor > 0}
-
-
-@dataclass(frozen=True)
-class _Repair:
-    title: str
-    changed: QuantizedModel
-    code: str
-    cost: int
-
-
-def _repairs_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[_Repair]]:
-    """What changes formats for the better in the same number of bits, in the order in which a user would accept it."""
-    repairs = []
-    if subject.calibration_data is not None and not quantized.calibration.history:
-        models = yield from _on_the_data_steps(subject, quantized)
-        repairs.append(_Repair("ranges from images like these", models, 'calibrate(model, data, "simple")', 0))
-    equalized = yield from _equalized_steps(subject, quantized)
-    if equalized is not None:
-        code = 'equalize(calibrate(model, images, "simple"), images)'
-        repairs.append(_Repair("equalized channels", equalized, code, 0))
-    depthwise = [str(layer.site) for layer in quantized.plan.layers if layer.is_depthwise]
-    scopes = [("depthwise weights per-channel", depthwise, "depthwise", 1)] if depthwise else []
-    for title, layers, option, cost in [*scopes, ("all weights per-channel", "*", "all", 2)]:
-        code = f'calibrate(model, images, "simple", per_channel="{option}")'
-        repairs.append(_Repair(title, what_if(quantized, layers, per_channel=True), code, cost))
-    return repairs
-
-
-def _on_the_data_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel]:
-    """The same formats with ranges of the data itself: what the calibration data would have to give."""
-    data, plan = subject.data.upto(CALIBRATION_IMAGES), quantized.plan.in_float()
-    ranges = yield from observe(subject.model, plan, data, MinMax, channels_last=quantized.channels_last)
-    return quantized.change(calibration=ranges)
-
-
-def _equalized_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel | None]:
-    """None where nothing can be equalized, or is already."""
-    try:
-        return (yield from equalize.steps(quantized, subject.calibration.data))
-    except OptionError:
-        return None
-
-
-def raised_steps(
-    subject: Subject,
-    quantized: QuantizedModel,
-    sites: Sequence[Site],
-    images: int,
-    before: OutputError | None = None,
-) -> Steps[Trial]:
-    """The network with these layers' weights and outputs in 16 bit. before: the formats as they are on the same."""
-    title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
-    code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
-    models = {title: quantized.change(quantized.plan.with_bits(sites, 16))}
-    found = yield from outputs_steps(subject, models, "trying repairs", images)
-    output = found[title]
-    return Trial("repair", title, output, output.images, code=code, cost=WIDER, before=before)
 
 
 def loudest(comparison: Comparison, count: int) -> list[Site]:

@@ -149,7 +149,7 @@ class _Fitting:
                 )
             known = self.observed
         start = QuantizedModel(model, plan, known, channels_last=channels_last)
-        return (yield from _improved(start, self.techniques, self.data, saved, deadline))
+        return (yield from improved_steps(start, self.techniques, self.data, deadline, saved))
 
 
 def first_bits(bits: Bits | MacBudget) -> Bits:
@@ -168,12 +168,12 @@ def _techniques(method: str | Sequence[str]) -> tuple[list[type[Technique]], Per
     return [TECHNIQUES[name] for name in method], None
 
 
-def _improved(
+def improved_steps(
     model: QuantizedModel,
     techniques: Sequence[type[Technique]],
     images: Batches,
-    checkpoint: CalibrationCheckpoint | None,
     deadline: Deadline,
+    checkpoint: CalibrationCheckpoint | None = None,
 ) -> Steps[QuantizedModel]:
     """Each technique applied to what those before it left, and kept where it takes the outputs nearer to float."""
     history = model.calibration.history

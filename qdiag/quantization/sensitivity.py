@@ -77,12 +77,12 @@ def sensitivity_steps(
 ) -> Steps[Sensitivity]:
     """`sensitivity` of a calibrated model."""
     noises: Mapping[Site, float | None]
+    read = batches(data, quantized.module).upto(images)
     if method == "exact":
-        noises = yield from alone_errors_steps(quantized, data, images)
+        noises = yield from alone_errors_steps(quantized, read, images)
     else:
-        noises = yield from probed_errors_steps(quantized, data, images)
+        noises = yield from probed_errors_steps(quantized, read, images)
     total = sum(noise for noise in noises.values() if noise is not None)
-    seen = sum(batch.inputs.batch_size for batch in batches(data, quantized.module).upto(images))
     layers = tuple(
         LayerSensitivity(
             site=layer.site,
@@ -94,7 +94,7 @@ def sensitivity_steps(
         for layer in quantized.plan.layers
         if layer.site in noises
     )
-    return Sensitivity(quantized.plan.trace.model_name, quantized.plan.label, method, seen, layers)
+    return Sensitivity(quantized.plan.trace.model_name, quantized.plan.label, method, read.images_read, layers)
 
 
 def _share(noise: float | None, total: float) -> float | None:

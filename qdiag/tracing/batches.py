@@ -45,11 +45,12 @@ class Batches:
     """A data set as batches for one model, which can be read as often as wanted.
 
     Made by `batches`. images: it ends with the batch that completes so many; None for all of them. source: what the
-    user gave, for whoever reads it in an order of its own.
+    user gave, for whoever reads it in an order of its own. images_read: how many the latest reading came to.
     """
 
     def __init__(self, data: Iterable[Any], model: nn.Module, source: Any, images: int | None = None):
         self.data, self.model, self.source, self.images = data, model, source, images
+        self.images_read = 0
         self.required = [p for p in parameters_of_forward(model).values() if _is_required(p)]
 
     @cached_property
@@ -65,7 +66,7 @@ class Batches:
 
     def upto(self, images: int | None) -> "Batches":
         """The same data up to the batch that completes so many images; None for all of them."""
-        if images is None:
+        if images is None or images == self.images:
             return self
         shorter = Batches(self.data, self.model, self.source, images)
         shorter.first = self.first
@@ -108,8 +109,9 @@ class Batches:
             batch.inputs.check_finite(f"batch {number} of the data")
             if batch.inputs.batch_size == 0:
                 raise InputError(f"batch {number} of the data holds no image. Leave it out.", code="empty-data")
-            yield batch
             seen += batch.inputs.batch_size
+            self.images_read = seen
+            yield batch
             if self.images is not None and seen >= self.images:
                 return
         if number < 0:

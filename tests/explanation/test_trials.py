@@ -5,8 +5,11 @@ from torch import nn
 
 from qdiag.comparison.compare import compare
 from qdiag.explanation.explain import rank
-from qdiag.explanation.trials import loudest, raised_steps, trial_steps
+from qdiag.explanation.mends import raised_steps
+from qdiag.explanation.repairs import repairs_steps
+from qdiag.explanation.trials import loudest, trial_steps
 from qdiag.progress import run
+from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.sensitivity import sensitivity
 from qdiag.subject import Subject
@@ -95,7 +98,8 @@ def test_a_repair_stands_beside_the_formats_as_they_are_on_the_same_images() -> 
     more = Subject(net, [images, images * 0.01], calibration_data=images)
     quantized = calibrate(net, images, bits=8)
     comparison = compare(more, quantized={"8-bit": quantized})
-    trials = run(trial_steps(more.on([images]), comparison, quantized))
+    made = run(repairs_steps(more.on([images]), quantized, Deadline(1e-9))).made
+    trials = run(trial_steps(more.on([images]), comparison, quantized, made))
     expected = compare(more.on([images]), quantized={"8-bit": quantized}).outputs["8-bit"]
     repairs = [trial for trial in trials if trial.kind == "repair"]
     assert repairs

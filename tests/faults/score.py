@@ -145,7 +145,8 @@ def repaired(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
     if step is None:
         return {"repair": None, "regained": False}
     images = case.host.calibration
-    names = {"calibrate": qdiag.calibrate, "equalize": qdiag.equalize, "model": case.host.model}
+    names = {"calibrate": qdiag.calibrate, "equalize": qdiag.equalize, "MacBudget": qdiag.MacBudget}
+    names |= {"model": case.host.model}
     with contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
         quantized = eval(step.code, names | {"images": images, "data": case.host.images})
         after = torch.cat([quantized(part) for part in case.host.images.split(100)])

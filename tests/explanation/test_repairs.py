@@ -1,0 +1,91 @@
+"""Repairs are tried, measured, judged by the user's figure, and left where time is up."""
+
+import pytest
+import torch
+from torch import nn
+
+from qdiag import diagnose
+from qdiag.errors import OptionError
+from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.trials import Trial
+from tests.models import calibrate
+
+
+def stretched() -> tuple[nn.Module, torch.Tensor]:
+    """One channel is 2^9 times the others, which the next layer takes back: equalizing mends it in 8 bit."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    with torch.no_grad():
+        net.get_parameter("0.weight")[1] *= 512
+        net.get_parameter("0.bias")[1] *= 512
+        net.get_parameter("2.weight")[:, 1] /= 512
+    return net.eval(), torch.randn(32, 3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def found() -> Diagnosis:
+    return diagnose(*stretched())
+
+
+def repairs(diagnosis: Diagnosis) -> dict[str, Trial]:
+    return {trial.title: trial for trial in diagnosis.trials if trial.kind == "repair"}
+
+
+def test_the_first_step_is_the_easiest_repair_and_its_code_gives_the_figure_it_names(found: Diagnosis) -> None:
+    from qdiag import compare, equalize
+
+    net, images = stretched()
+    step = next(step for step in found.steps if step.code and "rule" not in step.code)
+    assert step.code == 'equalize(calibrate(model, images, "simple"), images)'
+    version = equalize(calibrate(net, images, "simple"), images)
+    again = compare(net, images, quantized={"equalized": version}).outputs["equalized"]
+    assert again.worst_sqnr_db == pytest.approx(repairs(found)["equalized channels"].output.worst_sqnr_db, abs=1e-4)
+
+
+def test_steps_advise_nothing_that_gained_nothing(found: Diagnosis) -> None:
+    advised = [trial for trial in repairs(found).values() if any(step.code == trial.code for step in found.steps)]
+    assert advised
+    assert all((trial.gained_db or 0.0) >= 1.0 for trial in advised)
+    assert "not tried here" not in " ".join(step.text for step in found.steps)
+
+
+def test_what_mends_the_worst_layer_gains_what_was_predicted(found: Diagnosis) -> None:
+    culprit = found.culprits[0]
+    assert culprit.mend is not None
+    assert culprit.mend.title == "equalized channels"
+    raised = next(trial for trial in culprit.mends if trial.title == "16 bit")
+    assert raised.predicted_db is not None
+    assert raised.gained_db == pytest.approx(raised.predicted_db, abs=1.5)
+
+
+def test_without_time_the_steps_name_what_was_not_tried() -> None:
+    hurried = diagnose(*stretched(), minutes=1e-9)
+    assert not {"searched ranges", "all that needs no labels"} & set(repairs(hurried))
+    assert "equalized channels" in repairs(hurried)
+    (step,) = [step for step in hurried.steps if step.title == "Try what there was no time for"]
+    assert "searched ranges and all that needs no labels" in step.text
+    assert step.code == 'calibrate(model, images, "advanced")'
+
+
+def test_minutes_are_refused_before_any_work() -> None:
+    with pytest.raises(OptionError, match="minutes=0"):
+        diagnose(*stretched(), minutes=0)
+
+
+def test_the_users_figure_judges_repairs_and_is_what_steps_speak_of() -> None:
+    net, images = stretched()
+    with torch.no_grad():
+        exact = net(images)
+
+    def likeness(model: nn.Module) -> float:
+        with torch.no_grad():
+            return 1.0 - float((model(images) - exact).norm() / exact.norm())
+
+    judged = diagnose(net, images, evaluate=likeness)
+    repair = repairs(judged)["equalized channels"]
+    assert repair.before is not None
+    assert repair.before.score == judged.comparison.outputs["8-bit"].score
+    assert repair.output.score is not None
+    assert repair.output.score > (repair.before.score or 0.0)
+    step = next(step for step in judged.steps if step.code == repair.code)
+    assert f"reaches {repair.output.score:.4g} in your own figure, float 1" in step.text
