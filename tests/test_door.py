@@ -42,7 +42,16 @@ PASSES = (
     "each of the loudest layers alone",
     "the worst layers' weights and tensors apart",
     "layers in 16 bit",
+    "the worst layers mended, each alone",
 )
+SEARCHES = (
+    *("before searched ranges", "range search", "what it gave", "bias correction", "what it gave"),
+    *("before all that needs no labels", "equalization", "what it gave", "range search", "what it gave"),
+    *("ranges by probes", "what it gave", "weights solved", "what it gave"),
+    "each layer alone, for the budget of operations in 16 bit",
+    "the ranges that equalization of the worst layer needs",
+)
+"""What is read once more where there is time for repairs that search."""
 
 
 class CountedBatches:
@@ -122,8 +131,15 @@ def test_a_diagnosis_traces_once_and_plans_once_for_each_set_of_formats() -> Non
 def test_a_diagnosis_reads_the_first_batch_once_and_the_data_once_for_each_thing_measured() -> None:
     demo = load_demo("wild")
     data = data_of(demo)
-    diagnose(demo.model, data)
+    diagnose(demo.model, data, minutes=1e-9)
     assert data.starts == len(PASSES)
+
+
+def test_repairs_that_search_read_the_data_once_for_each_technique_and_what_it_gave() -> None:
+    demo = load_demo("wild")
+    data = data_of(demo)
+    diagnose(demo.model, data, minutes=None)
+    assert data.starts == len(PASSES) + len(SEARCHES)
 
 
 def test_what_one_verb_found_out_the_next_one_has() -> None:
@@ -134,7 +150,7 @@ def test_what_one_verb_found_out_the_next_one_has() -> None:
     def work() -> None:
         lint_model(subject)
         compare(subject)
-        diagnose(subject)
+        diagnose(subject, minutes=1e-9)
 
     assert set(calls_of((trace, plan_quantization), work).values()) == {1}
     assert data.starts == 3 + len(PASSES)  # compare's ranges, readings and layers

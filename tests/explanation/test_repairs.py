@@ -8,7 +8,7 @@ from qdiag import diagnose
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.trials import Trial
-from tests.models import calibrate
+from qdiag.quantization.calibrate import calibrate
 
 
 def stretched() -> tuple[nn.Module, torch.Tensor]:
