@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.explanation.culprit import Culprit
-from qdiag.explanation.repairs import LIKE_THESE, WIDER, Repair, equalized_steps
+from qdiag.explanation.repairs import LIKE_THESE, WIDER, Repair, code_of, equalized_steps
 from qdiag.explanation.trials import AS_IT_IS, SUSPECT_IMAGES, Trial, repair_trial
 from qdiag.progress import Steps
 from qdiag.quantization.deadline import Deadline
@@ -19,7 +19,6 @@ MENDED = 3
 """So many of the worst layers are mended, each by itself."""
 LEFT = 1e-6
 """Of all damage, what is expected to stay at the least: 16 bits round too."""
-_CALIBRATED = 'calibrate(model, images, "simple")'
 
 
 def raised_steps(
@@ -27,7 +26,7 @@ def raised_steps(
 ) -> Steps[Trial]:
     """The network with these layers' weights and outputs in 16 bit. before: the formats as they are on the same."""
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
-    code = f'calibrate(model, images, "simple", bits={ {str(site): 16 for site in sites} })'
+    code = code_of(quantized, "simple", bits=repr({str(site): 16 for site in sites}))
     repair = Repair(title, quantized.change(quantized.plan.with_bits(sites, 16)), code, WIDER)
     found = yield from outputs_steps(subject, {title: repair.changed}, "trying repairs", images)
     if before is not None:
@@ -108,12 +107,13 @@ def _range_like_these(quantized: QuantizedModel, site: Site, repair: Repair | No
 
 def _ways_steps(subject: Subject, quantized: QuantizedModel, site: Site, deadline: Deadline) -> Steps[list[Repair]]:
     ways, name, weight = list[Repair](), str(site), quantized.plan.layer(site).weight
+    start = code_of(quantized, "simple")
     equalized = yield from deadline.within(equalized_steps(subject, quantized, name))
     if equalized is not None:
-        ways.append(Repair("equalized channels", equalized, f"equalize({_CALIBRATED}, images, {name!r})", 0))
+        ways.append(Repair("equalized channels", equalized, f"equalize({start}, images, {name!r})", 0))
     if weight is not None and weight.axis is None:
         changed = what_if(quantized, name, per_channel=True)
-        ways.append(Repair("per-channel weights", changed, f"what_if({_CALIBRATED}, {name!r}, per_channel=True)", 2))
+        ways.append(Repair("per-channel weights", changed, f"what_if({start}, {name!r}, per_channel=True)", 2))
     changed = quantized.change(quantized.plan.with_bits([site], 16))
-    ways.append(Repair("16 bit", changed, f"what_if({_CALIBRATED}, {name!r}, bits=16)", WIDER))
+    ways.append(Repair("16 bit", changed, f"what_if({start}, {name!r}, bits=16)", WIDER))
     return ways

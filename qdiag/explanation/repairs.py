@@ -19,6 +19,7 @@ from qdiag.quantization.what_if import what_if
 from qdiag.subject import CALIBRATION_IMAGES, Subject
 
 BUDGET = MacBudget(percent=5)
+DEFAULT_TARGET = "tidl"
 LIKE_THESE = "ranges from images like these"
 WIDER = 3
 """The cost of a repair that gives some formats more bits."""
@@ -53,6 +54,21 @@ class Repairs:
     untried: tuple[Untried, ...]
 
 
+def code_of(quantized: QuantizedModel, method: str, images: str = "images", **options: str) -> str:
+    """The call that calibrates as this model was, for its target and with its scales, in another method.
+
+    images: the name of the data. options: further ones, as code.
+    """
+    by_channel = [layer.weight.axis is not None for layer in quantized.plan.layers if layer.weight is not None]
+    own = {}
+    if any(by_channel):
+        own["per_channel"] = "'all'" if all(by_channel) else "'depthwise'"
+    if quantized.plan.target.name != DEFAULT_TARGET:
+        own["target"] = repr(quantized.plan.target.name)
+    words = "".join(f", {name}={value}" for name, value in (own | options).items())
+    return f'calibrate(model, {images}, "{method}"{words})'
+
+
 def repairs_steps(subject: Subject, quantized: QuantizedModel, deadline: Deadline) -> Steps[Repairs]:
     """Make all repairs of a calibration; those that take long only until the deadline."""
     made = yield from _quick_steps(subject, quantized)
@@ -61,10 +77,10 @@ def repairs_steps(subject: Subject, quantized: QuantizedModel, deadline: Deadlin
     depthwise = [str(layer.site) for layer in quantized.plan.layers if layer.is_depthwise]
     scopes = [("depthwise weights per-channel", depthwise, "depthwise", 1)] if depthwise else []
     for title, layers, option, cost in [*scopes, ("all weights per-channel", "*", "all", 2)]:
-        code = f'calibrate(model, images, "simple", per_channel="{option}")'
+        code = code_of(quantized, "simple", per_channel=repr(option))
         made.append(Repair(title, what_if(quantized, layers, per_channel=True), code, cost))
     title = f"{BUDGET.percent:g} % of its operations in 16 bit"
-    code = f'calibrate(model, images, "simple", bits=MacBudget(percent={BUDGET.percent:g}))'
+    code = code_of(quantized, "simple", bits=f"MacBudget(percent={BUDGET.percent:g})")
     plan = yield from deadline.within(raised_steps(quantized, subject.calibration.data, BUDGET))
     if plan is None:
         untried.append(Untried(title, code))
@@ -78,10 +94,10 @@ def _quick_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[Repa
     made = []
     if subject.calibration_data is not None and not quantized.calibration.history:
         changed = yield from _on_the_data_steps(subject, quantized)
-        made.append(Repair(LIKE_THESE, changed, 'calibrate(model, data, "simple")', 0))
+        made.append(Repair(LIKE_THESE, changed, code_of(quantized, "simple", "data"), 0))
     equalized = yield from equalized_steps(subject, quantized)
     if equalized is not None:
-        code = 'equalize(calibrate(model, images, "simple"), images)'
+        code = f"equalize({code_of(quantized, 'simple')}, images)"
         made.append(Repair("equalized channels", equalized, code, 0))
     return made
 
@@ -96,7 +112,7 @@ def _searched_steps(
         return made, untried
     images = subject.calibration.data.upto(CALIBRATION_IMAGES)
     for title, name in (("searched ranges", "advanced"), ("all that needs no labels", "best")):
-        code = f'calibrate(model, images, "{name}")'
+        code = code_of(quantized, name)
         techniques = [TECHNIQUES[technique] for technique in METHODS[name].techniques]
         changed = yield from deadline.within(improved_steps(quantized, techniques, images, Deadline(None)))
         if changed is None:

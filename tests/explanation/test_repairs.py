@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from qdiag import diagnose
+from qdiag import compare, diagnose, equalize
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.trials import Trial
@@ -32,8 +32,6 @@ def repairs(diagnosis: Diagnosis) -> dict[str, Trial]:
 
 
 def test_the_first_step_is_the_easiest_repair_and_its_code_gives_the_figure_it_names(found: Diagnosis) -> None:
-    from qdiag import compare, equalize
-
     net, images = stretched()
     step = next(step for step in found.steps if step.code and "rule" not in step.code)
     assert step.code == 'equalize(calibrate(model, images, "simple"), images)'
@@ -89,3 +87,10 @@ def test_the_users_figure_judges_repairs_and_is_what_steps_speak_of() -> None:
     assert repair.output.score > (repair.before.score or 0.0)
     step = next(step for step in judged.steps if step.code == repair.code)
     assert f"reaches {repair.output.score:.4g} in your own figure, float 1" in step.text
+
+
+def test_code_names_the_scales_that_the_user_gave() -> None:
+    net, images = stretched()
+    judged = diagnose(net, images, per_channel="all", minutes=1e-9)
+    repair = repairs(judged)["equalized channels"]
+    assert repair.code == "equalize(calibrate(model, images, \"simple\", per_channel='all'), images)"

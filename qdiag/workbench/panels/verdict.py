@@ -66,4 +66,9 @@ def _lint(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.lint is None:
         return []
     found = [finding.severity for finding in diagnosis.lint.findings]
-    return [f"lint <b>{found.count('error')} errors, {found.count('warning')} warnings</b>"]
+    counts = (_counted(found.count(severity), severity) for severity in ("error", "warning"))
+    return [f"lint <b>{', '.join(counts)}</b>"]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
