@@ -19,7 +19,10 @@ MARK_OF_FIXTURE = {"browser_type_launch_args": "browser", "shared_data": "data",
 
 # Shapes in signatures are checked at every call, from the first import of these modules on.
 # To the checker an int is a float, as it is to mypy.
-SHAPED = ("qdiag.numerics", "qdiag.linting.layer_weight")
+SHAPED = (
+    *("qdiag.numerics", "qdiag.quantization.numerics", "qdiag.linting.layer_weight"),
+    *("qdiag.detection.decode", "qdiag.detection.letterbox"),
+)
 install_import_hook(SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 # It draws which items of a list it looks at: from numbers of its own, since tests hold that none of Python's are drawn.
 codemain.getrandbits = random.Random(0).getrandbits

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from qdiag.errors import InputError
 
-Boxes = tuple[Tensor, Tensor]
+Boxes = tuple[Float[Tensor, "n 4"], Int[Tensor, " n"]]
 """Corners x1 y1 x2 y2 in pixels [N, 4], and classes [N]."""
 
 

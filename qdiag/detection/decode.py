@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import batched_nms, box_convert
 
@@ -17,7 +18,7 @@ STRIDES = (8, 16, 32)
 LEAST_SCORE, LARGEST_OVERLAP, MOST = 0.01, 0.65, 100
 
 
-def decode_yolox(output: Tensor, size: int) -> list[Detections]:
+def decode_yolox(output: Float[Tensor, "..."], size: int) -> list[Detections]:
     """YOLOX's head, [N, anchors, 5 + classes]: offsets and logarithms of lengths by stride, objectness, class scores.
 
     Args:
@@ -41,7 +42,7 @@ def decode_yolox(output: Tensor, size: int) -> list[Detections]:
     return [_best(*parts) for parts in zip(boxes, scores, labels, strict=True)]
 
 
-def _anchors(size: int) -> tuple[Tensor, Tensor]:
+def _anchors(size: int) -> tuple[Int[Tensor, "a 2"], Int[Tensor, "a 1"]]:
     """Each anchor's place in its grid [A, 2], and its stride [A, 1]."""
     grids, strides = [], []
     for stride in STRIDES:
@@ -52,7 +53,7 @@ def _anchors(size: int) -> tuple[Tensor, Tensor]:
     return torch.cat(grids), torch.cat(strides)
 
 
-def _best(boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
+def _best(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], labels: Int[Tensor, " n"]) -> Detections:
     """The hundred surest that do not overlap one of the same class that is surer."""
     sure = scores > LEAST_SCORE
     boxes, scores, labels = boxes[sure], scores[sure], labels[sure]

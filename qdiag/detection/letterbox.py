@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
@@ -49,7 +50,7 @@ class Letterbox:
                 code="option-value",
             )
 
-    def __call__(self, image: Image.Image) -> Tensor:
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """A tensor [3, size, size]."""
         _, (left, top), (width, height) = self.place(image.size)
         resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
@@ -70,7 +71,7 @@ class Letterbox:
         room = self.size - width, self.size - height
         return scale, (room[0] // 2, room[1] // 2) if self.is_centred else (0, 0), (width, height)
 
-    def boxes(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    def boxes(self, boxes: Float[Tensor, "n 4"], size: tuple[int, int]) -> Float[Tensor, "n 4"]:
         """Corners [N, 4] in an image of this size, as x1 y1 x2 y2 in the square."""
         _, (left, top), (width, height) = self.place(size)
         factor = torch.tensor([width / size[0], height / size[1]] * 2)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from qdiag.numerics.merge import NormState, merge
@@ -22,8 +23,8 @@ class OwnWeights:
         norm: The BatchNorm to merge in; None where there is none, or it is in already.
     """
 
-    weight: Tensor
-    bias: Tensor | None
+    weight: Float[Tensor, "c ..."]
+    bias: Float[Tensor, " c"] | None
     norm: NormState | None = None
 
     def detached(self) -> "OwnWeights":
