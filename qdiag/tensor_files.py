@@ -17,6 +17,8 @@ from qdiag.errors import InputError
 from qdiag.files import writing
 
 _PART = 1 << 20
+_FOLDER = 0x10
+"""The attribute that makes a zip's part a folder: torch reads nothing of it, and the tensor is what lay in the memory."""
 
 
 def read_tensors(path: Path, kind: str, keys: Collection[str] = (), *, mapped: bool = False) -> dict[str, Any]:
@@ -90,6 +92,8 @@ def check_file(path: str | os.PathLike[str], *, is_skipped: Callable[[str], bool
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     try:
+        if member.external_attr & _FOLDER:
+            raise zipfile.BadZipFile("a part of the file is said to be a folder")
         with archive.open(member) as part:
             while part.read(_PART):
                 pass

@@ -45,6 +45,19 @@ def test_a_flipped_bit_is_an_error_or_without_effect(file: Path) -> None:
     assert refused > 50
 
 
+def test_tensors_that_are_said_to_be_folders_are_damage(file: Path) -> None:
+    """Torch gives whatever lies in the memory then."""
+    with zipfile.ZipFile(file) as archive:
+        names = [member.filename for member in archive.infolist() if "/data/" in member.filename]
+    whole = file.read_bytes()
+    for name in names:
+        damaged = bytearray(whole)
+        damaged[whole.rindex(name.encode()) - 8] ^= 0x10  # external attributes, in the directory at the file's end
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            read_tensors(file, "state")
+
+
 def test_a_flipped_bit_of_a_number_is_said_to_be_damage(file: Path) -> None:
     whole = bytearray(file.read_bytes())
     whole[numbers_at(file) + 5] ^= 1

@@ -55,7 +55,7 @@ def export_onnx(
         InputError: For data that the model does not take.
         ModelError: For a model that no file can hold.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> from torch import nn
     >>> from qdiag.quantization.calibrate import calibrate
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()

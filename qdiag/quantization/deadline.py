@@ -11,7 +11,14 @@ T = TypeVar("T")
 
 
 class TimeIsUp(Stopped):
-    """Raised where work reports its progress once the moment has passed."""
+    """Raised where work reports its progress once the moment has passed.
+
+    deadline: whose moment it was.
+    """
+
+    def __init__(self, deadline: "Deadline"):
+        super().__init__()
+        self.deadline = deadline
 
 
 class Deadline:
@@ -40,8 +47,9 @@ class Deadline:
         except StopIteration as end:
             value: T = end.value
             return value
-        except TimeIsUp:
-            pass
+        except TimeIsUp as up:
+            if up.deadline is not self:  # one around this one
+                raise
         finally:
             steps.close()
         return None
@@ -51,7 +59,7 @@ class Deadline:
 
         def hear(progress: Progress) -> None:
             if self.is_over:
-                raise TimeIsUp
+                raise TimeIsUp(self)
             heard(progress)
 
         return hear

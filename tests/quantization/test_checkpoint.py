@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.errors import InputError, OptionError, QdiagWarning
-from qdiag.progress import Progress, Stopped
+from qdiag.progress import Progress, Steps, Stopped, report, run
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.calibration_report import calibration_report
+from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.techniques.bias_correction import BiasCorrection
 from qdiag.quantization.techniques.equalization import Equalization
 from tests.models import settle
@@ -148,6 +149,26 @@ def test_time_runs_out_between_techniques_and_inside_of_one(
     with pytest.warns(QdiagWarning, match="'gptq' was not done after 1 minutes"):
         left = calibrate(model, images, WAY, minutes=1, on_progress=clock.hear)
     assert [applied.name for applied in left.calibration.history] == list(WAY[:2])
+
+
+def test_a_moment_around_another_ends_the_work_in_both() -> None:
+    told: list[str] = []
+
+    def work() -> Steps[str]:
+        yield Progress("begun", 1, 2)
+        for part in range(100):
+            time.sleep(0.01)
+            report(Progress("under way", part, 100))
+        yield Progress("ended", 2, 2)
+        return "done"
+
+    def both() -> Steps[str]:
+        found = yield from Deadline(None).within(work())
+        told.append(str(found))
+        return "both done"
+
+    assert run(Deadline(0.2 / 60).within(both()), lambda _: None) is None
+    assert not told  # the inner one has all the time there is: it was the outer's that was up
 
 
 def test_minutes_are_a_number_above_zero(model: nn.Module, images: Tensor) -> None:
