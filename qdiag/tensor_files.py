@@ -18,7 +18,7 @@ from qdiag.files import writing
 
 _PART = 1 << 20
 _FOLDER = 0x10
-"""The attribute that makes a zip's part a folder: torch reads nothing of it, and the tensor is what lay in the memory."""
+"""The attribute that makes a zip's part a folder: torch reads nothing then, and gives what lay in the memory."""
 
 
 def read_tensors(path: Path, kind: str, keys: Collection[str] = (), *, mapped: bool = False) -> dict[str, Any]:
