@@ -1,9 +1,9 @@
 """The float model on its images read in other ways: where one of them is right far more often, the data is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from qdiag.comparison.labels import as_tensor_if_any
 from qdiag.comparison.output_leaves import output_leaves
 from qdiag.comparison.read_targets import Read, TargetReader
 from qdiag.errors import ModelError
+from qdiag.progress import Progress, report
 from qdiag.subject import Subject
 from qdiag.tracing.batches import Batch, Batches
 from qdiag.tracing.borrowing import borrow
@@ -25,7 +26,11 @@ from qdiag.tracing.operations import OperationKind, bind, kind_of
 from qdiag.tracing.site import Site
 
 IMAGES = 128
-AT_ONCE = 16
+PIXELS = 64 * 224 * 224
+"""Of all images together: what takes long, and would tell little more, is not tried."""
+LEAST_IMAGES = 8
+"""Of fewer no gain is sure."""
+AT_ONCE = 8
 """A reading that gains nothing on the first so many images is not tried on the others."""
 LEAST_GAIN = 2.0
 """Points of top-1 that a reading surely has to gain."""
@@ -33,6 +38,7 @@ LEAST_OF_WAY = 0.25
 """Of the way from guessing to always right, which a reading has to come."""
 
 Change = Callable[[Tensor], Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,22 +91,30 @@ def better_reading(subject: Subject) -> Reading | None:
     """The reading with which float is surely right more often, by the most; None without one, or without classes."""
     with borrow(subject.model):
         trial = _Trial(subject.model, TargetReader(subject.task, labels_decide=False))
-        for part in _first_images(subject.data):
+        for part in _told(_first_images(subject.data), "running float"):
             trial.note(part)
         if not trial.can_gain:
             return None
-        tried = [trial.reading(how) for how in (*CHANGES, BY_BATCH)]
+        tried = [trial.reading(how) for how in _told([*CHANGES, BY_BATCH], "reading images in other ways")]
     return max((one for one in tried if one is not None), key=lambda one: one.right, default=None)
 
 
+def _told(items: Sequence[T], label: str) -> Iterator[T]:
+    """Each in turn, which is told as progress."""
+    for number, item in enumerate(items):
+        yield item
+        report(Progress(label, number + 1, len(items)))
+
+
 def _first_images(data: Batches) -> list[Batch]:
-    """So many images with labels, a few at a time; the data is read anew only where its first batch is too small."""
+    """Some images with labels, a few at a time; the data is read anew only where its first batch is too small."""
     first = data.first
-    if first.targets is None:
+    images = min(IMAGES, PIXELS // max([1, *(x.shape[-2:].numel() for _, x in first.inputs.tensors() if x.ndim == 4)]))
+    if first.targets is None or images < LEAST_IMAGES:
         return []
-    source = [first] if first.inputs.batch_size >= IMAGES else data.upto(IMAGES)
+    source = [first] if first.inputs.batch_size >= images else data.upto(images)
     batches = (replace(batch, targets=as_tensor_if_any(batch.targets)) for batch in source)
-    return [part for batch in batches for part in batch.split(IMAGES)[0].split(AT_ONCE)]
+    return [part for batch in batches for part in batch.split(images)[0].split(AT_ONCE)]
 
 
 @dataclass(frozen=True)
