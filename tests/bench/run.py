@@ -28,11 +28,12 @@ def main() -> None:
     history_file = given.page.with_suffix(".json")
     history = json.loads(history_file.read_text()) if history_file.exists() else []
     chosen = [network for network in NETWORKS if not given.networks or network.name in given.networks]
+    memory = {network.name: memory_ratio(network) for network in chosen}  # a child's peak counts what its parent held
     networks: dict[str, Any] = {}
     record = {"commit": commit(), "date": datetime.now(UTC).date().isoformat(), "machine": machine()}
     for network in tqdm(chosen, file=sys.stderr, unit="network"):
         found: dict[str, Any] = {name: asdict(one) for name, one in ratios(network, given.rounds).items()}
-        networks[network.name] = found | {"memory": memory_ratio(network)}
+        networks[network.name] = found | {"memory": memory[network.name]}
         history = [one for one in history if one["commit"] != record["commit"]] + [record | {"networks": networks}]
         history_file.write_text(json.dumps(history, indent=1) + "\n")
         given.page.write_text(page(history))
