@@ -27,6 +27,7 @@ of rounds in which both take turns in one process. Peak memory is that of proces
 with the model and its images. Weights are random, which cost the same. 32 images of 224 x 224 in one batch, but for
 EdgeNeXt (4 of 64 x 64) and ResNet-18 (128 of 32 x 32), where Python is most of it. Written by `make bench`.
 """
+PLOT = "![the same as lines](assets/speed.svg)\n"
 PLOTTED = ("compare", "compare_added", "compare_plain", "forward")
 
 
@@ -42,7 +43,7 @@ def page(history: Sequence[Record]) -> str:
         for one in history
     ]
     past = table(["commit", "date", *PLOTTED], before)
-    return "\n".join([HEAD, where, table(head, rows), f"## {head[1]} over commits\n", past])
+    return "\n".join([HEAD, where, table(head, rows), f"## {head[1]} over commits\n", past, PLOT])
 
 
 def _cell(found: Mapping[str, Any], work: str) -> str:
