@@ -80,7 +80,7 @@ def accepted(case: Case, truth: Truth) -> set[str]:
 def may_be_lost(one: Figures) -> bool:
     if one.agreement is None:
         return one.worst_db < 16.5
-    return one.agreement < 92 or (one.drop is not None and one.drop > 1.2)
+    return one.agreement < 92 or (one.drop is not None and one.drop > 1.25)
 
 
 def may_be_fine(one: Figures) -> bool:
