@@ -18,8 +18,7 @@ Group = Literal["healthy", "format", "calibration", "wrong"]
 DATA_FAULTS: dict[Group, tuple[DataFault, ...]] = {"calibration": CALIBRATION_FAULTS, "wrong": WRONG}
 SAME = 1e-3
 
-DIGITS = [("demo", 0), *((kind, seed) for kind in ("residual", "bottleneck", "branches") for seed in (0, 1))]
-OTHERS = [("segmenter", 0), ("values", 0)]
+TRAINED = ("residual", "bottleneck", "branches")
 ZOO = ("resnet18",)
 """Of torchvision, those whose random features read the digits: of deeper ones the last layer sees too little."""
 REAL = ("cifar-resnet20", "cifar-mobilenetv2", "mobilenet_v2", "efficientnet_lite0", "yolox_nano")
@@ -55,28 +54,33 @@ def host_of(name: str) -> Host | None:
     return digit_host(kind or name, int(seed) if kind else 0)
 
 
-def digit_names() -> list[str]:
-    return [kind if kind == "demo" else f"{kind}-{seed}" for kind, seed in [*DIGITS, *OTHERS]]
+def digit_names(seed: int = 0) -> list[str]:
+    """The demo's network, and those that are trained from seeds: other ones for each seed of the bench."""
+    twice = [f"{kind}-{number}" for kind in TRAINED for number in (2 * seed, 2 * seed + 1)]
+    return ["demo", *twice, f"segmenter-{seed}", f"values-{seed}"]
 
 
-def all_cases(names: list[str]) -> Iterator[tuple[str, Make]]:
-    """(name, what makes it) of every case on these hosts; a maker gives None where there is no such place."""
+def all_cases(names: list[str], seed: int = 0) -> Iterator[tuple[str, Make]]:
+    """(name, what makes it) of every case on these hosts; a maker gives None where there is no such place.
+
+    seed: of the places.
+    """
     for host in names:
         yield f"{host} | healthy", partial(_healthy, host)
         for fault in FORMAT_FAULTS:
             for strength in fault.strengths:
                 name = f"{host} | {fault.name} | 2^{strength:g}"
-                yield name, partial(format_case, name, host, [(fault, strength)])
+                yield name, partial(format_case, name, host, [(fault, strength)], seed)
         for first, second in ((0, 2), (1, 5), (2, 6), (0, 7)):
             one, two = FORMAT_FAULTS[first], FORMAT_FAULTS[second]
             name = f"{host} | {one.name} and {two.name}"
             chosen = [(one, one.strengths[1]), (two, two.strengths[1])]
-            yield name, partial(format_case, name, host, chosen)
+            yield name, partial(format_case, name, host, chosen, seed)
         for group in DATA_FAULTS:
             for data_fault in DATA_FAULTS[group]:
                 for strength in data_fault.strengths:
                     name = f"{host} | {data_fault.name} | {strength:g}"
-                    yield name, partial(data_case, name, host, group, data_fault, strength)
+                    yield name, partial(data_case, name, host, group, data_fault, strength, seed)
 
 
 def _healthy(name: str) -> Case | None:
@@ -84,13 +88,13 @@ def _healthy(name: str) -> Case | None:
     return None if host is None else Case(f"{name} | healthy", "healthy", "none", host, host)
 
 
-def _generator(name: str) -> torch.Generator:
-    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+def _generator(name: str, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
 
 
-def format_case(name: str, host_name: str, faults: list[tuple[FormatFault, float]]) -> Case | None:
+def format_case(name: str, host_name: str, faults: list[tuple[FormatFault, float]], seed: int = 0) -> Case | None:
     """Injects one fault after another, and asserts that float stays what it was."""
-    host, generator = host_of(host_name), _generator(name)
+    host, generator = host_of(host_name), _generator(name, seed)
     if host is None:
         return None
     changed, reference, places = host.copy(), host, []
@@ -121,9 +125,9 @@ def copy_of(generator: torch.Generator) -> torch.Generator:
     return other
 
 
-def data_case(name: str, host_name: str, group: Group, fault: DataFault, strength: float) -> Case | None:
+def data_case(name: str, host_name: str, group: Group, fault: DataFault, strength: float, seed: int = 0) -> Case | None:
     host = host_of(host_name)
-    changed = None if host is None else fault.apply(host.copy(), strength, _generator(name))
+    changed = None if host is None else fault.apply(host.copy(), strength, _generator(name, seed))
     if host is None or changed is None:
         return None
     return Case(name, group, fault.name, changed, host, causes=(fault.causes, fault.causes))

@@ -1,16 +1,18 @@
 """docs/faults.md: the scores of a run, by kind of fault, and every case that came out wrong."""
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.faults.score import Row
+from tests.faults.row import Row
 
 HEAD = """# Known faults
 
 How far can a diagnosis be trusted? Faults are put into healthy networks at known places, the truth is found by brute
 force with other code than the library's, and what `diagnose()` says is held against it. `make faults` runs all of it
 and writes this page; `make faults FAULTS="--minutes 15"` stops after a quarter of an hour, in an order that makes the
-part a sample of the whole. Rows are kept as they come (`tests/faults/.cache`), and a run that was stopped goes on.
+part a sample of the whole; `--seed 3` trains other networks and chooses other places. Rows are kept as they come
+(`tests/faults/.cache`), and a run that was stopped goes on.
 
 - **Networks**: the demo's; classifiers of residual blocks, inverted bottlenecks and concatenated branches, a segmenter
   and a regression of five values, all for handwritten digits and trained from seeds; architectures of torchvision with
@@ -25,7 +27,8 @@ part a sample of the whole. Rows are kept as they come (`tests/faults/.cache`), 
   IoU) or under 90 % equal decisions, of values under 15 dB. Within about a point, two percent or 1.5 dB of a limit the
   words on both its sides are right. A culprit is right that does at least three
   quarters of what the worst layer does. A side is judged where weights or tensor make 65 % of it. A repair works that
-  wins half back.
+  wins half back. A mend is of the first culprit alone, where the output gains when that layer is exact; it works where
+  half of the noise goes that would go then.
 - **The baseline** is the usual table: stored tensors, all of them in 8 bit, lowest SQNR first.
 """
 
@@ -35,11 +38,12 @@ GROUPS = {"format": "format faults", "calibration": "calibration faults", "wrong
 
 @dataclass(frozen=True)
 class Extent:
-    """How far a run came: cases that it was to go through, and has; networks of which it has none."""
+    """How far a run came: cases that it was to go through, and has; networks of which it has none; the bench's seed."""
 
     planned: int
     through: int
     absent: Sequence[str] = ()
+    seed: int = 0
 
 
 def page(rows: Sequence[Row], extent: Extent) -> str:
@@ -54,7 +58,8 @@ def _told(rows: Sequence[Row], extent: Extent) -> str:
     """Whether this is all of it, or what part."""
     networks = len({row["host"] for row in rows})
     without = extent.through - len(rows)
-    told = f"{len(rows)} cases on {networks} networks; {without} more have no place there, or do no harm."
+    told = f"Seed {extent.seed}: {len(rows)} cases on {networks} networks"
+    told += f"; {without} more have no place there, or do no harm."
     if extent.through < extent.planned:
         told = (
             f"**A sample**: {extent.through} of the {extent.planned} cases of a whole run, in an order by check sum of "
@@ -92,10 +97,18 @@ def _scores(rows: Sequence[Row]) -> str:
         ("cause in the right word", _share(rows, _field("word"))),
         ("first repair wins half back", _share(rows, _field("regained"))),
         ("the same, in 8 bit", _share(rows, lambda row: _both(row, "regained", "in_8_bit"))),
+        ("what mends the first culprit works", _share(rows, _field("mend_works"))),
+        ("predicted against got, of these mends", _apart(rows)),
         ("healthy networks with an error of lint", f"{sum(bool(r['errors']) for r in healthy)} of {len(healthy)}"),
         ("healthy networks with a culprit, though 8 bit loses nothing", f"{sum(map(_is_named, fine))} of {len(fine)}"),
     ]
     return _table(("what", "score"), lines)
+
+
+def _apart(rows: Iterable[Row]) -> str:
+    """How far the predicted gain is from the measured one."""
+    found = [abs(row["predicted_db"] - row["gained_db"]) for row in rows if row.get("gained_db") is not None]
+    return f"median {statistics.median(found):.1f} dB apart ({len(found)})" if found else "–"
 
 
 def _is_named(row: Row) -> bool:
@@ -143,6 +156,8 @@ def _wrong(rows: Iterable[Row]) -> str:
             told.append(f"cause {row['cause']}")
         if row.get("regained") is False:
             told.append(f"first repair: {row['repair'] or 'none that runs'}")
+        if row.get("mend_works") is False:
+            told.append(f"mend: {row['mend'] or 'none'}")
         if told:
             lines.append((row["name"].replace("|", "·"), "; ".join(told)))
     return _table(("case", "what was said"), lines) if lines else "Nothing.\n"

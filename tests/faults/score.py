@@ -3,22 +3,17 @@
 import contextlib
 import io
 import time
-from typing import Any
-
-import torch
 
 import qdiag
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.tracing.site import Site
 from tests.faults.cases import Case
-from tests.faults.truth import Figures, Truth, figures, truth_of
+from tests.faults.repaired import mended, repaired
+from tests.faults.row import Row, key
+from tests.faults.truth import Figures, Truth, truth_of
 
 WEIGHT_CAUSES = {"weight-channel-spread", "input-channel-spread", "weight-outlier", "coarse-weight", "saturated-bias"}
-LIKE_THESE = "images like these"
 FALLEN = 0.2
 """Float that lost so much of its top-1 by wrong data or weights is wrong; less is not scored."""
-
-Row = dict[str, Any]
 
 
 def run_case(case: Case) -> Row | None:
@@ -49,7 +44,7 @@ def run_case(case: Case) -> Row | None:
     if case.group == "healthy":
         row |= accused(diagnosis)
     if lost and case.group in ("format", "calibration"):
-        row |= blamed(case, truth, diagnosis) | repaired(case, truth, diagnosis)
+        row |= blamed(case, truth, diagnosis) | repaired(case, truth, diagnosis) | mended(case, diagnosis)
     return row | {"seconds": round(time.perf_counter() - begun, 2)}
 
 
@@ -102,15 +97,6 @@ def accused(diagnosis: Diagnosis) -> Row:
     return {"errors": errors, "named": [str(culprit.layer.site) for culprit in diagnosis.culprits]}
 
 
-def key(site: Site) -> str:
-    """A site by the name that the truth has for it."""
-    if site.op in ("add", "cat", "mul"):
-        return f"{site.path}:{site.op}"
-    if "pool" in site.op or site.op == "mean":
-        return f"{site.path}:pool"
-    return str(site) if site.op == "input" else site.path
-
-
 def blamed(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
     """Culprit and cause."""
     named = [key(culprit.layer.site) for culprit in diagnosis.culprits]
@@ -137,33 +123,3 @@ def blamed(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
     if words:
         row["word"] = cause in words
     return row
-
-
-def repaired(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
-    """The first step that can be run: what it is, and whether it regains half of what was lost."""
-    step = next((s for s in diagnosis.steps if s.code.startswith(("calibrate(", "equalize("))), None)
-    if step is None:
-        return {"repair": None, "regained": False}
-    images = case.host.calibration
-    names = {"calibrate": qdiag.calibrate, "equalize": qdiag.equalize, "MacBudget": qdiag.MacBudget}
-    names |= {"model": case.host.model}
-    with contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
-        quantized = eval(step.code, names | {"images": images, "data": case.host.images})
-        after = torch.cat([quantized(part) for part in case.host.images.split(100)])
-        before = torch.cat([case.host.model(part) for part in case.host.images.split(100)])
-    found = figures(before, after, case.host)
-    return {
-        "repair": step.title,
-        "regained": regains(truth.coarse, found),
-        "in_8_bit": "bits=" not in step.code,
-        "after_db": round(found.worst_db, 2),
-    }
-
-
-def regains(before: Figures, after: Figures) -> bool:
-    """Half of the changed decisions and of the drop; of values, half of the noise."""
-    if before.agreement is None or after.agreement is None:
-        return after.worst_db >= before.worst_db + 3
-    changed = 100 - after.agreement <= max(0.5 * (100 - before.agreement), 1.0)
-    drop = after.drop is None or before.drop is None or after.drop <= max(0.5 * before.drop, 0.5)
-    return changed and drop

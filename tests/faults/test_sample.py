@@ -29,6 +29,7 @@ def test_a_known_fault_gets_its_verdict_its_culprit_its_cause_and_a_repair_that_
     assert row["first"], (row["culprit"], row["true_culprits"])
     assert row["side"] and row["word"], row["cause"]  # noqa: PT018
     assert row["regained"], row["repair"]
+    assert row.get("mend_works", True), row["mend"]
 
 
 def test_a_healthy_network_has_no_culprit() -> None:
