@@ -7,7 +7,7 @@ says which word stands for which thing, in here as on the pages.
 from importlib.metadata import version
 from typing import Any
 
-from qdiag.blocks import AddBlock, CatBlock, ResizeWith, resize_with
+from qdiag.blocks import AddBlock, CatBlock, MulBlock, ResizeWith, resize_with
 from qdiag.comparison.compare import compare
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.inspect import inspect
@@ -25,6 +25,8 @@ from qdiag.export.repaired_file import RepairedFile
 from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
+from qdiag.fixing.fix_model import fix_model
+from qdiag.fixing.fixed_model import FixedModel
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.loading.load_model import load_model
@@ -59,6 +61,7 @@ __all__ = [
     "load_formats",
     "trace",
     "lint_model",
+    "fix_model",
     "calibrate",
     "calibration_report",
     "what_if",
@@ -82,6 +85,7 @@ __all__ = [
     "PACT2",
     "AddBlock",
     "CatBlock",
+    "MulBlock",
     "ResizeWith",
     "resize_with",
     "load_weights",
@@ -92,6 +96,7 @@ __all__ = [
     "Site",
     "Trace",
     "LintReport",
+    "FixedModel",
     "QuantizedModel",
     "GivenVersion",
     "Comparison",

@@ -1,4 +1,4 @@
-"""Elementwise add, concat and resize as modules.
+"""Elementwise add and multiply, concat and resize as modules.
 
 `x + y` and `AddBlock()(x, y)` compute the same; what differs is who answers for the result. The target stores the sum
 in a format of its own, so the sum needs a range, and its error a line in a table. A module gives both an owner with a
@@ -47,6 +47,29 @@ class AddBlock(nn.Module):
             InputError: When there is nothing to add.
         """
         return reduce(torch.add, _operands(self, tensors))
+
+
+class MulBlock(nn.Module):
+    """Elementwise product of two or more tensors, out of place.
+
+    Use it for a gate, as in squeeze-and-excitation: the product has a range of its own, which a module keeps.
+
+    Shapes: any that broadcast against each other. The tensors come one by one, or in one list or tuple.
+
+    >>> MulBlock()(torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]))
+    tensor([10., 40.])
+    """
+
+    def forward(self, *tensors: Tensor | Sequence[Tensor]) -> Tensor:
+        """The product.
+
+        Args:
+            *tensors: One by one, or in one list or tuple.
+
+        Raises:
+            InputError: When there is nothing to multiply.
+        """
+        return reduce(torch.mul, _operands(self, tensors))
 
 
 class CatBlock(nn.Module):

@@ -116,12 +116,13 @@ def explanation_steps(
     coarse, deadline = list(quantized.values())[-1], Deadline(minutes)
     repairs = yield from repairs_steps(subject, coarse, deadline)
     trials = yield from trial_steps(subject, comparison, coarse, repairs.made)
-    culprits = covering(rank(comparison, None, trials), 0.9)[:CULPRITS_RAISED]
+    suspects = rank(comparison, None, trials)
+    culprits = covering(suspects, 0.9)[:CULPRITS_RAISED]
     if culprits:
         before = next((trial.before for trial in trials if trial.before is not None), None)
         worst, images = [culprit.layer.site for culprit in culprits], max(trial.images for trial in trials)
         trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
-        trials += yield from mend_steps(subject, coarse, culprits, images, repairs.made, deadline)
+        trials += yield from mend_steps(subject, coarse, culprits, suspects, images, repairs.made, deadline)
     return explain(comparison, lint, trials, repairs.untried)
 
 

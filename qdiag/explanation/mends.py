@@ -38,13 +38,15 @@ def mend_steps(
     subject: Subject,
     quantized: QuantizedModel,
     culprits: Sequence[Culprit],
+    suspects: Sequence[Culprit],
     images: int,
     repairs: Sequence[Repair],
     deadline: Deadline,
 ) -> Steps[tuple[Trial, ...]]:
     """Each of the worst layers mended alone, in all ways there are, the easiest to accept first.
 
-    repairs: of the whole network, which may hold ranges of the data itself.
+    suspects: all whose share of the damage is known. repairs: of the whole network, which may hold ranges of the data
+    itself.
     """
     like_these = next((repair for repair in repairs if repair.title == LIKE_THESE), None)
     ways: dict[str, tuple[Culprit, Repair]] = {}
@@ -63,23 +65,36 @@ def mend_steps(
         Trial(
             *("mend", repair.title, found[name], before.images, culprit.layer.site, repair.code, repair.cost),
             before=before,
-            predicted_db=predicted_db(culprit, repair, before.damage),
+            predicted_db=predicted_db(culprit, _part_taken(quantized, repair, culprit, suspects), before.damage),
         )
         for name, (culprit, repair) in ways.items()
     )
 
 
-def predicted_db(culprit: Culprit, repair: Repair, before: float) -> float:
+def predicted_db(culprit: Culprit, taken: float, before: float) -> float:
     """What a mend ought to gain, from what each layer does alone: such damages nearly add up while they are small.
 
     Where they are not, the output before was lost only once, and what other layers do alone keeps it lost.
 
-    before: the damage of all layers together.
+    taken: the part of all damage that the mend takes away, 0 to 1. before: the damage of all layers together.
     """
     assert culprit.trial is not None
-    left = 1.0 - min(1.0 - LEFT, culprit.share * _reach(culprit, repair))
+    left = 1.0 - min(1.0 - LEFT, taken)
     total = culprit.trial.output.damage / culprit.share
     return max(0.0, 10 * math.log10(min(before, total) / (total * left)))
+
+
+def _part_taken(quantized: QuantizedModel, repair: Repair, culprit: Culprit, suspects: Sequence[Culprit]) -> float:
+    """Of all damage, 0 to 1: equalized channels mend the layers too that write them or read them."""
+    around = _around_shifts(quantized, repair.changed)
+    mended = [culprit, *(one for one in suspects if one is not culprit and one.layer.site in around)]
+    return sum(one.share * _reach(one, repair) for one in mended)
+
+
+def _around_shifts(quantized: QuantizedModel, changed: QuantizedModel) -> set[Site]:
+    """The layers that write or read a tensor whose channels were multiplied."""
+    new = changed.calibration.shifts.keys() - quantized.calibration.shifts.keys()
+    return {layer.site for layer in quantized.plan.layers if not new.isdisjoint((layer.site, *layer.sources))}
 
 
 def _reach(culprit: Culprit, repair: Repair) -> float:

@@ -12,6 +12,7 @@ from qdiag.explanation.trials import LEAST_GAIN_DB, Trial
 from qdiag.explanation.verdict import Verdict
 from qdiag.linting.finding import Finding
 from qdiag.linting.lint_report import LintReport
+from qdiag.linting.rule import find_rule
 
 LEAST_REGAINED = 0.1
 """Of what the user's own figure lost: a repair that is advised brings back so much of it."""
@@ -70,6 +71,7 @@ def next_steps(
 
 def _mends(lint: LintReport | None) -> list[NextStep]:
     errors = [] if lint is None else [finding for finding in lint.findings if finding.severity == "error"]
+    errors = [finding for finding in errors if not find_rule(finding.code).is_met_by_calibration]
     return [_mend(errors)] if errors else []
 
 

@@ -44,12 +44,14 @@ class Rule:
         name: The pattern, as missing-batchnorm.
         title: A line about it.
         severity: What most findings have.
+        is_met_by_calibration: Whether formats and calibration are the remedy, and not another model.
     """
 
     code: ClassVar[str]
     name: ClassVar[str]
     title: ClassVar[str]
     severity: ClassVar[Severity]
+    is_met_by_calibration: ClassVar[bool] = False
 
     def inapplicable(self, context: LintContext) -> str:
         """Why this rule has nothing to check here; "" where it has.

@@ -43,7 +43,7 @@ def norm_after(trace: Trace, call: Call) -> MergedNorm | None:
     if norm is None:
         return None
     if norm.kind is OperationKind.NORM:
-        return _batch_norm(norm)
+        return batch_norm(norm)
     if norm.op == "mul" and norm.module_type.__name__ == "FrozenBatchNorm2d":
         shift = only_consumer(trace, norm)
         if shift is not None and shift.op == "add" and shift.site.path == norm.site.path:
@@ -61,7 +61,7 @@ def only_consumer(trace: Trace, call: Call) -> Call | None:
     return consumers[0]
 
 
-def _batch_norm(call: Call) -> MergedNorm | None:
+def batch_norm(call: Call) -> MergedNorm | None:
     """The norm by its tensors' names; None where it normalizes by the batch, or its tensors are computed."""
     named = {name: call.tensor(name) for name in ("running_mean", "running_var", "weight", "bias")}
     if call.arguments.get("training") or named["running_mean"] is None or named["running_var"] is None:

@@ -94,3 +94,18 @@ def test_code_names_the_scales_that_the_user_gave() -> None:
     judged = diagnose(net, images, per_channel="all", minutes=1e-9)
     repair = repairs(judged)["equalized channels"]
     assert repair.code == "equalize(calibrate(model, images, \"simple\", per_channel='all'), images)"
+
+
+def test_equalized_channels_are_expected_to_mend_the_layers_that_read_them_too() -> None:
+    """Two layers share the damage, the one that writes the stretched channel and the one that takes it back."""
+    net, images = stretched()
+    with torch.no_grad():
+        net.get_parameter("2.weight")[0, 2] *= (
+            256  # the reader has a spread of its own, so that it is a culprit as well
+        )
+        net.get_parameter("0.weight")[2] /= 256
+        net.get_parameter("0.bias")[2] /= 256
+    mend = next(one for one in diagnose(net, images).culprits[0].mends if one.title == "equalized channels")
+    assert mend.predicted_db is not None
+    assert mend.gained_db == pytest.approx(mend.predicted_db, abs=6)
+    assert mend.gained_db > 10

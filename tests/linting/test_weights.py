@@ -51,6 +51,13 @@ def test_channels_of_a_grouped_transposed_convolution_are_its_outputs() -> None:
     assert "channel 1 0.0312 (32 times less)" in finding.why
 
 
+def test_a_depthwise_weight_far_larger_than_all_others_is_an_outlier_too() -> None:
+    conv = nn.Conv2d(256, 256, 3, groups=256)
+    nn.init.constant_(conv.weight, 0.1)
+    conv.weight.data[3, 0, 1, 1] = 8.0
+    assert [one.site for one in lint_model(conv, torch.zeros(1, 256, 8, 8), select="QD306").findings] == [""]
+
+
 def test_layers_are_listed_with_their_own_figures_the_worst_first() -> None:
     net = nn.Sequential(depthwise([1.0, 1.0, 2**-5, 2**-5]), depthwise([1.0, 2**-5, 2**-6, 2**-7]))
     report = lint_model(net, IMAGE, select="QD305")

@@ -21,10 +21,10 @@ class ReusedModule(Rule):
     an address and a range of its own, so that nothing is computed wrongly here; tools that hook modules do not, and on
     them the ranges of such a module are a mixture.
 
-    **Fix.** Make one module for each use. State-free modules have no keys in the state_dict, so that pretrained weights
-    load as before. Modules with weights that are shared on purpose, as a head over the levels of a pyramid, can stay:
-    look at the ranges of each use in a comparison. Modules that keep the range (max pooling, Flatten, Dropout) are
-    harmless.
+    **Fix.** Make one module for each use; `fix_model` does it on a copy. State-free modules have no keys in the
+    state_dict, so that pretrained weights load as before. Modules with weights that are shared on purpose, as a head
+    over the levels of a pyramid, can stay: look at the ranges of each use in a comparison. Modules that keep the range
+    (max pooling, Flatten, Dropout) are harmless.
 
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): the same module should not
     be re-used, as in torchvision's ResNet.

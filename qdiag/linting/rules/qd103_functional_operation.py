@@ -24,9 +24,9 @@ class FunctionalOperation(Rule):
     them after the module around them (`layer1.0:add`), but the name changes with the code, and tools that hook modules
     see nothing: they leave the tensor in float, or give it the range of its neighbour.
 
-    **Fix.** `AddBlock` for `+`, `CatBlock` for `torch.cat`, `ResizeWith` for `F.interpolate`, and torch's own modules
-    for the rest, one instance for each use. What keeps the range (flatten, max pooling, dropout, resizing) is harmless
-    as it is, and so is arithmetic with a plain number.
+    **Fix.** `AddBlock` for `+`, `MulBlock` for `*`, `CatBlock` for `torch.cat`, `ResizeWith` for `F.interpolate`, and
+    torch's own modules for the rest, one instance for each use; `fix_model` does it on a copy. What keeps the range
+    (flatten, max pooling, dropout, resizing) is harmless as it is, and so is arithmetic with a plain number.
 
     **Reference.** TI, "Quantization" (edgeai-torchvision, docs/pixel2pixel/Quantization.md): modules instead of
     functionals or tensor operations.
@@ -109,6 +109,7 @@ _MODULES = {
     "mish": "nn.Mish()",
     "softmax": "nn.Softmax(dim=1)",
     "add": "AddBlock()",
+    "mul": "MulBlock()",
     "cat": "CatBlock()",
     "concat": "CatBlock()",
     "interpolate": "ResizeWith(…)",

@@ -39,6 +39,7 @@ class UnevenChannels(Rule):
     name = "uneven-channels"
     title = "channels of one layer with weights of very different sizes"
     severity = "warning"
+    is_met_by_calibration = True
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         found = [(_squeezed_share(layer), layer) for layer in context.layer_weights]

@@ -29,12 +29,13 @@ class WeightOutlier(Rule):
     name = "weight-outlier"
     title = "a few weights far larger than the rest of their tensor"
     severity = "warning"
+    is_met_by_calibration = True
 
     def check(self, context: LintContext) -> Iterator[Finding]:
         for layer in context.layer_weights:
             few = 0 < layer.large <= (1 - QUANTILE) * layer.size
             weight = context.weight(layer.call) if few and layer.size >= ENOUGH else None
-            if weight is not None and not layer.call.is_depthwise:
+            if weight is not None:
                 fix = _FIX.replace("SITE", str(layer.call.site))
                 yield self.finding(layer.call, _why(weight, layer.large), fix, cause="outlier")
 
