@@ -123,7 +123,10 @@ def explanation_steps(
         worst, images = [culprit.layer.site for culprit in culprits], max(trial.images for trial in trials)
         trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
         trials += yield from mend_steps(subject, coarse, culprits, suspects, images, repairs.made, deadline)
-    return explain(comparison, lint, trials, repairs.untried)
+    diagnosis = explain(comparison, lint, trials, repairs.untried)
+    advised = {step.code for step in diagnosis.steps}
+    versions = {repair.code: repair.changed for repair in repairs.made if repair.code in advised}
+    return dataclasses.replace(diagnosis, versions=versions)
 
 
 def scored(

@@ -13,6 +13,8 @@ from qdiag.explanation.culprit import Culprit
 from qdiag.explanation.next_step import NextStep
 from qdiag.explanation.verdict import Verdict
 from qdiag.export.engines.engine import Delivery, Engine, Setting
+from qdiag.fixing.edit import Edit
+from qdiag.fixing.fixed_model import Left
 from qdiag.linting.context import LintContext
 from qdiag.linting.finding import Finding
 from qdiag.linting.rule import Example, Rule
@@ -61,7 +63,12 @@ PAGES = (
             *public("trace", "Trace", "Site", "Inputs"),
         ),
     ),
-    ReferencePage("lint", "Lint", "Reading a model.", (*public("lint_model", "LintReport"), Finding)),
+    ReferencePage(
+        "lint",
+        "Lint",
+        "Reading a model.",
+        (*public("lint_model", "LintReport", "fix_model", "FixedModel"), Finding, Edit, Left),
+    ),
     ReferencePage(
         "calibration",
         "Calibration",
@@ -115,7 +122,10 @@ PAGES = (
         "workbench", "Workbench", "The page, and its headless core.", (*public("Workbench"), Session, Version)
     ),
     ReferencePage(
-        "blocks", "Blocks", "To build models with.", public("AddBlock", "CatBlock", "ResizeWith", "resize_with")
+        "blocks",
+        "Blocks",
+        "To build models with.",
+        public("AddBlock", "MulBlock", "CatBlock", "ResizeWith", "resize_with"),
     ),
     ReferencePage(
         "results", "Results", "What every result can do, and how long work is run.", (Displayable, LongWork, Progress)

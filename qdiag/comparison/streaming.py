@@ -1,7 +1,6 @@
 """All lanes over the data in one pass: what meets at each layer and at the outputs is summed up, and let go."""
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 
@@ -13,6 +12,7 @@ from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.output_leaves import Met, met_apart, met_in_lockstep
 from qdiag.comparison.outputs import OutputSums
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.images_at_once import images_at_once
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.lockstep import Lockstep, Meet
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -21,11 +21,6 @@ from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow, borrow_stepwise
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs
-from qdiag.tracing.trace import Trace
-
-# Values of the largest tensor that are worked on at once: what a processor's cache and allocator handle without
-# going to the system for every tensor (measured: half the time of batches of 16 images at 224 x 224).
-VALUES_AT_ONCE = 4_000_000
 
 
 def output_sums(subject: Subject, lanes: int) -> OutputSums:
@@ -76,7 +71,7 @@ def lanes_steps(
     def steps() -> Steps[int]:
         images, lockstep = 0, Lockstep(reference, lanes, meet)
         for progress, batch in Progress.over(subject.data, label):
-            for part in _divisible(batch).split(_images_at_once(subject.trace)):
+            for part in _divisible(batch).split(images_at_once(subject.trace)):
                 lockstep.added = images < added_images
                 met = _met(lockstep, part.inputs.in_layout(channels_last), constants)
                 outputs.update(met, part.targets, part.inputs.batch_size)
@@ -100,11 +95,3 @@ def _met(lockstep: Lockstep, inputs: Inputs, constants: Collection[str]) -> Met:
     with DecisionTape() if decides else nullcontext() as tape:
         result = lockstep.run(inputs)
     return met_in_lockstep(result, lockstep, tape, constants)
-
-
-def _images_at_once(traced: Trace) -> int:
-    """As many images as keep the largest tensor small; a trace is of one or two images."""
-    shapes = [value.shape for call in traced.calls for value in call.outputs if value.is_floating]
-    largest = max((math.prod(shape) for shape in shapes), default=1)
-    images = max((shape[0] for shape in shapes if len(shape) > 1), default=1)
-    return max(1, VALUES_AT_ONCE * min(images, 2) // max(largest, 1))

@@ -1,6 +1,7 @@
 """What `explain()` and `diagnose()` found, in words with the numbers beside them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.comparison_parts import error_chart, floating_section, layer_table, output_facts, worst_chart
@@ -19,6 +20,7 @@ from qdiag.explanation.next_step import NextStep
 from qdiag.explanation.trials import Trial
 from qdiag.explanation.verdict import Verdict
 from qdiag.linting.lint_report import LintReport
+from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Block, Report, Section
 
@@ -37,6 +39,7 @@ class Diagnosis(Displayable):
         trials: What was changed, and what came out.
         steps: What to do next, in the order in which it pays.
         lint: What reading the model found; None where it was not linted.
+        versions: The calibrated models of the repairs that the steps advise, by the step's code: made already.
     """
 
     verdict: Verdict
@@ -45,6 +48,7 @@ class Diagnosis(Displayable):
     trials: tuple[Trial, ...]
     steps: tuple[NextStep, ...]
     lint: LintReport | None
+    versions: Mapping[str, QuantizedModel] = field(default_factory=dict, compare=False)
 
     def report(self) -> Report:
         """The answer first, then what convicts, then everything."""

@@ -45,6 +45,20 @@ def edit_of(kind: EditKind, path: str, node: fx.Node, made: str, now: str) -> Ed
     return Edit(kind, path, recorded_source(node), made, now)
 
 
+def take_place(call: fx.Node, node: fx.Node) -> None:
+    """Let one node stand for another, under its name and with its line.
+
+    Args:
+        call: The new one, behind it.
+        node: The old one, which goes.
+    """
+    name = node.name
+    call.meta = dict(node.meta)
+    node.replace_all_uses_with(call)
+    node.graph.erase_node(node)
+    call.name = name
+
+
 def new_name(owner: object, wanted: str) -> str:
     """A name that the owner has no attribute of.
 

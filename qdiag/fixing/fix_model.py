@@ -14,6 +14,7 @@ from qdiag.fixing.functions import with_modules
 from qdiag.fixing.observed import Seen, difference, observed
 from qdiag.fixing.own_forward import know_shapes, own_graph, with_graph
 from qdiag.fixing.reuse import part_shared, with_own_modules
+from qdiag.fixing.unmendable import Unmendable
 from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.subject import Subject
@@ -63,7 +64,7 @@ def fix_model(model: nn.Module | Subject, data: Any = None) -> FixedModel:
         try:
             changed, more = _fixed(subject, changed, path, seen[path])
             edits += more
-        except ModelError as error:
+        except Unmendable as error:
             left.append(Left(path, str(error)))
     apart = _difference(subject, changed)
     if apart > SAME:
@@ -126,8 +127,8 @@ def _fixed(subject: Subject, model: nn.Module, path: str, seen: Seen) -> tuple[n
         with borrow(made):
             apart = difference(seen.outputs, made.forward(*args, **kwargs))
         if apart > SAME:
-            raise ModelError("written with modules it does not compute the same, as it works in place", code="in-place")
-    except ModelError:
+            raise Unmendable("written with modules it does not compute the same, as it works in place")
+    except Unmendable:
         for part, children in held:
             part._modules = children
         raise

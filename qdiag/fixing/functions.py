@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from qdiag.blocks import AddBlock, CatBlock, MulBlock, ResizeWith
 from qdiag.errors import OptionError
-from qdiag.fixing.edit import Edit, edit_of, new_name
+from qdiag.fixing.edit import Edit, edit_of, new_name, take_place
 from qdiag.fixing.own_forward import FOLLOWS_MODE, SHAPE, arguments_of, op_of
 
 Arguments = dict[str, Any]
@@ -34,9 +34,7 @@ def with_modules(module: nn.Module, graph: fx.Graph, path: str) -> list[Edit]:
         module.add_module(name, made.train(module.training))
         with graph.inserting_after(node):
             call = graph.call_module(name, operands)
-        call.meta = dict(node.meta)
-        node.replace_all_uses_with(call)
-        graph.erase_node(node)
+        take_place(call, node)
         now = f"self.{name}({', '.join(map(str, operands))})"
         edits.append(edit_of("function", path, call, f"self.{name} = {written(made)}", now))
     return edits

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.fx.operator_schemas import normalize_function
 
-from qdiag.errors import ModelError
 from qdiag.fixing.observed import Seen
+from qdiag.fixing.unmendable import Unmendable
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.operations import bind, canonical
 
@@ -32,7 +32,7 @@ def own_graph(module: nn.Module) -> fx.Graph:
     """The forward of one module as it runs in eval mode; a dropout that heeds the mode is marked `FOLLOWS_MODE`.
 
     Raises:
-        ModelError: Where the forward cannot be recorded, as it decides by values or sizes of its tensors; and where it
+        Unmendable: Where the forward cannot be recorded, as it decides by values or sizes of its tensors; and where it
             does another thing in training than in eval mode.
 
     >>> own_graph(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())).python_code("self").src.count("self.")
@@ -47,7 +47,7 @@ def own_graph(module: nn.Module) -> fx.Graph:
             one.args, one.kwargs = (), {}
             one.args, one.kwargs = _as_in(training, other)
     if _text(training) != _text(graph):
-        raise ModelError("it does another thing in training than in eval mode", code="forward-not-recorded")
+        raise Unmendable("it does another thing in training than in eval mode")
     return graph
 
 
@@ -86,9 +86,8 @@ def _recorded(module: nn.Module, is_training: bool) -> fx.Graph:
         module.train(is_training)
         return _OwnForward().trace(module)
     except Exception as error:  # whatever the user's forward raises on what is no tensor
-        raise ModelError(
-            f"it decides by values or sizes of its tensors, or goes into what cannot be recorded: {_first(error)}",
-            code="forward-not-recorded",
+        raise Unmendable(
+            f"it decides by values or sizes of its tensors, or goes into what cannot be recorded: {_first(error)}"
         ) from error
     finally:
         for one, mode in modes:
@@ -149,7 +148,7 @@ def know_shapes(module: nn.Module, graph: fx.Graph, seen: Seen) -> None:
         seen: One call of the module.
 
     Raises:
-        ModelError: Where the graph does not run on what the module was given.
+        Unmendable: Where the graph does not run on what the module was given.
     """
     args, kwargs = seen.copies()
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
@@ -160,4 +159,4 @@ def know_shapes(module: nn.Module, graph: fx.Graph, seen: Seen) -> None:
         with borrow(whole):
             _Shapes(whole).run(*given)
     except Exception as error:  # what the user's operations raise on other values than they saw
-        raise ModelError(f"its recorded forward does not run: {_first(error)}", code="forward-not-recorded") from error
+        raise Unmendable(f"its recorded forward does not run: {_first(error)}") from error

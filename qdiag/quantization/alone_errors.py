@@ -8,6 +8,7 @@ import torch
 from qdiag.numerics.moments import signal_and_noise
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.fidelity import IMAGES
+from qdiag.quantization.images_at_once import images_at_once
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import batches
@@ -36,11 +37,12 @@ def alone_errors_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -
         for number, (part, batch) in enumerate(itertools.product(parts, whole), start=1):
             lanes = [model.change(model.plan.only(site)).interpreter for site in part]
             lockstep = Lockstep(reference, lanes)
-            result = lockstep.run(batch.inputs.in_layout(model.channels_last))
-            for _, tensor in named_leaves(result):
-                if tensor.is_floating_point():
-                    for lane, site in enumerate(part):
-                        powers[site] += signal_and_noise(tensor, lockstep.twin(tensor, lane)).cpu()
+            for few in batch.split(images_at_once(model.plan.trace)):
+                result = lockstep.run(few.inputs.in_layout(model.channels_last))
+                for _, tensor in named_leaves(result):
+                    if tensor.is_floating_point():
+                        for lane, site in enumerate(part):
+                            powers[site] += signal_and_noise(tensor, lockstep.twin(tensor, lane)).cpu()
             yield Progress("trying layers", number, len(parts) * len(whole))
 
     yield from borrow_stepwise(model.module, steps())

@@ -103,7 +103,12 @@ def _ways(trace: Trace, leaf: Value) -> Iterator[Branch]:
 
 
 def _fit(branches: tuple[Branch, ...]) -> bool:
-    """True where kernels lie on the same places: equal strides, groups and dilations, and set around their middle."""
+    """True where kernels lie on the same places: equal strides, groups and dilations, and set around their middle.
+
+    A convolution and a plain shortcut are no parallel branches: that is how a network is meant to run.
+    """
+    if sum(branch.conv is not None or branch.norm is not None for branch in branches) < 2:
+        return False
     convs = [branch.conv for branch in branches if branch.conv is not None]
     alike = {(_pair(c, "stride", 1), c.arguments.get("groups", 1), c.outputs[0].shape) for c in convs}
     dilations = {_pair(c, "dilation", 1) for c in convs if _kernel(c) != (1, 1)}

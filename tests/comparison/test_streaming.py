@@ -96,7 +96,7 @@ def test_figures_do_not_depend_on_how_many_images_are_worked_on_at_once(monkeypa
     model = settle(Small(), torch.randn(8, 3, 24, 24))
     data = DataLoader(Endless(16), batch_size=8)
     expected = compare(model, data, (8,))
-    monkeypatch.setattr("qdiag.comparison.streaming.VALUES_AT_ONCE", 3 * 8 * 24 * 24)
+    monkeypatch.setattr("qdiag.quantization.images_at_once.VALUES_AT_ONCE", 3 * 8 * 24 * 24)
     assert figures(compare(model, data, (8,))) == pytest.approx(figures(expected), rel=2e-3, abs=1e-5)
 
 

@@ -52,7 +52,7 @@ OF_EXTENSIONS = [
 VERBS = [
     *("trace", "lint_model", "load_model", "load_formats", "load_demo", "load_weights", "resize_with"),
     *("calibrate", "calibration_report", "what_if", "equalize", "compare", "inspect", "explain", "diagnose", "train"),
-    *("sensitivity",),
+    *("sensitivity", "fix_model"),
     *("export_onnx", "verify", "repair_file", "export_target", "compare_dump"),
 ]
 MODULES = ["QuantTrainModule", "QuantCalibrateModule", "QuantTestModule"]

@@ -40,6 +40,15 @@ def test_the_first_step_is_the_easiest_repair_and_its_code_gives_the_figure_it_n
     assert again.worst_sqnr_db == pytest.approx(repairs(found)["equalized channels"].output.worst_sqnr_db, abs=1e-4)
 
 
+def test_the_model_of_an_advised_repair_need_not_be_made_again(found: Diagnosis) -> None:
+    net, images = stretched()
+    code = 'equalize(calibrate(model, images, "simple"), images)'
+    again = equalize(calibrate(net, images, "simple"), images)
+    with torch.no_grad():
+        assert torch.equal(found.versions[code](images), again(images))
+    assert found.versions.keys() <= {step.code for step in found.steps}
+
+
 def test_steps_advise_nothing_that_gained_nothing(found: Diagnosis) -> None:
     advised = [trial for trial in repairs(found).values() if any(step.code == trial.code for step in found.steps)]
     assert advised

@@ -99,4 +99,4 @@ def test_rule_of_another_package_is_found_by_its_entry_point(monkeypatch: pytest
 
 def test_codes_and_names_are_unique() -> None:
     rules = list(RULES)
-    assert len({rule.code for rule in rules}) == len({rule.name for rule in rules}) == len(rules) == 25
+    assert len({rule.code for rule in rules}) == len({rule.name for rule in rules}) == len(rules) == 26

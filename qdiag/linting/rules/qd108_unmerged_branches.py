@@ -19,8 +19,8 @@ class UnmergedBranches(Rule):
     that partly cancel leave a sum that is small beside the steps it was rounded in.
 
     **Fix.** Merge the branches before anything is calibrated or exported: `fix_model` does it for any model, and the
-    models' own packages have `reparameterize`, `fuse` or `switch_to_deploy`. Look at the merged weights afterwards:
-    their channels may lie far apart, since every BatchNorm adds its own factors.
+    models' own packages have a method for it (reparameterize, fuse, switch to deploy). Look at the merged weights
+    afterwards: their channels may lie far apart, since every BatchNorm adds its own factors.
 
     **Reference.** Ding et al., RepVGG: Making VGG-style ConvNets Great Again, arXiv:2101.03697, section 3.3. Chu et
     al., Make RepVGG Greater Again: A Quantization-aware Approach, arXiv:2212.01593.
