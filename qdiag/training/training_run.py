@@ -9,6 +9,7 @@ from accelerate.utils import broadcast
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.saved_state import reading_state
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.tracing.batches import Batch, batches
 from qdiag.tracing.forward import forward
@@ -157,7 +158,11 @@ class TrainingRun:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises OptionError for the state of a model with other parts."""
+        """Raises OptionError for the state of a model with other parts, InputError for one that lacks something."""
+        with reading_state():
+            self._load(state)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         try:
             put_weights(self.model, state)
             self.optimizer.load_state_dict(state["optimizer"])
