@@ -66,7 +66,7 @@ class Verification(Displayable):
 
     @property
     def exit_code(self) -> int:
-        """For a shell or CI: 0 where the report's first line is in order or a note, 1 where it is a warning or an error.
+        """For a shell or CI: 0 where the report begins with what is in order or a note, 1 with a warning or an error.
 
         So 1 where an integer is off by more than one step, and where the results alone differ.
         """

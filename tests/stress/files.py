@@ -105,7 +105,11 @@ def _use_session(path: Path) -> Any:
         (version.name, version.parent, version.quantized(IMAGES), version.measured, version.score, version.code)
         for version in session.history.values()
     ]
-    return versions, list(session.history.applied), [one.quantized.get_extra_state() for one in session.history.values()]
+    return (
+        versions,
+        list(session.history.applied),
+        [one.quantized.get_extra_state() for one in session.history.values()],
+    )
 
 
 KINDS = (
@@ -157,7 +161,9 @@ def attack(file: Prepared, seed: int) -> str:
     except (QdiagError, Refused):
         return "refused"
     except Exception as error:
-        raise AssertionError(f"{file.kind.name}, seed {seed}: {name} {told}: {type(error).__name__}: {error}") from error
+        raise AssertionError(
+            f"{file.kind.name}, seed {seed}: {name} {told}: {type(error).__name__}: {error}"
+        ) from error
     finally:
         file.path.write_bytes(file.whole)
     assert same(found, file.expected), f"{file.kind.name}, seed {seed}: {name} {told}: taken for whole"

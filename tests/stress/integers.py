@@ -1,4 +1,4 @@
-"""What fixed point makes of a generated network: from its program and in integers, without a line of the library.
+"""What fixed point makes of a generated network: from its program and in integers, without a line of the library but a type.
 
 Doubles hold the integers: none of them comes near 2^53.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qdiag.planning.formats import PerChannelOption
 from tests.stress.networks import EPS, Network, Program, Step, Unit
 
 ACCUMULATOR = 2**31
@@ -24,7 +25,7 @@ class Widths:
 
     weights: int = 8
     tensors: int = 8
-    per_channel: str | None = None
+    per_channel: PerChannelOption = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Format:
     high: int
 
 
-def stored_tensors(network: Network, calibration: tuple[Tensor, ...], images: tuple[Tensor, ...], widths: Widths) -> "Run":
+def stored_tensors(
+    network: Network, calibration: tuple[Tensor, ...], images: tuple[Tensor, ...], widths: Widths
+) -> "Run":
     """Every tensor that is stored for the images, in the order of the forward, with formats that calibration gives."""
     return Run(network, _formats(network, calibration, widths), widths, images)
 
@@ -138,7 +141,7 @@ def _multiplied(step: Step, network: Network, x: Tensor, weight: Tensor) -> Tens
         return x.flatten(1) @ weight.T
     layer = network.units[step.layer].layer
     assert isinstance(layer, nn.Conv2d)
-    return F.conv2d(x, weight, None, layer.stride, layer.padding, 1, layer.groups)  # type: ignore[arg-type]
+    return F.conv2d(x, weight, None, layer.stride, layer.padding, 1, layer.groups)
 
 
 class Run:
@@ -194,9 +197,7 @@ class Run:
         smallest = 2.0**-16  # a range is never below
         return torch.log2(largest.clamp(min=smallest)).ceil() - (self.widths.weights - 1)
 
-    def store(
-        self, number: int, ints: Tensor, exponent: int, low: float = -math.inf, high: float = math.inf
-    ) -> Fixed:
+    def store(self, number: int, ints: Tensor, exponent: int, low: float = -math.inf, high: float = math.inf) -> Fixed:
         """From a sum's scale to the stored tensor's: half is added, and then cut off."""
         own = self.formats[number]
         steps = torch.floor(ints * 2.0 ** (exponent - own.exponent) + 0.5)

@@ -11,6 +11,7 @@ from qdiag.comparison.compare import compare
 from qdiag.export.verify import verify
 from qdiag.linting.lint import lint_model
 from qdiag.planning import widths as planning
+from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
 from qdiag.quantization.calibrate import calibrate
 from qdiag.quantization.interpreter_run import InterpreterRun
@@ -22,6 +23,8 @@ from qdiag.tracing.inputs import Inputs, named_leaves
 from tests.stress.integers import Widths, stored_tensors
 from tests.stress.networks import Network, generated, images_for
 
+PER_CHANNEL: tuple[PerChannelOption, ...] = (None, None, "depthwise", "all")
+
 
 def check(seed: int, *, runtime: bool = False) -> str:
     """Raises AssertionError, with the seed, where a number is another than integer arithmetic gives.
@@ -30,7 +33,7 @@ def check(seed: int, *, runtime: bool = False) -> str:
     """
     network, program = generated(seed)
     draws = random.Random(seed + 1)
-    widths = Widths(draws.choice((8, 8, 8, 6, 4)), 8, draws.choice((None, None, "depthwise", "all")))
+    widths = Widths(draws.choice((8, 8, 8, 6, 4)), 8, draws.choice(PER_CHANNEL))
     calibration, images = images_for(program, seed), images_for(program, seed + 1, scale=draws.choice((0.5, 1.0, 3.0)))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     given = [image.clone() for image in (*calibration, *images)]
@@ -47,7 +50,9 @@ def check(seed: int, *, runtime: bool = False) -> str:
             assert agreed.exit_code == 0, f"network {seed}: {agreed.off_by_more} integers differ in the runtime"
     assert not network.training, f"network {seed}: its mode was changed"
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items()), f"network {seed}"
-    assert all(torch.equal(a, b) for a, b in zip(given, (*calibration, *images), strict=True)), f"network {seed}: images"
+    assert all(torch.equal(a, b) for a, b in zip(given, (*calibration, *images), strict=True)), (
+        f"network {seed}: images"
+    )
     return "equal"
 
 

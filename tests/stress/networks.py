@@ -1,4 +1,4 @@
-"""Random networks from a small grammar: modules and functions, in place, reused, branching, with many inputs and outputs.
+"""Random networks from a small grammar: modules, functions, in place, reused, branching, with many inputs and outputs.
 
 All their numbers are sums of few powers of two, so that float32 computes with them exactly: where the simulation and
 `tests.stress.integers` differ, it is no matter of the order of additions.
@@ -89,11 +89,13 @@ class Network(nn.Module):
         return F.batch_norm(x, mean, variance, norm.weight, norm.bias, norm.training, 0.1, EPS)
 
     def act(self, step: Step, x: Tensor) -> Tensor:
-        if step.act == "relu":
-            return {"module": self.relu, "functional": F.relu, "in place": self.relu_in_place}[step.style](x)
-        if step.act == "relu6":
-            return {"module": self.relu6, "functional": lambda y: y.clamp(0, 6), "in place": F.relu6}[step.style](x)
-        return x
+        if not step.act:
+            return x
+        if step.style == "functional":
+            return F.relu(x) if step.act == "relu" else x.clamp(0, 6)
+        if step.style == "in place":
+            return self.relu_in_place(x) if step.act == "relu" else F.relu6(x)
+        return self.relu(x) if step.act == "relu" else self.relu6(x)
 
 
 def _plain(step: Step, x: list[Tensor], network: Network) -> Tensor:
@@ -151,7 +153,9 @@ class _Writer:
         self.viewed: set[int] = set()
 
     def step(self) -> None:
-        op = self.draws.choice(("conv",) * 8 + ("add",) * 4 + ("cat", "mul", "relu", "relu", "pool", "max", "up", "chunk"))
+        op = self.draws.choice(
+            ("conv",) * 8 + ("add",) * 4 + ("cat", "mul", "relu", "relu", "pool", "max", "up", "chunk")
+        )
         number = self.draws.choice(list(self.known)[-4:])
         channels, size = self.known[number]
         if op == "conv":
