@@ -19,6 +19,7 @@ from torch.utils.data import (
 
 from qdiag.errors import InputError, OptionError
 from qdiag.tracing.batches import Batches
+from qdiag.tracing.fixed_batch import fixed_batch
 from qdiag.training.own_losses import are_dicts
 from qdiag.training.recipe import Recipe
 from qdiag.training.seeding import seed_all, seed_of
@@ -54,7 +55,16 @@ class OrderedImages:
         self.recipe = recipe
         self.dataset = _dataset(data.source)
         loader = data.source if isinstance(data.source, DataLoader) else None
-        self.batch_size = recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
+        fixed = fixed_batch(data.model)
+        if fixed and recipe.batch_size not in (None, fixed):
+            raise OptionError(
+                f"Recipe(batch_size={recipe.batch_size}): the network takes {fixed} images at a time. Leave it out, or "
+                f"give {fixed}.",
+                code="option-value",
+            )
+        self.batch_size = (
+            fixed or recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
+        )
         self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
         if loader is None and isinstance(self.dataset, _Samples):
             self.reading["collate_fn"] = _in_lists

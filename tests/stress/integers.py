@@ -1,4 +1,4 @@
-"""What fixed point makes of a generated network: from its program and in integers, without a line of the library but a type.
+"""What fixed point makes of a generated network: from its program and in integers, without a line of the library.
 
 Doubles hold the integers: none of them comes near 2^53.
 """
