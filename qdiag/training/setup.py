@@ -15,9 +15,10 @@ from qdiag.quantization.checks import check_gradients_possible, check_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.subject import Subject
-from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
+from qdiag.tracing.random_state import kept_random_state
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
@@ -91,7 +92,8 @@ def set_up(
     if share.processes > 1:
         model.to(accelerator.device)
     network = float_model(model)
-    batch = batches(images.loader(0, share), network).first
+    with kept_random_state():  # a loader draws a seed as soon as it is asked
+        batch = next(images.read(network, 0, share))
     objective = Objective(recipe, None if teacher is None else _frozen(teacher, batch))
     own_teacher = teacher is None and network is not model and objective.teachers_part(batch.targets) > 0
     if own_teacher:

@@ -11,7 +11,7 @@ from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.saved_state import reading_state
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.forward import forward
 from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
@@ -64,8 +64,7 @@ class TrainingRun:
         count, label = self.images.steps(self.share), f"epoch {self.epoch + 1} of {self.recipe.epochs}"
         if self.step == count:
             return
-        loader = self.images.loader(self.epoch, self.share, self.step)
-        for batch in batches(loader, float_model(self.model)):
+        for batch in self.images.read(float_model(self.model), self.epoch, self.share, self.step):
             with interrupt_deferred():
                 self.is_whole = False
                 self._learn(batch)
