@@ -99,7 +99,7 @@ class OrderedImages:
         return DataLoader(_Seeded(self.dataset, self.recipe.seed), batch_sampler=sampler, **self.reading)
 
     def read(self, model: nn.Module, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
-        """The same as batches of a model. Raises InputError that names images with NaN by their place in the data."""
+        """The same as a model's batches. Raises InputError that names images with NaN by their place in the data."""
         step = first
         try:
             for batch in batches(self.loader(epoch, share, first), model):
@@ -128,8 +128,8 @@ class OrderedImages:
         if len(broken) > 1:
             which = f"images {', '.join(map(str, broken[:8]))} of the data to train with hold"
         return InputError(
-            f"{which} NaN or infinity, counted from 0 in the order of the data set. Check how the images are loaded and "
-            "normalised.",
+            f"{which} NaN or infinity, counted from 0 in the order of the data set. Check how the images are loaded "
+            "and normalised.",
             code=error.code,
         )
 

@@ -90,6 +90,7 @@ def set_up(
     validation = None if measured is None else OrderedImages(measured.data, recipe)
     share = Share(accelerator.process_index, accelerator.num_processes)
     if share.processes > 1:
+        _check_norms(model)
         model.to(accelerator.device)
     network = float_model(model)
     with kept_random_state():  # a loader draws a seed as soon as it is asked
@@ -100,6 +101,17 @@ def set_up(
         objective = Objective(recipe, _frozen(network, batch))
     _try(network, batch, objective, validation)
     return Setup(model, images, validation, objective, own_teacher, share, accelerator)
+
+
+def _check_norms(model: nn.Module) -> None:
+    """Raises ModelError for fixed point with BatchNorms of all processes: they normalize in a function of their own."""
+    synchronized = [name for name, one in model.named_modules() if isinstance(one, nn.SyncBatchNorm)]
+    if synchronized and isinstance(model, QuantTrainModule):
+        raise ModelError(
+            f"{synchronized[0]!r} is a SyncBatchNorm, which computes in a function of its own in several processes, so "
+            "that training would not round what the target rounds. Make them nn.BatchNorm2d with the same state_dict.",
+            code="sync-batchnorm",
+        )
 
 
 def _try(network: nn.Module, batch: Batch, objective: Objective, validation: OrderedImages | None) -> None:

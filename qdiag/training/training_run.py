@@ -123,6 +123,8 @@ class TrainingRun:
         if self.recipe.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
+        if self.share.processes > 1 and isinstance(self.model, QuantTrainModule) and not self.model.ranges_frozen:
+            self.model.ranges.join()
         self.curve.add(outcome)
 
     def _freeze(self, done: float) -> None:
