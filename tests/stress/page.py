@@ -41,10 +41,10 @@ def _told(outcomes: list[str]) -> str:
         return f"{sum(int(outcome.split()[1]) for outcome in fine)} times dead, and each went on to the same end"
     if fine and fine[0].startswith("drew"):
         return f"{sum(int(outcome.split()[1]) for outcome in fine):,} numbers drawn, none of them twice"
-    words = {"equal": "every integer equal", "refused": "refused", "same": "without effect"}
+    words = {"equal": "every integer equal", "refused": "refused", "same": "without effect", "told apart": "told apart"}
     return ", ".join(f"{count:,} {words[name]}" for name, count in Counter(fine).most_common())
 
 
 def _place(group: str) -> tuple[int, str]:
-    order = ("networks", "files", "kills", "draws")
+    order = ("networks", "files", "kills", "identities", "draws")
     return next(place for place, name in enumerate(order) if group.startswith(name)), group

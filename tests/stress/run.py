@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from tests.stress import draws, files, kills
+from tests.stress import draws, files, identities, kills
 from tests.stress.network_check import check
 from tests.stress.page import Row, page
 
@@ -93,6 +93,7 @@ def groups(folder: Path) -> Iterator[tuple[str, int, Callable[[], Attack]]]:
         yield f"files: {kind.name}", 1000, lambda kind=kind: _damaging(kind, folder)  # type: ignore[misc]
     for work in kills.WORKS:
         yield f"kills: {work.name}", 20, lambda work=work: _killing(work, folder)  # type: ignore[misc]
+    yield "identities", 200, lambda: identities.check
     yield "draws", 10, lambda: _drawn
 
 

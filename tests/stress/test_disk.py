@@ -130,7 +130,8 @@ def test_a_folder_that_nobody_can_write_to_is_told(name: str) -> None:
 def test_two_processes_at_one_file_leave_one_of_theirs(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     children = [_writes(path, number) for number in (1, 2)]
-    seen, until = set(), time.monotonic() + 30
+    seen: set[int] = set()
+    until = time.monotonic() + 30
     while len(seen) < 2 and time.monotonic() < until:
         if path.exists():
             found = read_tensors(path, "state", ("number", "tensor"))
