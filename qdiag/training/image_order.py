@@ -130,7 +130,7 @@ class OrderedImages:
         return InputError(
             f"{which} NaN or infinity, counted from 0 in the order of the data set. Check how the images are loaded "
             "and normalised.",
-            code=error.code,
+            code="data-not-finite",
         )
 
     def in_order(self, share: Share) -> DataLoader[Any]:
