@@ -16,7 +16,7 @@ SLOW := browser or training or sweep or site
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults bench clean
+.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults zoo-page stress bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,6 +64,12 @@ files: $(DEV)  ## docs/model_files.md: which model files go through qdiag
 
 faults: $(DEV)  ## docs/faults.md: what qdiag says of known faults, held against the truth; goes on where it was stopped
 	$(BIN)/python -m tests.faults.run docs/faults.md $(FAULTS)
+
+zoo-page: $(DEV)  ## docs/zoo.md: which networks of torchvision and timm go through; goes on where it was stopped
+	$(BIN)/python examples/zoo.py docs/zoo.md $(ZOO)
+
+stress: $(DEV)  ## docs/reliability.md: networks, damaged files and kills by the thousand; goes on where it was stopped
+	$(BIN)/python -m tests.stress.run docs/reliability.md $(STRESS)
 
 bench: $(DEV)  ## docs/speed.md: what everything costs, in forwards of the model itself; on a quiet machine
 	$(BIN)/python -m tests.bench.run docs/speed.md $(BENCH)

@@ -11,13 +11,14 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import nn
 
-from qdiag.errors import InputError, OptionError, QdiagError
+from qdiag.errors import InputError, ModelError, OptionError, QdiagError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
 from qdiag.tracing.batches import Batches, batches, first_inputs
 from qdiag.tracing.borrowing import borrow, check_module
+from qdiag.tracing.fixed_batch import find_fixed_batch
 from qdiag.tracing.forward import forward
 from qdiag.tracing.inputs import Inputs
 from qdiag.tracing.trace import Trace
@@ -216,7 +217,17 @@ class _Look:
 
     @cached_property
     def trace(self) -> Trace:
+        try:
+            return trace(self.model, self.data.example)
+        except (ModelError, InputError):
+            first = self.data.first
+            if not first.counts_images or not find_fixed_batch(self.model, first.inputs.batch_size, self._run):
+                raise
         return trace(self.model, self.data.example)
+
+    def _run(self, images: int) -> None:
+        inputs = self.data.first.split(images)[0].inputs
+        forward(self.model, inputs.map(torch.clone))  # the forward may write to them
 
     @cached_property
     def prefers_channels_last(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from qdiag.contents import SEAL, is_unchanged, sealed
 from qdiag.errors import InputError
 from qdiag.files import writing
 
@@ -27,7 +28,7 @@ def read_tensors(path: Path, kind: str, keys: Collection[str] = (), *, mapped: b
     kind: what the file should be, in words. keys: what it has to hold. mapped: tensors stay in the file until they are
     looked at, and are not checked.
 
-    Raises InputError where it is not there, is damaged, or is something else.
+    Raises InputError where it is not there, is damaged or was changed by another program, or is something else.
     """
     advice = "Give another file, or delete it to begin anew."
     found = read_file(path, f"is no {kind}", advice, mapped=mapped)
@@ -35,8 +36,11 @@ def read_tensors(path: Path, kind: str, keys: Collection[str] = (), *, mapped: b
     if missing or not isinstance(found, dict):
         lacks = f"it lacks {', '.join(missing)}" if missing else f"it holds a {type(found).__name__}"
         raise InputError(f"'{path}' is no {kind}: {lacks}. {advice}", code="unreadable-file")
-    contents: dict[str, Any] = found
-    return contents
+    if not mapped and not is_unchanged(found):
+        raise InputError(
+            f"'{path}' is damaged: what it holds is not what was written to it. {advice}", code="unreadable-file"
+        )
+    return {name: value for name, value in found.items() if name != SEAL}
 
 
 def read_file(
@@ -124,7 +128,10 @@ def _is_storage(name: str) -> bool:
     return "/data/" in name
 
 
-def write_tensors(path: Path, contents: Mapping[str, Any], advice: str) -> None:
-    """Write the file whole, or leave the one before. Raises OptionError, which ends with the advice."""
+def write_tensors(path: Path, contents: Mapping[str, Any], advice: str, *, is_state: bool = False) -> None:
+    """Write the file whole, or leave the one before. Raises OptionError, which ends with the advice.
+
+    is_state: it is a module's state_dict, to be loaded as such, and gets no seal beside its tensors.
+    """
     with writing(path, advice) as draft:
-        torch.save(contents, draft)
+        torch.save(contents if is_state else sealed(contents), draft)

@@ -1,5 +1,6 @@
 """`compare()`: float, 16-bit and 8-bit tensors at every layer, in one streaming pass over the data."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import Tensor, nn
 from qdiag.comparison.check_versions import checked_versions
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.layer_sums import LayerSums
+from qdiag.comparison.not_finite import not_finite_outputs
 from qdiag.comparison.probe import probe
 from qdiag.comparison.streaming import lanes_steps, output_sums
-from qdiag.errors import OptionError
+from qdiag.errors import OptionError, QdiagWarning
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.layer import Layer
 from qdiag.planning.widths import Bits
@@ -97,6 +99,9 @@ def _layers_steps(subject: Subject, quantized: Mapping[str, QuantizedModel], add
     images = yield from lanes_steps(
         subject, quantized, outputs, meet, "comparing", constants=found.constants, added_images=added_images
     )
+    broken = not_finite_outputs(subject, outputs.not_finite)
+    for one in broken:
+        warnings.warn(f"{one}. What is said of it compares with these.", QdiagWarning, stacklevel=2)
     names = tuple(quantized)
     reason = "did not run when the model was traced on the first images: its forward depends on the data"
     unplanned = {site: reason for one in quantized.values() for site in one.interpreter.unplanned}
@@ -109,5 +114,6 @@ def _layers_steps(subject: Subject, quantized: Mapping[str, QuantizedModel], add
         float_top1_percent=outputs.float_top1_percent,
         float_figures=outputs.float_figures,
         probe=found,
+        not_finite=broken,
         floating=tuple((str(site), reason) for site, reason in (plan.floating | unplanned).items()),
     )

@@ -8,11 +8,13 @@ from qdiag.comparison.comparison_parts import (
     floating_section,
     layer_data,
     layer_table,
+    not_finite_callouts,
     output_facts,
     worst_chart,
 )
 from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.layer_error import LayerComparison
+from qdiag.comparison.not_finite import NotFinite
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import Probe
 from qdiag.errors import SiteNotFound
@@ -35,6 +37,7 @@ class Comparison(Displayable):
         floating: Operations that no lane quantizes, each with the reason.
         float_figures: How float meets the labels, where there are any.
         probe: What runs of the float model alone show.
+        not_finite: Outputs of the float model that hold NaN or infinity.
         trained: The float outputs of a network that was trained, beside the model that was brought in, as `outputs`
             are.
     """
@@ -49,6 +52,7 @@ class Comparison(Displayable):
     float_figures: FloatFigures | None = None
     probe: Probe = field(default_factory=Probe)
     trained: OutputError | None = None
+    not_finite: tuple[NotFinite, ...] = ()
 
     def layer(self, name: Site | str) -> LayerComparison:
         """The layer at an address, or that an operation at an address belongs to.
@@ -69,6 +73,7 @@ class Comparison(Displayable):
     def report(self) -> Report:
         """Figures at the output, error along the network, every layer, and what stays in float."""
         blocks: list[Block] = [
+            *not_finite_callouts(self.not_finite),
             output_facts(self.outputs, self.float_top1_percent, self.images),
             error_chart(self.layers, self.lanes),
             worst_chart(self.layers, self.lanes[-1]),
@@ -80,7 +85,8 @@ class Comparison(Displayable):
         return Report(title, tuple(blocks), "comparison", self._data())
 
     def _data(self) -> dict[str, object]:
-        return {
+        broken = {"not_finite": [str(one) for one in self.not_finite]} if self.not_finite else {}
+        return broken | {
             "model": self.model_name,
             "images": self.images,
             "float_top1_percent": self.float_top1_percent,

@@ -3,18 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 from qdiag.comparison.layer_error import LayerComparison, LayerError
+from qdiag.comparison.not_finite import NotFinite
 from qdiag.comparison.output_error import OutputError
 from qdiag.numerics.metrics.metric import METRICS, Metric
 from qdiag.numerics.metrics.sqnr import Sqnr
 from qdiag.report.cells import Cell, Code, Place
 from qdiag.report.chart import Chart, Series
-from qdiag.report.elements import Fact, Facts, Section, Text
+from qdiag.report.elements import Callout, Fact, Facts, Section, Text
 from qdiag.report.table import Column, Table
 
 SHOWN_DB = 100.0
 """Equal tensors have infinite SQNR; drawn at this height, above what 16 bits reach."""
 
 WORST = 25
+
+
+def not_finite_callouts(outputs: Sequence[NotFinite]) -> list[Callout]:
+    """One for each output of the float model that holds NaN or infinity."""
+    return [Callout("error", "The float model itself gives NaN or infinity.", f"{one}.") for one in outputs]
 
 
 def output_facts(outputs: Mapping[str, OutputError], float_top1_percent: float | None, images: int) -> Facts:

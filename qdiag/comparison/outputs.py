@@ -15,6 +15,7 @@ from qdiag.comparison.output_leaves import Met
 from qdiag.comparison.read_targets import Read, TargetReader
 from qdiag.numerics.metrics.sqnr import relative_noise, sqnr_db
 from qdiag.numerics.moments import MomentSums, ReferenceSums
+from qdiag.quantization.finite_guard import all_finite
 from qdiag.subject import Task
 
 
@@ -22,7 +23,7 @@ class OutputSums:
     """Accumulates over batches: outputs of the reference and of each lane.
 
     task: what the outputs mean; None to go by the labels. labels_decide: False where a figure of the user's own does,
-    so that labels that do not fit are no error.
+    so that labels that do not fit are no error. not_finite: values of the reference that are none, by output.
     """
 
     def __init__(self, lanes: int, task: Task | None = None, *, labels_decide: bool = True):
@@ -31,6 +32,7 @@ class OutputSums:
         self.moments = [MomentSums() for _ in range(lanes)]
         self.tensors: dict[str, _TensorSums] = {}
         self.unseen: dict[str, None] = {}
+        self.not_finite: dict[str, int] = {}
         self.decisions: DecisionSums | None = None
         self.distances: list[float] = [0.0] * (lanes + 1)
         self.targets = 0
@@ -41,12 +43,17 @@ class OutputSums:
         self.images += images
         for position, (name, tensor) in enumerate(zip(met.names, met.reference, strict=True)):
             if tensor.numel():
+                self._count_not_finite(name, tensor)
                 own = [version[position] for version in met.versions]
                 self.tensors.setdefault(name, _TensorSums(tensor, self.lanes)).update(tensor, own)
                 self._total(tensor, own)
         read = self.reader.read(targets, met.reference)
         if read is not None:
             self._decide(read, met.reference[read.position], [version[read.position] for version in met.versions])
+
+    def _count_not_finite(self, name: str, reference: Tensor) -> None:
+        if reference.is_floating_point() and not all_finite(reference):
+            self.not_finite[name] = self.not_finite.get(name, 0) + int((~reference.isfinite()).sum())
 
     def _total(self, tensor: Tensor, own: Sequence[Tensor]) -> None:
         if tensor.is_floating_point():

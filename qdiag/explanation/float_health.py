@@ -1,10 +1,12 @@
 """What has to be said before any word on number formats: float itself, its data, and whether it is one function."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.float_figures import FloatFigures
 from qdiag.comparison.intervals import wilson
+from qdiag.comparison.not_finite import NotFinite
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import NormShift, Probe
 from qdiag.comparison.readings import BY_BATCH, Reading
@@ -33,6 +35,8 @@ class Trouble:
 def trouble(comparison: Comparison) -> Trouble | None:
     """The first that applies; None where float itself can be trusted."""
     found = comparison.probe
+    if comparison.not_finite:
+        return _not_finite(comparison.not_finite)
     if found.repeat_db < NOISE_DB:
         return _not_repeatable(found)
     figures = comparison.float_figures
@@ -48,6 +52,14 @@ def trouble(comparison: Comparison) -> Trouble | None:
         )
         return Trouble("float-is-wrong", "These are not the images that the float model was trained on.", text)
     return None
+
+
+def _not_finite(outputs: Sequence[NotFinite]) -> Trouble:
+    text = (
+        f"{'; '.join(map(str, outputs))}. No figure of it says anything: bound what is divided by, or what a logarithm "
+        "or root is taken of, and put masks of -inf behind the network."
+    )
+    return Trouble("float-is-wrong", "The float model itself gives NaN or infinity.", text[0].upper() + text[1:])
 
 
 def notes(comparison: Comparison, output: OutputError) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from qdiag.files import written_whole
 from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.tracing.fixed_batch import fixed_batch
 
 LARGEST = 1536 * 2**20
 """Bytes of weights beyond which torch splits a file in two."""
@@ -69,7 +70,8 @@ def export_onnx(
     check_request(quantized, target, style)
     opset = chosen_opset(quantized.plan, style, opset)
     inputs = recorded_inputs(quantized, data, dynamic_batch)
-    recording = record(quantized, inputs, style, opset, dynamic_batch=dynamic_batch)
+    takes_any = dynamic_batch and fixed_batch(quantized.module) is None
+    recording = record(quantized, inputs, style, opset, dynamic_batch=takes_any)
     if dynamic_batch and not recording.is_dynamic:
         warnings.warn(
             f"the forward fixes the number of images, so that the file takes {inputs.batch_size} at a time.",

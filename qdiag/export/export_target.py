@@ -16,7 +16,7 @@ from qdiag.export.exported_model import ExportedModel
 from qdiag.export.installed import check_installed
 from qdiag.export.lower_opset import ir_version
 from qdiag.export.range_file import range_text
-from qdiag.export.recording import recorded_inputs
+from qdiag.export.recording import fewest_images
 from qdiag.export.styles import Style
 from qdiag.export.target_files import TargetExport
 from qdiag.export.target_layers import FileLayers
@@ -26,7 +26,6 @@ from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.report.to_text import render_text
-from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs
 
@@ -86,7 +85,7 @@ def export_target(
     delivery = planned(delivery, quantized.plan)
     engine.check(delivery)
     place = _made(Path(folder))
-    inputs = Batch(recorded_inputs(quantized, data, dynamic_batch=False)).split(1)[0].inputs
+    inputs = fewest_images(quantized, data)
     with FilesTogether(place, "Name a folder with room that you may write to.") as files:
         return _written(quantized, engine, delivery, inputs, files)
 

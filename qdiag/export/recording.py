@@ -17,7 +17,9 @@ from qdiag.export.styles import STYLES, Style
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import first_batch
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
+from qdiag.tracing.fixed_batch import fixed_batch
 from qdiag.tracing.inputs import Inputs
 
 
@@ -73,9 +75,17 @@ def recorded_inputs(quantized: QuantizedModel, data: Any, dynamic_batch: bool) -
     inputs.check_finite("the example input")
     if not inputs.tensors():
         raise InputError("the example input holds no tensor. Give what the model is called with.", code="no-tensor")
+    if fixed_batch(quantized.module) is not None:
+        return inputs
     alone = all(tensor.ndim and len(tensor) == 1 for _, tensor in inputs.tensors())
     # torch.export takes an axis of length 1 for a fixed one
     return inputs.map(lambda tensor: torch.cat([tensor, tensor])) if dynamic_batch and alone else inputs
+
+
+def fewest_images(quantized: QuantizedModel, data: Any) -> Inputs:
+    """Of `recorded_inputs` one image, or as many as the network takes at a time."""
+    inputs = recorded_inputs(quantized, data, dynamic_batch=False)
+    return Batch(inputs, is_whole=fixed_batch(quantized.module) is not None).split(1)[0].inputs
 
 
 def _traced_inputs(quantized: QuantizedModel) -> Inputs:

@@ -10,7 +10,7 @@ from torch import Tensor
 from qdiag.errors import ModelError
 from qdiag.export.constants import LayerConstants, layer_constants
 from qdiag.export.file_weights import FileWeights, Written
-from qdiag.export.recording import recorded_inputs
+from qdiag.export.recording import fewest_images
 from qdiag.export.repaired_file import ChangedTensor, RepairedFile
 from qdiag.export.styles import ClipNumerics
 from qdiag.files import writing
@@ -24,7 +24,6 @@ from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
 from qdiag.quantization.quantized_model import QuantizedModel
-from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.inputs import Inputs, named_leaves
 
@@ -38,7 +37,7 @@ RANGES_ALONE = ("range-search",)
 def repaired(quantized: QuantizedModel, target: Path, data: Any) -> RepairedFile:
     """What `repair_file` does."""
     origin = _origin(quantized)
-    inputs = Batch(recorded_inputs(quantized, data, dynamic_batch=False)).split(1)[0].inputs
+    inputs = fewest_images(quantized, data)
     file = FileWeights(read_proto(origin.file), origin.file.name)
     _check_float(file)
     with borrow(quantized.module):

@@ -14,7 +14,7 @@ from qdiag.export.verification_parts import (
     site_table,
 )
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Report, Section
+from qdiag.report.elements import Callout, Report, Section
 from qdiag.tracing.site import Site
 
 
@@ -66,8 +66,16 @@ class Verification(Displayable):
 
     @property
     def exit_code(self) -> int:
-        """For a shell or CI: 1 where an integer is off by more than one step, else 0."""
-        return int(self.off_by_more > 0)
+        """For a shell or CI: 0 where the report begins with what is in order or a note, 1 with a warning or an error.
+
+        So 1 where an integer is off by more than one step, and where the results alone differ.
+        """
+        return int(self._callout.level in ("warning", "error"))
+
+    @property
+    def _callout(self) -> Callout:
+        rounding = rounding_text(self.target, self.is_rounding_exchanged)
+        return agreement_callout(self.sites, self.output_equal == self.output_values, rounding)
 
     @property
     def first_differing(self) -> SiteAgreement | None:
@@ -98,9 +106,8 @@ class Verification(Displayable):
     def report(self) -> Report:
         """A callout, the counts, every site, and the kernels that ran."""
         title = f"{self.model_name}: simulation against ONNX Runtime {self.runtime}, {self.images} images"
-        rounding = rounding_text(self.target, self.is_rounding_exchanged)
         blocks = (
-            agreement_callout(self.sites, self.output_equal == self.output_values, rounding),
+            self._callout,
             agreement_facts(self.sites, 100 * self.output_equal / max(self.output_values, 1), self.kernels),
             site_table(self.sites),
             Section("Kernels that ran", (kernel_table(self.kernels),), collapsed=True),

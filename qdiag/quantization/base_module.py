@@ -7,12 +7,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from qdiag.contents import sealed
 from qdiag.errors import InputError
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.checks import check_model
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.saved_state import reading_state
 from qdiag.subject import Subject
 
 
@@ -86,7 +88,7 @@ class QuantBaseModule(nn.Module):
     def get_extra_state(self) -> dict[str, Any]:
         """What `state_dict` holds beside the model's own tensors."""
         state, training = self.quantized.get_extra_state(), self.training_state()
-        return state if training is None else state | {"training": training}
+        return state if training is None else sealed(state | {"training": training})
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_extra_state` gave.
@@ -95,7 +97,8 @@ class QuantBaseModule(nn.Module):
             state: Formats, calibration, and how far training has come.
         """
         self.quantized.set_extra_state(state)
-        self.load_training_state(state.get("training", {}))
+        with reading_state():
+            self.load_training_state(state.get("training", {}))
 
     # What the finals say ----------------------------------------------------------------------------------------------
 

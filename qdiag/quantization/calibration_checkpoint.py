@@ -11,6 +11,7 @@ from qdiag.files import warned
 from qdiag.planning.plan import QuantPlan
 from qdiag.quantization.calibration import Calibration
 from qdiag.quantization.identity import data_digest, digest, model_digest
+from qdiag.quantization.saved_state import reading_state
 from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.batches import Batches
 
@@ -45,7 +46,8 @@ class CalibrationCheckpoint:
                 "Give another file, or delete it to begin anew.",
                 code="other-run",
             )
-        return Calibration.of_state(found["calibration"], self.sites)
+        with reading_state():
+            return Calibration.of_state(found["calibration"], self.sites)
 
     def save(self, calibration: Calibration) -> None:
         """Warns where it cannot be written; the run goes on, and the checkpoint before stays."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qdiag.contents import sealed
 from qdiag.errors import QdiagWarning
 from qdiag.numerics.qparams import QParams
 from qdiag.planning.layer import Layer
@@ -18,7 +19,7 @@ from qdiag.quantization.formats import Formats
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.numerics import Numerics
-from qdiag.quantization.saved_state import reading_state
+from qdiag.quantization.saved_state import check_seal, reading_state
 from qdiag.quantization.watchers import Watchers
 from qdiag.quantization.weight_source import WeightSource
 from qdiag.tracing.borrowing import borrow
@@ -168,14 +169,19 @@ class QuantizedModel(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What `state_dict` holds beside the model's own tensors."""
-        return self.calibration.state() | {"formats": self.plan.state()}
+        return sealed(self.calibration.state() | {"formats": self.plan.state()})
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_extra_state` gave.
 
         Args:
             state: Formats and calibration.
+
+        Raises:
+            InputError: Where it is damaged, or was changed.
+            ModelError: For another model's.
         """
+        check_seal(state)
         with reading_state():
             plan = self.plan.of_state(state["formats"])
             calibration = Calibration.of_state(state, [layer.site for layer in plan.layers])

@@ -62,6 +62,13 @@ class RunningRanges(nn.Module):
         self.batches[row] += 1
         return seen
 
+    @torch.no_grad()
+    def join(self) -> None:
+        """Take the widest of what the processes that train together have seen; each of them calls it."""
+        ends = torch.stack([-self.extremes[:, 0], self.extremes[:, 1]])
+        torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MAX)
+        self.extremes.copy_(torch.stack([-ends[0], ends[1]], 1))
+
     def put(self, site: Site, known: Range, batches: int) -> None:
         """Take a range from elsewhere, as if seen in so many batches."""
         self.extremes[self.rows[site]] = torch.tensor([known.low, known.high])

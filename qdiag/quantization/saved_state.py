@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from qdiag.contents import is_unchanged
 from qdiag.errors import InputError, QdiagError
 
 
@@ -19,6 +20,14 @@ def reading_state() -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise damaged(f"{type(error).__name__}: {error}") from error
+
+
+def check_seal(state: Mapping[str, Any]) -> None:
+    """Raises InputError for a state that is none, or that was changed since it was saved."""
+    if not isinstance(state, Mapping):
+        raise damaged(f"they are a {type(state).__name__}")
+    if not is_unchanged(state):
+        raise damaged("what they hold is not what was saved")
 
 
 def check_ranges(state: Mapping[str, Any]) -> None:

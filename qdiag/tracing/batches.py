@@ -1,6 +1,7 @@
 """Where inputs come from: a data set in any form, as batches that can be read more than once."""
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from inspect import Parameter
@@ -11,17 +12,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset
 
-from qdiag.errors import InputError
+from qdiag.errors import InputError, QdiagWarning
+from qdiag.tracing.fixed_batch import fixed_batch
 from qdiag.tracing.inputs import Inputs, parameters_of_forward
 from qdiag.tracing.random_state import kept_random_state
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Inputs and, where the data has them, targets."""
+    """Inputs and, where the data has them, targets. is_whole: the network takes just so many images at a time."""
 
     inputs: Inputs
     targets: Any = None
+    is_whole: bool = False
 
     def split(self, size: int) -> list["Batch"]:
         """Batches of at most `size` images; [self] where it is not plain which axis counts the images."""
@@ -33,9 +36,21 @@ class Batch:
 
     @property
     def is_divisible(self) -> bool:
+        """True where the first axis of everything counts the images, and the network takes any number of them."""
+        return not self.is_whole and self.counts_images
+
+    @property
+    def counts_images(self) -> bool:
         """True where the first axis of everything counts the images."""
         values = [*self.inputs.args, *self.inputs.kwargs.values(), *([] if self.targets is None else [self.targets])]
         return all(isinstance(v, Tensor) and v.ndim > 0 and len(v) == self.inputs.batch_size for v in values)
+
+    def in_fixed(self, size: int) -> list["Batch"]:
+        """Batches of just `size` images, without those that are left over at the end."""
+        if self.inputs.batch_size == size or not self.counts_images:
+            return [dataclasses.replace(self, is_whole=True)]
+        parts = dataclasses.replace(self, is_whole=False).split(size)
+        return [dataclasses.replace(part, is_whole=True) for part in parts if part.inputs.batch_size == size]
 
     def _targets(self, start: int, size: int) -> Any:
         return None if self.targets is None else self.targets[start : start + size]
@@ -53,9 +68,14 @@ class Batches:
         self.images_read = 0
         self.required = [p for p in parameters_of_forward(model).values() if _is_required(p)]
 
-    @cached_property
+    @property
     def first(self) -> Batch:
-        """The first batch, read once. Raises InputError where there is none."""
+        """The first batch, read once; as many images as a network of fixed batch takes. Raises InputError for none."""
+        size = fixed_batch(self.model)
+        return self._first if size is None else self._in_fixed(self._first, size, 0)[0]
+
+    @cached_property
+    def _first(self) -> Batch:
         with kept_random_state():  # a loader that shuffles draws a seed as soon as it is asked
             return next(iter(self))
 
@@ -69,13 +89,13 @@ class Batches:
         if images is None or images == self.images:
             return self
         shorter = Batches(self.data, self.model, self.source, images)
-        shorter.first = self.first
+        shorter._first = self._first
         return shorter
 
     def of(self, model: nn.Module) -> "Batches":
         """The same data for another model that takes the same inputs."""
         other = Batches(self.data, model, self.source, self.images)
-        other.first = self.first
+        other._first = self._first
         return other
 
     def joined(self, most_values: int) -> Inputs:
@@ -98,7 +118,8 @@ class Batches:
         return Inputs(*args, **kwargs)
 
     def __len__(self) -> int:
-        whole = len(self.data)  # type: ignore[arg-type]
+        size, read = fixed_batch(self.model), self._first.inputs.batch_size
+        whole = len(self.data) * (read // size if size and read > size else 1)  # type: ignore[arg-type]
         return whole if self.images is None else min(whole, -(-self.images // self.first.inputs.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
@@ -111,7 +132,8 @@ class Batches:
                 raise InputError(f"batch {number} of the data holds no image. Leave it out.", code="empty-data")
             seen += batch.inputs.batch_size
             self.images_read = seen
-            yield batch
+            size = fixed_batch(self.model)
+            yield from [batch] if size is None else self._in_fixed(batch, size, number)
             if self.images is not None and seen >= self.images:
                 return
         if number < 0:
@@ -119,6 +141,25 @@ class Batches:
                 "the data is empty: not one batch came out of it. Check the folder, the split, the filter.",
                 code="empty-data",
             )
+
+    def _in_fixed(self, batch: Batch, size: int, number: int) -> list[Batch]:
+        """Of the size that the network takes; what is left over is left out, and that is said."""
+        parts, images = batch.in_fixed(size), batch.inputs.batch_size
+        if not parts and not number:
+            raise InputError(
+                f"the network takes {size} images at a time, and a batch of the data holds {images}. Give batches of "
+                f"{size}.",
+                code="batch-size",
+            )
+        left = images - sum(part.inputs.batch_size for part in parts)
+        if left:
+            warnings.warn(
+                f"the network takes {size} images at a time: {left} of the {images} in batch {number} of the data are "
+                f"left out. Give batches of {size}, as with DataLoader(…, batch_size={size}, drop_last=True).",
+                QdiagWarning,
+                stacklevel=2,
+            )
+        return parts
 
     def _items(self) -> Iterator[Any]:
         try:

@@ -1,11 +1,11 @@
 """The images to train with, in an order that each epoch has of its own."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -18,7 +18,9 @@ from torch.utils.data import (
 )
 
 from qdiag.errors import InputError, OptionError
-from qdiag.tracing.batches import Batches
+from qdiag.tracing.batches import Batch, Batches, batches
+from qdiag.tracing.fixed_batch import fixed_batch
+from qdiag.tracing.inputs import floating_leaves
 from qdiag.training.own_losses import are_dicts
 from qdiag.training.recipe import Recipe
 from qdiag.training.seeding import seed_all, seed_of
@@ -54,7 +56,16 @@ class OrderedImages:
         self.recipe = recipe
         self.dataset = _dataset(data.source)
         loader = data.source if isinstance(data.source, DataLoader) else None
-        self.batch_size = recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
+        fixed = fixed_batch(data.model)
+        if fixed and recipe.batch_size not in (None, fixed):
+            raise OptionError(
+                f"Recipe(batch_size={recipe.batch_size}): the network takes {fixed} images at a time. Leave it out, or "
+                f"give {fixed}.",
+                code="option-value",
+            )
+        self.batch_size = (
+            fixed or recipe.batch_size or (loader.batch_size if loader is not None else None) or BATCH_SIZE
+        )
         self.reading = {name: getattr(loader, name) for name in _READING} if loader is not None else {}
         if loader is None and isinstance(self.dataset, _Samples):
             self.reading["collate_fn"] = _in_lists
@@ -84,15 +95,43 @@ class OrderedImages:
 
     def loader(self, epoch: int, share: Share, first: int = 0) -> DataLoader[Any]:
         """An epoch's batches from the one with the number `first` on."""
+        sampler = [[(epoch, row) for row in rows] for rows in self._rows(epoch, share)[first:]]
+        return DataLoader(_Seeded(self.dataset, self.recipe.seed), batch_sampler=sampler, **self.reading)
+
+    def read(self, model: nn.Module, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
+        """The same as a model's batches. Raises InputError that names images with NaN by their place in the data."""
+        step = first
+        try:
+            for batch in batches(self.loader(epoch, share, first), model):
+                yield batch
+                step += 1
+        except InputError as error:
+            if error.code != "data-not-finite":
+                raise
+            raise self._named(error, epoch, self._rows(epoch, share)[step]) from error
+
+    def _rows(self, epoch: int, share: Share) -> list[Sequence[int]]:
+        """The places in the data of each batch's images."""
         order = torch.randperm(
             len(self), generator=torch.Generator().manual_seed(seed_of(self.recipe.seed, _ORDER, epoch))
         )
         size, rows = self.batch_images(share), order.tolist()
-        batches = [
-            [(epoch, row) for row in share.of(rows[step * size : (step + 1) * size])]
-            for step in range(first, self.steps(share))
-        ]
-        return DataLoader(_Seeded(self.dataset, self.recipe.seed), batch_sampler=batches, **self.reading)
+        return [share.of(rows[step * size : (step + 1) * size]) for step in range(self.steps(share))]
+
+    def _named(self, error: InputError, epoch: int, rows: Sequence[int]) -> InputError:
+        """The error, with the images that it is of; itself where they cannot be told, as what a collate_fn makes."""
+        images = _Seeded(self.dataset, self.recipe.seed)
+        broken = sorted(row for row in rows if not _is_finite(images[epoch, row]))
+        if not broken:
+            return error
+        which = f"image {broken[0]} of the data to train with holds"
+        if len(broken) > 1:
+            which = f"images {', '.join(map(str, broken[:8]))} of the data to train with hold"
+        return InputError(
+            f"{which} NaN or infinity, counted from 0 in the order of the data set. Check how the images are loaded "
+            "and normalised.",
+            code="data-not-finite",
+        )
 
     def in_order(self, share: Share) -> DataLoader[Any]:
         """All of it once, as it lies, for evaluation."""
@@ -114,6 +153,12 @@ class _Seeded(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int]) -> Any:
         seed_all(self.seed, _IMAGE, *key)
         return self.dataset[key[1]]
+
+
+def _is_finite(sample: Any) -> bool:
+    """Of an image, not of its label, which may mean by NaN that it is not known."""
+    image = sample[0] if isinstance(sample, tuple | list) and sample else sample
+    return all(bool(tensor.isfinite().all()) for tensor in floating_leaves(image))
 
 
 def _dataset(data: Any) -> Dataset[Any]:

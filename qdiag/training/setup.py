@@ -15,9 +15,10 @@ from qdiag.quantization.checks import check_gradients_possible, check_model
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.train_module import QuantTrainModule
 from qdiag.subject import Subject
-from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.borrowing import borrow
 from qdiag.tracing.forward import forward
+from qdiag.tracing.random_state import kept_random_state
 from qdiag.training.evaluation import float_model
 from qdiag.training.image_order import OrderedImages, Share
 from qdiag.training.objective import Objective
@@ -89,15 +90,28 @@ def set_up(
     validation = None if measured is None else OrderedImages(measured.data, recipe)
     share = Share(accelerator.process_index, accelerator.num_processes)
     if share.processes > 1:
+        _check_norms(model)
         model.to(accelerator.device)
     network = float_model(model)
-    batch = batches(images.loader(0, share), network).first
+    with kept_random_state():  # a loader draws a seed as soon as it is asked
+        batch = next(images.read(network, 0, share))
     objective = Objective(recipe, None if teacher is None else _frozen(teacher, batch))
     own_teacher = teacher is None and network is not model and objective.teachers_part(batch.targets) > 0
     if own_teacher:
         objective = Objective(recipe, _frozen(network, batch))
     _try(network, batch, objective, validation)
     return Setup(model, images, validation, objective, own_teacher, share, accelerator)
+
+
+def _check_norms(model: nn.Module) -> None:
+    """Raises ModelError for fixed point with BatchNorms of all processes: they normalize in a function of their own."""
+    synchronized = [name for name, one in model.named_modules() if isinstance(one, nn.SyncBatchNorm)]
+    if synchronized and isinstance(model, QuantTrainModule):
+        raise ModelError(
+            f"{synchronized[0]!r} is a SyncBatchNorm, which computes in a function of its own in several processes, so "
+            "that training would not round what the target rounds. Make them nn.BatchNorm2d with the same state_dict.",
+            code="sync-batchnorm",
+        )
 
 
 def _try(network: nn.Module, batch: Batch, objective: Objective, validation: OrderedImages | None) -> None:

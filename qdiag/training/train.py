@@ -45,10 +45,10 @@ def train(
         train(model, (loader, validation_loader), Recipe(epochs=10), output="run")
 
     Runs in one process on the device that the model lies on; in each process of `accelerate launch`, or of accelerate's
-    `notebook_launcher`, on a device of its own, with a share of each batch. BatchNorm's statistics and ranges are the
-    first process's; it alone tells its progress. Modes and random state come back as they were. Ctrl-C writes a
-    checkpoint. Where one cannot be written, a warning says so, and the one before stays. With validation data the model
-    ends with the weights of its best epoch (see `Recipe`).
+    `notebook_launcher`, on a device of its own, with a share of each batch. Ranges are of all processes' images,
+    BatchNorm's statistics the first one's; it alone tells its progress. Modes and random state come back as they were.
+    Ctrl-C writes a checkpoint. Where one cannot be written, a warning says so, and the one before stays. With
+    validation data the model ends with the weights of its best epoch (see `Recipe`).
 
     Args:
         model: Trained in place; or a `Subject`, which holds the images as well.

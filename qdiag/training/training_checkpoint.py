@@ -74,11 +74,11 @@ class TrainingCheckpoint:
 
     def save_model(self, model: nn.Module) -> None:
         """Raises OptionError where it cannot be written."""
-        write_tensors(self.folder / MODEL, model.state_dict(), ADVICE)
+        write_tensors(self.folder / MODEL, model.state_dict(), ADVICE, is_state=True)
 
     def save_teacher(self, teacher: nn.Module) -> None:
         """Raises OptionError where it cannot be written."""
-        write_tensors(self.folder / TEACHER, teacher.state_dict(), ADVICE)
+        write_tensors(self.folder / TEACHER, teacher.state_dict(), ADVICE, is_state=True)
 
     def load_teacher(self, teacher: nn.Module) -> None:
         teacher.load_state_dict(read_tensors(self.folder / TEACHER, "teacher of a training run"))

@@ -9,8 +9,9 @@ from accelerate.utils import broadcast
 
 from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress, Steps
+from qdiag.quantization.saved_state import reading_state
 from qdiag.quantization.train_module import QuantTrainModule
-from qdiag.tracing.batches import Batch, batches
+from qdiag.tracing.batches import Batch
 from qdiag.tracing.forward import forward
 from qdiag.training.curve import Curve, Sums
 from qdiag.training.deferred_interrupt import interrupt_deferred
@@ -63,8 +64,7 @@ class TrainingRun:
         count, label = self.images.steps(self.share), f"epoch {self.epoch + 1} of {self.recipe.epochs}"
         if self.step == count:
             return
-        loader = self.images.loader(self.epoch, self.share, self.step)
-        for batch in batches(loader, float_model(self.model)):
+        for batch in self.images.read(float_model(self.model), self.epoch, self.share, self.step):
             with interrupt_deferred():
                 self.is_whole = False
                 self._learn(batch)
@@ -123,6 +123,8 @@ class TrainingRun:
         if self.recipe.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
+        if self.share.processes > 1 and isinstance(self.model, QuantTrainModule) and not self.model.ranges_frozen:
+            self.model.ranges.join()
         self.curve.add(outcome)
 
     def _freeze(self, done: float) -> None:
@@ -157,7 +159,11 @@ class TrainingRun:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises OptionError for the state of a model with other parts."""
+        """Raises OptionError for the state of a model with other parts, InputError for one that lacks something."""
+        with reading_state():
+            self._load(state)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         try:
             put_weights(self.model, state)
             self.optimizer.load_state_dict(state["optimizer"])

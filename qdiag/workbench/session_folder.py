@@ -16,6 +16,7 @@ from qdiag.files import warned
 from qdiag.quantization.identity import digest, model_digest
 from qdiag.quantization.modules import QuantTestModule
 from qdiag.quantization.quantized_model import QuantizedModel
+from qdiag.quantization.saved_state import reading_state
 from qdiag.tensor_files import read_tensors, write_tensors
 from qdiag.tracing.batches import batches
 from qdiag.workbench.history import History
@@ -119,6 +120,10 @@ class SessionFolder:
     def load(self, model: nn.Module, data: Any) -> Kept:
         """Of the model that it was saved for: see `earlier`. Raises InputError where it is not there, or damaged."""
         found = self._read()
+        with reading_state():
+            return self._kept(model, data, found)
+
+    def _kept(self, model: nn.Module, data: Any, found: dict[str, Any]) -> Kept:
         modules = [_loaded(model, state) for state in found["modules"]]
         # one trace serves all: a trained copy has the model's own addresses
         own = QuantTestModule(model, batches(data, model).example).quantized

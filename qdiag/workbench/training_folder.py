@@ -57,7 +57,7 @@ class TrainingFolder:
         facts = {"parent": start.name, "recipe": changed, "learn_thresholds": learn_thresholds, "code": code}
         with write_errors(path, ADVICE):
             path.mkdir(parents=True)
-        write_tensors(path / START, start.quantized.state_dict(), ADVICE)
+        write_tensors(path / START, start.quantized.state_dict(), ADVICE, is_state=True)
         with writing(path / RUN, ADVICE) as draft:
             draft.write_text(json.dumps(facts | {SUM: _sum_of(facts)}, indent=2))
         return cls(path)

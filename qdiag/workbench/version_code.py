@@ -1,5 +1,6 @@
 """What makes a version: its name, and the lines of Python."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,5 +106,14 @@ def layers_in_words(layers: str | Sequence[str]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    """As Python writes it, in double quotes."""
-    return repr(value).replace("'", '"')
+    r"""As Python writes it, in double quotes, whatever quotes a name has.
+
+    >>> _quoted(["conv1", "it's"])
+    '["conv1", "it\'s"]'
+    """
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        parts = ", ".join(map(_quoted, value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts}{',' if len(value) == 1 else ''})"
+    return repr(value)

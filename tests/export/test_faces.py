@@ -184,6 +184,10 @@ def test_sums_over_all_sites_and_the_exit_code() -> None:
     assert DIFFERING.first_differing == DIFFERING.site("conv")
     assert EQUAL.first_differing is None
     assert (EQUAL.exit_code, DIFFERING.exit_code) == (0, 1)
+    for changes in ({"output_equal": 15999}, {"sites": one_off(by_more=0)}, {"sites": one_off(by_more=1)}):
+        found = dataclasses.replace(EQUAL, **changes)
+        assert found.exit_code == (found.report().blocks[0].level in ("warning", "error"))  # type: ignore[union-attr]
+    assert dataclasses.replace(EQUAL, output_equal=15999).exit_code == 1  # its text says that results differ
     assert EQUAL.integer_kernels == 1
 
 

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
+from qdiag.errors import ModelError
+from qdiag.quantization.train_module import QuantTrainModule
+from qdiag.training.setup import _check_norms
 
 SCRIPT = """
 import json, sys
@@ -86,6 +91,13 @@ def test_both_processes_end_with_the_same_weights_statistics_ranges_and_figures(
 
 
 @pytest.mark.training
+def test_ranges_are_of_all_processes_images(found: dict[str, Any]) -> None:
+    """What comes in is the same, whoever reads it: so are its extremes."""
+    one, two = (found[which]["quantized"]["state"]["ranges.extremes"][0] for which in ("one", "first"))
+    assert two == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.training
 def test_without_statistics_of_the_batch_it_is_the_same_training(found: dict[str, Any]) -> None:
     one, two = (found[which]["plain"] for which in ("one", "first"))
     for name, values in one["state"].items():
@@ -101,6 +113,13 @@ def test_in_fixed_point_it_is_the_same_within_noise(found: dict[str, Any]) -> No
     assert two["after"]["8-bit"] == one["after"]["8-bit"] == pytest.approx({"top1_percent": 100})
     assert two["history"][-1]["loss"] == pytest.approx(one["history"][-1]["loss"], abs=0.05)
     assert distance(one, two) < distance(one, found["one"]["another seed"])
+
+
+def test_norms_over_all_processes_are_refused_in_fixed_point() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SyncBatchNorm(4))
+    _check_norms(model)
+    with pytest.raises(ModelError, match=r"'module\.1' is a SyncBatchNorm"):
+        _check_norms(QuantTrainModule(model, torch.randn(4, 1, 8, 8)))
 
 
 def distance(one: dict[str, Any], other: dict[str, Any]) -> float:

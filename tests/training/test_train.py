@@ -305,3 +305,21 @@ def test_a_loader_that_shuffles_is_one_like_any_other() -> None:
     train(shuffled, DataLoader(Noisy(), 16, sampler=RandomSampler(Noisy())), ONE)
     train(ordered, loader(), ONE)
     assert equal(shuffled, ordered)
+
+
+@pytest.mark.parametrize(("broken", "words"), [([37], "image 37 of the data"), ([80, 3], "images 3, 80 of the data")])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_with_nan_are_named_by_their_place_in_the_data(broken: list[int], words: str, workers: int) -> None:
+    pixels, labels = torch.randn(96, 1, 8, 8), torch.arange(96) % 4
+    pixels[broken, 0, 2, 2] = torch.nan
+    data = DataLoader(TensorDataset(pixels, labels), batch_size=96, num_workers=workers, shuffle=True)
+    with pytest.raises(InputError, match=words) as caught:
+        train(net(), data, Recipe(epochs=1))
+    assert caught.value.code == "data-not-finite"
+
+
+def test_an_image_with_nan_is_named_also_behind_the_first_batch() -> None:
+    pixels = torch.randn(96, 1, 8, 8)
+    pixels[41] = torch.inf
+    with pytest.raises(InputError, match=r"image 41 of the data to train with holds NaN or infinity, counted from 0"):
+        train(net(), [(pixels, torch.arange(96) % 4)], Recipe(epochs=1, batch_size=4))

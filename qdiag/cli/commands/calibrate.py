@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +16,7 @@ from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.progress import run
 from qdiag.quantization.calibration_report import calibration_report
+from qdiag.tensor_files import write_tensors
 
 
 def calibrate(
@@ -53,7 +53,7 @@ def calibrate(
     found[chosen] = calibrated(subject, formats, fit.method, widths, checkpoint)
     outputs = run(outputs_steps(subject, found, "measuring"), bar())
     if save is not None:
-        torch.save(found[chosen].state_dict(), save)
+        write_tensors(save, found[chosen].state_dict(), "Name another file, or make room.", is_state=True)
         tell(f"Saved: {save.resolve()}")
     output.show(calibration_report(found[chosen]))
     if not output.json:

@@ -9,6 +9,7 @@ from qdiag.cli.gather import gather
 from qdiag.cli.options import FORMATS, DataOptions, FormatOptions, ModelOptions, TaskOption, whole_numbers
 from qdiag.cli.output import PANEL, OutputOptions, bar, check_writable
 from qdiag.comparison.compare import compare as compare_model
+from qdiag.files import writing
 from qdiag.subject import Task
 
 
@@ -34,5 +35,6 @@ def compare(
     subject = gather(model, data, formats.calibration, cast(Task | None, task)).subject
     found = compare_model(subject, bits=widths, per_channel=formats.scales, target=formats.target, on_progress=bar())
     if csv is not None:
-        found.to_pandas("layers").to_csv(csv, index=False)
+        with writing(csv, "Name another file, or make room.") as draft:
+            found.to_pandas("layers").to_csv(draft, index=False)
     output.show(found)
