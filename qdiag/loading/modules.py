@@ -230,15 +230,14 @@ class SpaceToDepth(nn.Module):
 class Interpolate(nn.Module):
     """A resize to a size, or by scales, of the axes behind the channels."""
 
-    def __init__(self, mode: str, align_corners: bool | None):
+    def __init__(self, mode: str, align_corners: bool | None, antialias: bool = False):
         super().__init__()
-        self.mode, self.align_corners = mode, align_corners
+        self.mode, self.align_corners, self.antialias = mode, align_corners, antialias
 
     def forward(self, x: Tensor, size: Numbers | None, scales: Sequence[float] | None) -> Tensor:
         lengths = None if size is None else list(size)[-(x.ndim - 2) :]
-        return F.interpolate(
-            x, lengths, None if scales is None else list(scales), self.mode, align_corners=self.align_corners
-        )
+        factors = None if scales is None else list(scales)
+        return F.interpolate(x, lengths, factors, self.mode, align_corners=self.align_corners, antialias=self.antialias)
 
 
 class Full(nn.Module):

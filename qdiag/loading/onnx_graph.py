@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, inliner, numpy_helper
+from onnx import helper, inliner, numpy_helper, shape_inference
 from torch import Tensor
 
 from qdiag.errors import InputError, ModelError
@@ -76,6 +76,13 @@ class OnnxGraph:
     @cached_property
     def producers(self) -> dict[str, Node]:
         return {name: node for node in self.nodes for name in node.outputs if name}
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """ONNX's number for the type of every tensor whose type onnx can infer."""
+        graph = shape_inference.infer_shapes(self.proto).graph
+        typed = (*graph.input, *graph.value_info, *graph.output)
+        return {value.name: value.type.tensor_type.elem_type for value in typed if value.type.HasField("tensor_type")}
 
 
 def read_onnx(path: Path) -> OnnxGraph:

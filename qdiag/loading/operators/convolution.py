@@ -52,11 +52,17 @@ def padded(
 
 def _with_weights(module: Any, node: Operands) -> nn.Module:
     module.weight = node.parameter(1)
-    if node.has(2):
+    if node.has(2) and not _is_filler(node, 2):
         module.bias = node.parameter(2)
         if module.bias is None:
             node.refuse("has a bias that is computed, beside a weight that is not")
     return module
+
+
+def _is_filler(node: Operands, index: int) -> bool:
+    """True for zeros that are no initializer: an exporter puts them where the layer has no bias."""
+    value = node.constant(index)
+    return value is not None and node.node.inputs[index] not in node.graph.parameters and not bool(value.any())
 
 
 def _conv_transpose(node: Operands) -> Step:

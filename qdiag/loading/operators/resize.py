@@ -20,7 +20,8 @@ def _resize(node: Operands) -> Step:
     if size is None and not scales:
         node.refuse("has neither scales nor a size")
     factors = None if size is not None else [float(scale) for scale in (scales or [])[-_spatial(node) :]]
-    return node.step(Interpolate(mode, align_corners), node.tensor(0), size, factors)
+    module = Interpolate(mode, align_corners, bool(node.get("antialias", 0)))
+    return node.step(module, node.tensor(0), size, factors)
 
 
 def _spatial(node: Operands) -> int:
@@ -28,9 +29,16 @@ def _spatial(node: Operands) -> int:
 
 
 def _check(node: Operands) -> None:
-    for name in ("antialias", "exclude_outside", "keep_aspect_ratio_policy"):
-        if node.get(name, 0) not in (0, "stretch"):
-            node.refuse(f"has {name}={node.get(name)!r}")
+    """Refuse what torch has not: without antialiasing, it repeats the edge; with it, it leaves out what lies beyond."""
+    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        node.refuse(f"has keep_aspect_ratio_policy={node.get('keep_aspect_ratio_policy')!r}")
+    if node.get("antialias", 0) and (node.get("mode", "nearest") == "nearest" or _spatial(node) != 2):
+        node.refuse("has antialias=1 where torch has none")
+    if node.get("exclude_outside", 0) and not node.get("antialias", 0):
+        node.refuse("has exclude_outside=1")
+    coefficient = -0.5 if node.get("antialias", 0) else -0.75
+    if node.get("mode") == "cubic" and abs(node.get("cubic_coeff_a", -0.75) - coefficient) > 1e-6:
+        node.refuse(f"has cubic_coeff_a={node.get('cubic_coeff_a', -0.75)}, and torch has {coefficient} there")
     if node.get("axes") is not None:
         node.refuse("names the axes that it resizes")
 
