@@ -1,7 +1,7 @@
 """What an ONNX file says, as plain values: nodes in order, and constants as tensors."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,6 @@ def read_onnx(path: Path) -> OnnxGraph:
     """
     proto, given = without_integers(read_proto(path), path)
     proto = in_float32(proto)
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST:
-        raise ModelError(
-            f"{path.name} is of opset {opset}, and files are read from opset {OLDEST} on. Export the network anew, or "
-            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13).",
-            code="opset",
-        )
     graph = proto.graph
     constants = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
     floating = frozenset(name for name, value in constants.items() if value.is_floating_point())
@@ -108,9 +101,35 @@ def read_onnx(path: Path) -> OnnxGraph:
             constants[each.output[0]] = _constant(each)
         else:
             nodes.append(_node(each, path))
-    inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
+    opset = _opset(proto, path)
     outputs = tuple(value.name for value in graph.output)
+    inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
+    nodes = _without_unread(nodes, outputs)
     return OnnxGraph(path, proto, opset, nodes, constants, floating, inputs, outputs, given)
+
+
+def _opset(proto: onnx.ModelProto, path: Path) -> int:
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST:
+        raise ModelError(
+            f"{path.name} is of opset {opset}, and files are read from opset {OLDEST} on. Export the network anew, or "
+            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13).",
+            code="opset",
+        )
+    return opset
+
+
+def _without_unread(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
+    """The nodes without results beside their first that nothing reads, as the mask of a Dropout."""
+    read = {name for node in nodes for name in node.inputs}.union(outputs)
+    return [replace(node, outputs=_read(node.outputs, read)) for node in nodes]
+
+
+def _read(outputs: tuple[str, ...], read: set[str]) -> tuple[str, ...]:
+    kept = [name if number == 0 or name in read else "" for number, name in enumerate(outputs)]
+    while len(kept) > 1 and not kept[-1]:
+        kept.pop()
+    return tuple(kept)
 
 
 def read_proto(path: Path) -> onnx.ModelProto:

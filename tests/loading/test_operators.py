@@ -75,6 +75,9 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("maxpool same", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")], {}, (1, 3, 8, 8), 17),
     ("avgpool", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, (1, 3, 9, 9), 17),
     ("avgpool zeros", [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {}, (1, 3, 9, 9), 17),
+    ("avgpool at the end", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])], {}, (1, 3, 8, 8), 9),
+    ("avgpool of all", [node("AveragePool", "x", kernel_shape=[5, 5], pads=[0, 0, 1, 1])], {}, (1, 3, 4, 4), 9),
+    ("avgpool same", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")], {}, (1, 3, 8, 8), 17),
     *[(op, [node(op, "x", axes=[2, 3])], {}, (1, 3, 4, 4), 11) for op in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")],
     ("mean of 18", [node("ReduceMean", "x a", keepdims=0)], {"a": i(-1)}, (1, 3, 4, 4), 18),
     ("argmax", [node("ArgMax", "x", axis=1)], {}, (1, 3, 4, 4), 17),
@@ -88,6 +91,7 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("unsqueeze", [node("Unsqueeze", "x a")], {"a": i(1, -1)}, (1, 3, 5), 13),
     ("concat", [node("Relu", "x", "r"), node("Concat", "x r", axis=1)], {}, (1, 3, 4, 4), 17),
     ("split", [node("Split", "x s", "a b", axis=1), node("Concat", "b a", axis=1)], {"s": i(1, 2)}, (1, 3, 4, 4), 13),
+    ("split in one", [node("Split", "x", "y", axis=1, num_outputs=1)], {}, (1, 3, 4, 4), 18),
     ("split of 18", [node("Split", "x", "a b", axis=1, num_outputs=2), node("Concat", "b a", axis=1)], {}, (1, 3, 4, 4), 18),
     ("slice", [node("Slice", "x s e a t")], {"s": i(1), "e": i(2**62), "a": i(2), "t": i(2)}, (1, 3, 6, 4), 13),
     ("slice back", [node("Slice", "x s e a t")], {"s": i(-1), "e": i(-(2**62)), "a": i(2), "t": i(-1)}, (1, 3, 6, 4), 13),
@@ -120,6 +124,8 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("cumsum", [node("CumSum", "x a")], {"a": np.array(1)}, (1, 4, 4), 17),
     ("einsum", [node("Einsum", "x w", equation="bij,jk->bik")], {"w": f(4, 5)}, (1, 3, 4), 17),
     ("dropout", [node("Dropout", "x")], {}, (1, 3, 4), 13),
+    ("dropout with a mask", [node("Dropout", "x", "y mask")], {}, (1, 3, 4), 9),
+    ("maxpool with places", [node("MaxPool", "x", "y places", kernel_shape=[2, 2])], {}, (1, 3, 4, 4), 17),
 ]  # fmt: skip
 
 
@@ -150,7 +156,8 @@ def test_an_operator_computes_what_onnx_runtime_does(
     ("made", "named"),
     [
         (node("STFT", "x s - n"), "STFT 'STFT_y' (opset 17) is an operator that qdiag does not know"),
-        (node("MaxPool", "x", "y places", kernel_shape=[2, 2]), "MaxPool 'MaxPool_y'"),
+        (node("Dropout", "x", "z y"), "Dropout 'Dropout_z' (opset 17) gives its mask beside its result"),
+        (node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0]), "pads its two sides differently"),
         (node("ConvTranspose", "x w", auto_pad="SAME_UPPER"), "has auto_pad SAME"),
     ],
 )

@@ -76,6 +76,8 @@ def _split(node: Operands) -> Step:
         sizes = -(-length // node.get("num_outputs", len(node.node.outputs)))
     if isinstance(sizes, int):
         sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+    if len(sizes) == 1:
+        return node.step(nn.Identity(), node.tensor(0))
     outputs = (*node.node.outputs, *[""] * (len(sizes) - len(node.node.outputs)))  # what nobody takes
     args = (node.tensor(0), [int(size) for size in sizes], axis)
     return Step(node.node.output or f"{node.node.inputs[0]}_split", node.node, operation("split"), args, outputs)
