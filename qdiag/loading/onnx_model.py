@@ -25,6 +25,17 @@ from qdiag.tracing.source import Source
 LENGTH = 224
 """Of an axis that the file leaves open, where no example says another."""
 
+_CONTROL_FLOW = (
+    "is control flow, and what is simulated has one way",
+    "Export in eval mode and for one size of image, or let a simplifier of files (onnxsim) take it out",
+)
+_RECURRENT = ("is a recurrent layer, which is not simulated",)
+UNKNOWN = {
+    **dict.fromkeys(("If", "Loop", "Scan"), _CONTROL_FLOW),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _RECURRENT),
+}
+"""What is said of operators that are known not to be taken, and what to do."""
+
 
 def onnx_model(path: Path, example: Any, check: bool | None) -> Steps[nn.Module]:
     """The network of an ONNX file.
@@ -145,7 +156,7 @@ class _Builder:
             return operands.step(SizeArithmetic(node.op, dict(node.attributes)), *args)
         convert = OPERATORS.get(node.op)
         if convert is None:
-            operands.refuse("is an operator that qdiag does not know")
+            operands.refuse(*UNKNOWN.get(node.op, ("is an operator that qdiag does not know",)))
         return convert(operands)
 
     def _is_of_sizes(self, node: Node) -> bool:

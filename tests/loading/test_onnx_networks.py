@@ -156,6 +156,13 @@ def test_addresses_are_the_files_own_names(tmp_path: Path) -> None:
     assert [str(site) for site in sites] == ["/features/0.1/conv", "a", "a.b", "float_", "weight.2", "y"]
 
 
+def test_nodes_without_a_name_or_with_anothers_are_held_against_onnx_runtime_too(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["a"]), *(node("Relu", "a", name) for name in ("b", "y"))]
+    nodes[1].name = nodes[2].name = "twice"
+    sites = trace(load_model(write(tmp_path / "net.onnx", nodes)), torch.zeros(1, 3, 8, 8)).sites()
+    assert [str(site) for site in sites] == ["a", "b", "y"]
+
+
 def test_a_finding_says_which_node_of_which_file(tmp_path: Path) -> None:
     file = write(tmp_path / "net.onnx", [node("Relu", "x")])
     call = trace(load_model(file), torch.zeros(1, 3, 8, 8)).calls[0]

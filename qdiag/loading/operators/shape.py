@@ -106,21 +106,14 @@ def _backwards(node: Operands, axes: list[int], steps: list[int]) -> Step:
         return node.step(Flip(list(places)), node.tensor(0))
     x, (last, *others) = node.tensor(0), places
     for axis in others:
-        x = node.before(IndexSelect(axis), x, _places(node, places[axis]), suffix=f"axis{axis}")
-    return node.step(IndexSelect(last), x, _places(node, places[last]))
+        x = node.before(IndexSelect(axis), x, node.numbers_as_constant(places[axis]), suffix=f"axis{axis}")
+    return node.step(IndexSelect(last), x, node.numbers_as_constant(places[last]))
 
 
 def _range(start: int, end: int, step: int, length: int) -> list[int]:
     """The places that ONNX's slice names: an end below -length is one before the first."""
     stop = None if step < 0 and end < -length else end
     return list(range(length))[slice(start, stop, step)]
-
-
-def _places(node: Operands, places: list[int]) -> Ref:
-    """Places along an axis, as a constant of the network."""
-    name = f"{node.node.output}_places_{len(node.graph.constants)}"
-    node.graph.constants[name] = torch.tensor(places)
-    return Ref(name)
 
 
 def _gather(node: Operands) -> Step:
