@@ -141,12 +141,19 @@ def _loaded(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise InputError(f"there is no file {path}.", code="no-file")
     try:
-        return onnx.load(path)
+        proto = onnx.load(path)
     except Exception as error:  # what onnx raises, protobuf's errors among it, has no common class
-        raise InputError(
-            f"{path} cannot be read as an ONNX file: {error}. Is it whole, and are files with its weights beside it?",
-            code="unreadable-file",
-        ) from error
+        raise _unreadable(path, str(error)) from error
+    if not proto.graph.output:
+        raise _unreadable(path, "it holds no network")
+    return proto
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path} cannot be read as an ONNX file: {why}. Is it whole, and are files with its weights beside it?",
+        code="unreadable-file",
+    )
 
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -99,6 +99,64 @@ def places_of_culprits(diagnosis: Diagnosis) -> list[int]:
     return [sites.index(culprit.layer.site) for culprit in diagnosis.culprits]
 
 
+class Mixing(nn.Module):
+    """Counts its images in a number of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        mixed: Tensor = self.attention(tokens, tokens, tokens)[0]
+        return mixed
+
+
+def test_a_program_of_a_fixed_number_of_images_says_so_at_the_door() -> None:
+    images = torch.randn(4, 3, 8, 8)
+    with pytest.raises(ModelError, match=r"holds that number, at '.*': 4\. Export it for one image, or for any number"):
+        load_model(exported(Mixing(), images))
+    dynamic = torch.export.export(Mixing().eval(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    assert load_model(dynamic)(images[:3]).shape == (3, 4, 8)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.steps(x.flatten(2).transpose(1, 2))[0]
+        return result
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")
+def test_a_recurrent_program_is_refused_before_it_runs() -> None:
+    """torch's kernel writes beyond its memory where the state is of fewer images."""
+    with pytest.raises(ModelError, match=r"'lstm' \(aten\.lstm\.input\), a recurrent layer"):
+        load_model(exported(Recurrent(), torch.randn(4, 3, 8, 8)))
+
+
+def test_a_program_in_half_precision_is_read_in_float32() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    loaded = load_model(exported(Branches().half(), images.half()))
+    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+    assert compare(loaded, images).outputs["16-bit"].sqnr_db > 60
+
+
+def test_a_file_of_weights_is_no_program(tmp_path: Path) -> None:
+    torch.save(Branches().state_dict(), tmp_path / "net.pt2")
+    with pytest.raises(InputError, match=r"file of weights does not hold the network"):
+        load_model(tmp_path / "net.pt2")
+
+
+def test_an_empty_file_holds_no_network(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match="it holds no network"):
+        load_model(tmp_path / "net.onnx")
+
+
 def test_the_module_of_a_program_is_refused_with_the_way_to_go() -> None:
     images = torch.randn(2, 3, 32, 32)
     program = exported(Small(), images)
