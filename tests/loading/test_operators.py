@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from qdiag import load_model, trace
+from qdiag import calibrate, compare, load_model, trace, verify
 from qdiag.errors import InputError, ModelError
 from tests.loading.files import node, write
 
@@ -72,6 +72,7 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("maxpool", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, (1, 3, 9, 9), 17),
     ("maxpool ceil", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {}, (1, 3, 8, 8), 17),
     ("maxpool uneven", [node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1])], {}, (1, 3, 7, 7), 17),
+    ("maxpool uneven of 1d", [node("MaxPool", "x", kernel_shape=[4], strides=[2], pads=[1, 2])], {}, (1, 3, 9), 17),
     ("maxpool same", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")], {}, (1, 3, 8, 8), 17),
     ("avgpool", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, (1, 3, 9, 9), 17),
     ("avgpool zeros", [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {}, (1, 3, 9, 9), 17),
@@ -168,6 +169,7 @@ def test_an_operator_computes_what_onnx_runtime_does(
             node("Resize", "x - s", mode="cubic", coordinate_transformation_mode="tf_crop_and_resize"),
             "grid 'tf_crop_and_resize'",
         ),
+        (node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2], pads=[0, 0, 1, 1]), "around a window with holes"),
         (node("Dropout", "x", "z y"), "Dropout 'Dropout_z' (opset 17) gives its mask beside its result"),
         (node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0]), "pads its two sides differently"),
         (node("ConvTranspose", "x w", auto_pad="SAME_UPPER"), "has auto_pad SAME"),
@@ -192,3 +194,14 @@ def test_a_constant_standardized_by_its_own_statistics_is_a_constant(tmp_path: P
     constants = {"w": weight, "one": ones, "zero": zeros, "shape": np.array([4, 3, 3, 3])}
     sites = trace(load_model(write(tmp_path / "net.onnx", nodes, constants)), torch.zeros(1, 3, 8, 8)).sites()
     assert [site.op for site in sites] == ["conv2d"]
+
+
+@pytest.mark.parametrize("edges", [{"pads": [0, 0, 1, 1]}, {"auto_pad": "SAME_UPPER"}])
+def test_padding_of_a_maximum_leaves_the_range_as_it_is(tmp_path: Path, edges: dict[str, Any]) -> None:
+    """Values that never win would need a scale of 2^121, and leave nothing of the others."""
+    nodes = [node("Conv", "x w", "c"), node("MaxPool", "c", kernel_shape=[3, 3], strides=[2, 2], **edges)]
+    model = load_model(write(tmp_path / "net.onnx", nodes, {"w": f(4, 3, 1, 1)}))
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert compare(model, images).outputs["8-bit"].sqnr_db > 25
+    verification = verify(calibrate(model, images, "simple"), images[:2])
+    assert verification.equal == verification.values

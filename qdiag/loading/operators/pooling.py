@@ -16,13 +16,18 @@ GLOBAL_MAXIMA = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.Adaptiv
 
 
 def _max_pool(node: Operands) -> Step:
-    """Largest values; padding that differs from side to side comes before it, as values that never win."""
+    """Largest values; padding that differs from side to side comes before it, as the values at the edge.
+
+    A window that reaches beyond the edge holds it as well, so that its copies change nothing, nor a tensor's range.
+    """
     if len(node.node.outputs) > 1 and node.node.outputs[1]:
         node.refuse("gives the places of its largest values, beside the values")
     kernel = node.get("kernel_shape")
     stride, dilation = node.get("strides", [1] * len(kernel)), node.get("dilations", [1] * len(kernel))
-    lowest = -3.4028234663852886e38
-    x, padding = padded(node, edges_of(node, len(kernel)), kernel, stride, dilation, lowest)
+    edges = edges_of(node, len(kernel))
+    if any(length != 1 for length in dilation) and (edges.same or edges.before != edges.after):
+        node.refuse("pads its two sides differently around a window with holes")
+    x, padding = padded(node, edges, kernel, stride, dilation, "replicate")
     make = MAX_POOLS[len(kernel)]
     return node.step(make(kernel, stride, padding, dilation, ceil_mode=bool(node.get("ceil_mode", 0))), x)
 
