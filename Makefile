@@ -59,8 +59,8 @@ docs: $(DEV)  ## the documentation, in site/; any warning is an error
 screenshots: $(DEV)  ## the pictures of the workbench in docs/, taken in a real browser
 	$(BIN)/python -m tests.browser.screenshots docs
 
-files: $(DEV)  ## docs/model_files.md: which model files go through qdiag
-	$(BIN)/python examples/model_files.py docs/model_files.md
+files: $(DEV)  ## docs/model_files.md: which model files go through qdiag; DATA=folder for published weights
+	$(BIN)/python examples/model_files.py docs/model_files.md $(if $(DATA),--data $(DATA))
 
 faults: $(DEV)  ## docs/faults.md: what qdiag says of known faults, held against the truth; goes on where it was stopped
 	$(BIN)/python -m tests.faults.run docs/faults.md $(FAULTS)

@@ -1,6 +1,6 @@
 """CamVid segmentation: a small DeepLabV3+ on MobileNetV2, trained in float.
 
-    python examples/camvid.py --data DATA --weights camvid.pt [--epochs 90]
+    python examples/camvid.py --data DATA --weights camvid.pt [--epochs 90] [--output camvid.onnx]
 
 DATA holds train/, trainannot/, test/ and testannot/: images, and class indices 0 to 10 as PNG, 11 for what is ignored.
 Half an hour on two cores. `examples/calibration_results.py --parts camvid` measures what 8 bit makes of it.
@@ -170,9 +170,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=Path("camvid.pt"))
     parser.add_argument("--epochs", type=int, default=90)
+    parser.add_argument("--output", type=Path, help="also write the network as an ONNX file, for one image")
     options = parser.parse_args()
     with torch.enable_grad():
         model = trained(options.data, options.weights, options.epochs)
+    if options.output is not None:
+        image = CamVid(options.data, "test")[0][0][None]
+        torch.onnx.export(model, (image,), options.output, opset_version=18, dynamo=True, verbose=False)
     test = CamVid(options.data, "test")
     counts = sum(confusion(model(image[None]), label[None]) for image, label in (test[i] for i in range(len(test))))
     print(f"{len(test)} test images: mean IoU {float(mean_iou_percent(torch.as_tensor(counts))):.2f} %")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +20,7 @@ from qdiag.errors import InputError, OptionError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ARRAY = ".npy"
 MODES = {1: "L", 3: "RGB"}  # Pillow's names, by the number of colours
 
 Items = list[tuple[Path, int | None]]
@@ -86,6 +88,8 @@ class ImageFolder(Dataset[Any]):
     - one folder for each class; the classes are numbered in alphabetical order, as torchvision does;
     - images alone, which have no labels.
 
+    In place of an image, a `.npy` file is an array [colours, H, W] that the network takes as it is.
+
     limit: take so many images, evenly spread over the folder, so that a few are of many classes.
     items: the files that were taken, each with its class index or None. labels: where the labels come from.
 
@@ -106,14 +110,17 @@ class ImageFolder(Dataset[Any]):
 
     def __getitem__(self, number: int) -> Any:
         path, label = self.items[number]
+        tensor = _array(path) if path.suffix.lower() == ARRAY else self._image(path)
+        return tensor if label is None else (tensor, label)
+
+    def _image(self, path: Path) -> torch.Tensor:
         try:
             with Image.open(path) as image:
-                tensor = self.preprocessing(image)
+                return self.preprocessing(image)
         except OSError as error:  # also Pillow's UnidentifiedImageError
             raise InputError(
                 f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
             ) from error
-        return tensor if label is None else (tensor, label)
 
     def __str__(self) -> str:
         return f"{len(self)} of {self.available} images in {self.folder}, {self.labels}"
@@ -121,6 +128,21 @@ class ImageFolder(Dataset[Any]):
     def loader(self, batch_size: int = 16) -> DataLoader[Any]:
         """Batches in the folder's order."""
         return DataLoader(self, batch_size=batch_size)
+
+
+def _array(path: Path) -> torch.Tensor:
+    """An image that NumPy saved, ready for the network, in float32."""
+    try:
+        array = np.load(path, allow_pickle=False)
+        tensor = torch.from_numpy(np.asarray(array, np.float32))
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise InputError(f"cannot read the array {path}: {error}. Save it anew.", code="unreadable-image") from error
+    if tensor.ndim != 3:
+        raise InputError(
+            f"{path} holds an array {list(array.shape)}. Save one for each image, [C, H, W], as the network takes it.",
+            code="unreadable-image",
+        )
+    return tensor
 
 
 def _listing(folder: Path) -> tuple[Items, str]:
@@ -177,4 +199,4 @@ def _row(row: dict[str, str], base: Path, where: str) -> tuple[Path, int]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (*SUFFIXES, ARRAY) and path.is_file())

@@ -1,6 +1,6 @@
 """Loading a checkpoint into a model, with an account of what fitted and what did not.
 
-May import: tensor_files and below.
+May import: tensor_files, mask_folder and below.
 """
 
 import argparse

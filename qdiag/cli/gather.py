@@ -16,6 +16,7 @@ from qdiag.errors import InputError, OptionError
 from qdiag.image_folder import ImageFolder
 from qdiag.loading.load_model import is_model_file, load_model
 from qdiag.loading.specs import call
+from qdiag.mask_folder import MaskFolder
 from qdiag.subject import CALIBRATION_IMAGES, Subject, Task
 from qdiag.weights import load_weights
 
@@ -85,9 +86,13 @@ def _images(options: DataOptions) -> Any:
     """What the options name; None where they name nothing."""
     if options.images is not None:
         folder = ImageFolder(options.images, options.preprocessing, options.limit)
-        boxes = f", boxes of {options.boxes}" if options.boxes else ""
-        tell(f"Data: {folder}{boxes}.")
-        return folder.loader(options.batch_size)
+        beside = (
+            f", boxes of {options.boxes}" if options.boxes else f", masks of {options.masks}" if options.masks else ""
+        )
+        tell(f"Data: {folder}{beside}.")
+        if options.masks is None:
+            return folder.loader(options.batch_size)
+        return MaskFolder(folder, options.whole, options.masks, options.ignore_index).loader(options.batch_size)
     if options.data is not None:
         return call(options.data)
     if options.input is not None:

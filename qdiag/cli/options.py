@@ -10,6 +10,7 @@ import typer
 from qdiag.detection.letterbox import LETTERBOXES, Letterbox, Letterboxes
 from qdiag.errors import OptionError
 from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from qdiag.mask_folder import WholeImage
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.mac_budget import MacBudget
 from qdiag.quantization.calibrate import DEFAULT_METHOD
@@ -70,7 +71,7 @@ class DataOptions:
             metavar="FOLDER",
             rich_help_panel=DATA,
             help="Images: one folder for each class; or labels.csv (columns file, class_index) with images/; or images "
-            "alone, without labels.",
+            "alone, without labels. Or NumPy's .npy files, one array [C, H, W] for each image, taken as they are.",
         ),
     ] = None
     data: Annotated[
@@ -92,9 +93,22 @@ class DataOptions:
         typer.Option(
             metavar="FOLDER or FILE",
             rich_help_panel=DATA,
-            help="With --images: what is to be found in them, as YOLO's .txt files or COCO's JSON. mAP decides then.",
+            help="With --images: what is to be found in them, as YOLO's .txt files, Pascal VOC's .xml files or COCO's "
+            "JSON. mAP decides then.",
         ),
     ] = None
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+            help="With --images: the class of every pixel, as PNG files of the images' names, or Cityscapes' "
+            "labelTrainIds. Images are taken whole then, as they are. Mean IoU decides.",
+        ),
+    ] = None
+    ignore_index: Annotated[
+        int, typer.Option(metavar="N", rich_help_panel=DATA, help="With --masks: what stands for no class.")
+    ] = 255
     size: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", rich_help_panel=FOLDER, help="Side of the square cut out of the middle: 224."),
@@ -144,15 +158,33 @@ class DataOptions:
                 "--boxes are of images in a letterbox: give --images and --letterbox.", code="option-without-its-other"
             )
 
+        if self.masks is not None and self.images is None:
+            raise OptionError("--masks are of images: give --images.", code="option-without-its-other")
+        cut = [f"--{name}" for name in ("boxes", "letterbox", "size", "resize") if getattr(self, name) is not None]
+        if self.masks is not None and cut:
+            raise OptionError(
+                f"--masks and {cut[0]}: images with masks are taken whole, as they are. Leave one of them out.",
+                code="options-exclude-each-other",
+            )
+
     @property
-    def preprocessing(self) -> Preprocessing | Letterbox:
+    def preprocessing(self) -> Preprocessing | Letterbox | WholeImage:
         """Raises OptionError where the options do not go together."""
         if self.letterbox is not None:
             return self.square
+        if self.masks is not None:
+            return self.whole
         size = self.size or 224
         resize = round(size * 8 / 7) if self.resize is None else self.resize
         mean, std = numbers(self.mean, "--mean"), numbers(self.std, "--std")
         return Preprocessing(resize, size, mean, std, self.interpolation)
+
+    @property
+    def whole(self) -> WholeImage:
+        """What makes tensors of images that have masks."""
+        mean, std = numbers(self.mean, "--mean"), numbers(self.std, "--std")
+        _ = Preprocessing(mean=mean, std=std)  # refuses what does not go together
+        return WholeImage(mean, std)
 
     @property
     def square(self) -> Letterbox:

@@ -1,10 +1,11 @@
-"""Boxes and classes of images, from YOLO's text files or COCO's JSON."""
+"""Boxes and classes of images, from YOLO's text files, Pascal VOC's XML or COCO's JSON."""
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from xml.etree import ElementTree
 
 import torch
 from jaxtyping import Float, Int
@@ -26,13 +27,18 @@ class BoxLabels(Protocol):
 
 
 def box_labels(source: Path) -> BoxLabels:
-    """Labels from a folder of YOLO's text files, or from a file in COCO's format.
+    """Labels from a folder of YOLO's text files or Pascal VOC's XML files, or from a file in COCO's format.
 
     Raises InputError where there are none.
     """
     if source.is_dir():
+        if any(source.glob("*.xml")):
+            return VocLabels(source)
         if not any(source.glob("*.txt")):
-            raise InputError(f"{source} holds no .txt file, one for each image, as YOLO has them.", code="box-labels")
+            raise InputError(
+                f"{source} holds no .txt file, one for each image, as YOLO has them, and no .xml file of Pascal VOC's.",
+                code="box-labels",
+            )
         return YoloLabels(source)
     return CocoLabels(source)
 
@@ -59,6 +65,46 @@ class YoloLabels:
         return box_convert(found[:, 1:] * torch.tensor(size * 2), "cxcywh", "xyxy"), found[:, 0].long()
 
 
+VOC = [
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+]
+"""Pascal VOC's classes, in their order."""
+
+
+class VocLabels:
+    """Pascal VOC's XML, a file for each image, of its name.
+
+    Classes are numbered as Pascal VOC has them, or, where there are others, in alphabetical order. Objects that are
+    marked as difficult are left out.
+
+    folder: of the files. An image without a file holds nothing.
+    """
+
+    def __init__(self, folder: Path):
+        self.found = {path.stem: list(_objects(path)) for path in sorted(folder.glob("*.xml"))}
+        names = {name for objects in self.found.values() for name, _ in objects}
+        self.classes = VOC if names <= set(VOC) else sorted(names)
+
+    def __call__(self, image: Path, size: tuple[int, int]) -> Boxes:
+        found = self.found.get(image.stem, [])
+        boxes = torch.tensor([box for _, box in found]).reshape(len(found), 4)
+        return boxes, torch.tensor([self.classes.index(name) for name, _ in found]).long()
+
+
+def _objects(file: Path) -> Iterator[tuple[str, list[float]]]:
+    """Each object's class and its corners from 0 on; the file counts pixels from 1 on."""
+    try:
+        for each in ElementTree.parse(file).getroot().iter("object"):
+            if each.findtext("difficult", "0") == "0":
+                x1, y1, x2, y2 = (float(each.findtext(f"bndbox/{end}", "")) for end in ("xmin", "ymin", "xmax", "ymax"))
+                yield each.findtext("name", ""), [x1 - 1, y1 - 1, x2, y2]
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise InputError(
+            f"{file}: {error}. Each object has a name and a bndbox of xmin, ymin, xmax and ymax.", code="box-labels"
+        ) from error
+
+
 class CocoLabels:
     """COCO's JSON. Classes are numbered by their category's id, in order, from 0 on.
 
@@ -67,17 +113,28 @@ class CocoLabels:
 
     def __init__(self, file: Path):
         content = _read(file)
-        numbers = {id: number for number, id in enumerate(sorted(each["id"] for each in content["categories"]))}
-        names = {each["id"]: Path(each["file_name"]).name for each in content["images"]}
-        self.found: Mapping[str, list[tuple[list[float], int]]] = defaultdict(list)
-        for each in content["annotations"]:
-            if not each.get("iscrowd"):
-                self.found[names[each["image_id"]]].append((each["bbox"], numbers[each["category_id"]]))
+        try:
+            self.found = _found(content)
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{file} is not in COCO's format: nothing stands for {error}.", code="box-labels"
+            ) from error
 
     def __call__(self, image: Path, size: tuple[int, int]) -> Boxes:
         found = self.found.get(image.name, [])
-        boxes = torch.tensor([box for box, _ in found]).reshape(len(found), 4)
+        boxes = torch.tensor([box for box, _ in found], dtype=torch.float32).reshape(len(found), 4)
         return box_convert(boxes, "xywh", "xyxy"), torch.tensor([k for _, k in found]).long()
+
+
+def _found(content: Any) -> Mapping[str, list[tuple[list[float], int]]]:
+    """By the image's name, each box with its class."""
+    numbers = {id: number for number, id in enumerate(sorted(each["id"] for each in content["categories"]))}
+    names = {each["id"]: Path(each["file_name"]).name for each in content["images"]}
+    found: Mapping[str, list[tuple[list[float], int]]] = defaultdict(list)
+    for each in content["annotations"]:
+        if not each.get("iscrowd"):
+            found[names[each["image_id"]]].append((each["bbox"], numbers[each["category_id"]]))
+    return found
 
 
 def _read(file: Path) -> Any:

@@ -95,6 +95,12 @@ class Operands:
         floats = any(isinstance(item, float) for item in value.reshape(-1))
         return self.before(AsTensor(torch.float32 if floats else torch.int64), Ref(name), suffix="tensor")
 
+    def numbers_as_constant(self, values: Sequence[int]) -> Ref:
+        """Whole numbers as a constant tensor of the network, as places along an axis."""
+        name = f"{self.node.output}_places_{len(self.graph.constants)}"
+        self.graph.constants[name] = torch.tensor(list(values))
+        return Ref(name)
+
     def operand(self, index: int) -> Ref | float:
         """An input of arithmetic: a number where it is a single constant, as engines hold it."""
         value = self.constant(index)

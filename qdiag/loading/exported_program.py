@@ -11,11 +11,14 @@ from torch import Tensor, fx, nn
 from qdiag.errors import InputError, ModelError
 from qdiag.loading.addresses import Addresses
 from qdiag.loading.aten import layer, overload
-from qdiag.loading.batch_size import follow_batch
+from qdiag.loading.batch_size import FixedBatch, follow_batch
 from qdiag.tensor_files import check_file
 from qdiag.tracing.source import Source, recorded_source
 
 TITLE = "exported program"
+HALF = (torch.float16, torch.bfloat16)
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+"""Operators whose state holds the number of images; torch's kernels do not check it."""
 
 
 def read_program(path: Path) -> torch.export.ExportedProgram:
@@ -28,7 +31,11 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
     except InputError:
         raise
     except Exception as error:  # what torch raises here has no common class
-        raise InputError(f"{path} cannot be read as an exported program: {error}", code="unreadable-file") from error
+        raise InputError(
+            f"{path} cannot be read as an exported program, which torch.export.save writes: {error}. A file of weights "
+            "does not hold the network: build that in Python, as file.py:function, and give this file as weights.",
+            code="unreadable-file",
+        ) from error
 
 
 def program_model(source: Any, example: Any = None) -> nn.Module:
@@ -41,6 +48,9 @@ def program_model(source: Any, example: Any = None) -> nn.Module:
     program = source if isinstance(source, fx.GraphModule) else source.module()
     model = _Translation(program).finished()
     inputs = _example(source, example)
+    if any(tensor.dtype in HALF for tensor in (*model.parameters(), *model.buffers())):
+        model = model.float()  # fixed point is judged against float32
+        inputs = inputs and tuple(_in_float32(value) for value in inputs)
     if inputs is not None:
         _follow_batch(model, inputs)
     return model
@@ -74,6 +84,12 @@ class _Translation:
             raise ModelError(
                 f"the exported program holds {node.name!r} ({name}), a part with a graph of its own. Export the "
                 "network in eval mode, and without torch.no_grad() or autocast inside its forward.",
+                code="not-loadable",
+            )
+        if name.split(".")[:1] == ["aten"] and name.split(".")[1] in RECURRENT:
+            raise ModelError(
+                f"the exported program holds {node.name!r} ({name}), a recurrent layer, which is not simulated. Export "
+                "the network without it.",
                 code="not-loadable",
             )
         if node.op == "get_attr":
@@ -145,18 +161,42 @@ def _example(source: Any, given: Any) -> tuple[Any, ...] | None:
     return tuple(inputs[0]) if inputs and not inputs[1] else None
 
 
+def _in_float32(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
+
+
 def _follow_batch(model: nn.Module, inputs: tuple[Any, ...]) -> None:
     """Run twice as many images through, and mend what holds their number."""
     tensors = [value for value in inputs if isinstance(value, Tensor) and value.ndim]
     if len(tensors) != len(inputs) or len({len(tensor) for tensor in tensors}) != 1:
         return
+    images = len(tensors[0])
     with torch.no_grad():
         before = _Values(model).all(inputs)
-        now = _Values(model, before, len(tensors[0]))
+        now = _Values(model, before, images)
         try:
             now.all(tuple(torch.cat([tensor, tensor.flip(0)]) for tensor in tensors))
-        except Exception:  # noqa: BLE001 - torch's word for shapes that do not fit; the program's own number remains
-            return
+        except Exception as error:  # noqa: BLE001 - torch's word for shapes that do not fit
+            _fix_batch(model, images, now.at, error)
+
+
+def _fix_batch(model: nn.Module, images: int, where: str, error: Exception) -> None:
+    """Let one image through at a time. Raises ModelError for a program of several: what is measured takes parts."""
+    why = f"the exported program holds that number, at {where!r}"
+    if images > 1:
+        raise ModelError(
+            f"{why}: {images}. Export it for one image, or for any number: torch.export.export(model, (images,), "
+            "dynamic_shapes=({0: torch.export.Dim.AUTO},)).",
+            code="not-loadable",
+        ) from error
+    assert isinstance(model, fx.GraphModule), "made so"
+    given = next(node for node in model.graph.nodes if node.op == "placeholder")
+    address = f"{given.name}_batch"
+    model.add_module(address, FixedBatch(images, why))
+    with model.graph.inserting_after(given):
+        held = model.graph.call_module(address, (given,))
+    given.replace_all_uses_with(held, delete_user_cb=lambda user: user is not held)
+    model.recompile()
 
 
 class _Values(fx.Interpreter):
@@ -166,12 +206,14 @@ class _Values(fx.Interpreter):
         super().__init__(model, garbage_collect_values=False)
         self.model, self.before, self.images = model, before, images
         self.kept: dict[fx.Node, Any] = {}
+        self.at = ""
 
     def all(self, inputs: Sequence[Any]) -> dict[fx.Node, Any]:
         self.run(*inputs, enable_io_processing=False)
         return self.kept
 
     def run_node(self, n: fx.Node) -> Any:
+        self.at = n.name
         if self.before is not None and n.op == "call_module":
             given = [arg for arg in n.args if isinstance(arg, fx.Node)]
             module = self.model.get_submodule(str(n.target))

@@ -138,17 +138,17 @@ class Conv(nn.Module):
 
 
 class SamePad(nn.Module):
-    """Zeros at the edges, as many as TensorFlow's "same" asks, so that a layer's result has length / stride values.
+    """Padding as TensorFlow's "same" asks, so that a layer's result has length / stride values.
 
-    at_end: the odd one goes to the end. value: what to pad with.
+    mode: as `F.pad` has it, "constant" for zeros. at_end: the odd one goes to the end.
     """
 
     def __init__(
-        self, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], value: float, *, at_end: bool
+        self, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], mode: str, *, at_end: bool
     ):
         super().__init__()
         self.windows = list(zip(kernel, stride, dilation, strict=True))
-        self.value, self.at_end = value, at_end
+        self.mode, self.at_end = mode, at_end
 
     def forward(self, x: Tensor) -> Tensor:
         edges: list[int] = []
@@ -156,7 +156,7 @@ class SamePad(nn.Module):
             missing = max((-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
             small, large = missing // 2, missing - missing // 2
             edges += [small, large] if self.at_end else [large, small]
-        return F.pad(x, edges, value=self.value)
+        return F.pad(x, edges, self.mode)
 
 
 class Unsqueeze(nn.Module):
@@ -230,15 +230,14 @@ class SpaceToDepth(nn.Module):
 class Interpolate(nn.Module):
     """A resize to a size, or by scales, of the axes behind the channels."""
 
-    def __init__(self, mode: str, align_corners: bool | None):
+    def __init__(self, mode: str, align_corners: bool | None, antialias: bool = False):
         super().__init__()
-        self.mode, self.align_corners = mode, align_corners
+        self.mode, self.align_corners, self.antialias = mode, align_corners, antialias
 
     def forward(self, x: Tensor, size: Numbers | None, scales: Sequence[float] | None) -> Tensor:
         lengths = None if size is None else list(size)[-(x.ndim - 2) :]
-        return F.interpolate(
-            x, lengths, None if scales is None else list(scales), self.mode, align_corners=self.align_corners
-        )
+        factors = None if scales is None else list(scales)
+        return F.interpolate(x, lengths, factors, self.mode, align_corners=self.align_corners, antialias=self.antialias)
 
 
 class Full(nn.Module):

@@ -1,7 +1,7 @@
 """What an ONNX file says, as plain values: nodes in order, and constants as tensors."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, inliner, numpy_helper
+from onnx import helper, inliner, numpy_helper, shape_inference
 from torch import Tensor
 
 from qdiag.errors import InputError, ModelError
@@ -77,6 +77,13 @@ class OnnxGraph:
     def producers(self) -> dict[str, Node]:
         return {name: node for node in self.nodes for name in node.outputs if name}
 
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """ONNX's number for the type of every tensor whose type onnx can infer."""
+        graph = shape_inference.infer_shapes(self.proto).graph
+        typed = (*graph.input, *graph.value_info, *graph.output)
+        return {value.name: value.type.tensor_type.elem_type for value in typed if value.type.HasField("tensor_type")}
+
 
 def read_onnx(path: Path) -> OnnxGraph:
     """The network of an ONNX file, with weights from files beside it, in float32.
@@ -85,13 +92,6 @@ def read_onnx(path: Path) -> OnnxGraph:
     """
     proto, given = without_integers(read_proto(path), path)
     proto = in_float32(proto)
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST:
-        raise ModelError(
-            f"{path.name} is of opset {opset}, and files are read from opset {OLDEST} on. Export the network anew, or "
-            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13).",
-            code="opset",
-        )
     graph = proto.graph
     constants = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
     floating = frozenset(name for name, value in constants.items() if value.is_floating_point())
@@ -101,9 +101,35 @@ def read_onnx(path: Path) -> OnnxGraph:
             constants[each.output[0]] = _constant(each)
         else:
             nodes.append(_node(each, path))
-    inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
+    opset = _opset(proto, path)
     outputs = tuple(value.name for value in graph.output)
+    inputs = tuple(_input(value) for value in graph.input if value.name not in constants)
+    nodes = _without_unread(nodes, outputs)
     return OnnxGraph(path, proto, opset, nodes, constants, floating, inputs, outputs, given)
+
+
+def _opset(proto: onnx.ModelProto, path: Path) -> int:
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST:
+        raise ModelError(
+            f"{path.name} is of opset {opset}, and files are read from opset {OLDEST} on. Export the network anew, or "
+            f"convert the file: onnx.version_converter.convert_version(onnx.load({path.name!r}), 13).",
+            code="opset",
+        )
+    return opset
+
+
+def _without_unread(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
+    """The nodes without results beside their first that nothing reads, as the mask of a Dropout."""
+    read = {name for node in nodes for name in node.inputs}.union(outputs)
+    return [replace(node, outputs=_read(node.outputs, read)) for node in nodes]
+
+
+def _read(outputs: tuple[str, ...], read: set[str]) -> tuple[str, ...]:
+    kept = [name if number == 0 or name in read else "" for number, name in enumerate(outputs)]
+    while len(kept) > 1 and not kept[-1]:
+        kept.pop()
+    return tuple(kept)
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
@@ -115,12 +141,19 @@ def _loaded(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise InputError(f"there is no file {path}.", code="no-file")
     try:
-        return onnx.load(path)
+        proto = onnx.load(path)
     except Exception as error:  # what onnx raises, protobuf's errors among it, has no common class
-        raise InputError(
-            f"{path} cannot be read as an ONNX file: {error}. Is it whole, and are files with its weights beside it?",
-            code="unreadable-file",
-        ) from error
+        raise _unreadable(path, str(error)) from error
+    if not proto.graph.output:
+        raise _unreadable(path, "it holds no network")
+    return proto
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path} cannot be read as an ONNX file: {why}. Is it whole, and are files with its weights beside it?",
+        code="unreadable-file",
+    )
 
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

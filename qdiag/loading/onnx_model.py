@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ from qdiag.tracing.source import Source
 LENGTH = 224
 """Of an axis that the file leaves open, where no example says another."""
 
+_CONTROL_FLOW = (
+    "is control flow, and what is simulated has one way",
+    "Export in eval mode and for one size of image, or let a simplifier of files (onnxsim) take it out",
+)
+_RECURRENT = ("is a recurrent layer, which is not simulated",)
+UNKNOWN = {
+    **dict.fromkeys(("If", "Loop", "Scan"), _CONTROL_FLOW),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _RECURRENT),
+}
+"""What is said of operators that are known not to be taken, and what to do."""
+
 
 def onnx_model(path: Path, example: Any, check: bool | None) -> Steps[nn.Module]:
     """The network of an ONNX file.
@@ -33,11 +45,16 @@ def onnx_model(path: Path, example: Any, check: bool | None) -> Steps[nn.Module]
 
     Raises InputError or ModelError for what cannot be read, converted, or computes something else.
     """
-    graph = rewritten(read_onnx(path))
+    graph = read_onnx(path)
     builder = _Builder(graph, _example(graph, example))
+    with torch.no_grad():
+        builder.fold()
+    graph = builder.graph = rewritten(builder.graph)
     if is_installed() if check is None else check:
         yield Progress("running ONNX Runtime", 0, None)
         builder.reference = _reference(graph, builder.inputs)
+        for step in builder.folded:
+            builder.check(step)
     for progress, node in Progress.over(graph.nodes, "loading"):
         with torch.no_grad():
             builder.convert(node)
@@ -96,22 +113,41 @@ class _Builder:
         self.reference: dict[str, Tensor] = {}
         self.owned: dict[str, nn.Parameter] = {}
         self.steps: list[Step] = []
+        self.folded: list[Step] = []
+
+    def fold(self) -> None:
+        """Compute what follows from constants alone, so that layers are found behind it; the other nodes remain."""
+        remaining = []
+        for node in map(self._typed, self.graph.nodes):
+            if all(name in self.graph.constants for name in node.inputs if name):
+                for step in self._steps(node):
+                    self.graph.constants.update({name: _tensor(value) for name, value in self._run(step).items()})
+                    self.folded.append(step)
+            else:
+                remaining.append(node)
+        self.graph = replace(self.graph, nodes=remaining)
+
+    def _typed(self, node: Node) -> Node:
+        """A CastLike as a Cast: of the tensor that it is like, nothing but the type counts."""
+        if node.op != "CastLike" or node.inputs[1] not in self.graph.types:
+            return node
+        return Node("Cast", node.name, node.inputs[:1], node.outputs, {"to": self.graph.types[node.inputs[1]]})
 
     def convert(self, node: Node) -> None:
         """Convert a node, run it, and hold it against the reference."""
+        for step in self._steps(node):
+            self.values.update(self._run(step))
+            self.steps.append(step)
+        self.check(step)
+
+    def _steps(self, node: Node) -> list[Step]:
+        """What a node becomes, its own step last."""
         operands = Operands(self.graph, node, self.values, self.owned)
-        folds = all(name in self.graph.constants for name in node.inputs if name)
-        step = self._step(operands)
-        for each in (*operands.steps, step):
-            each.module.eval()
-            each.module.source = Source(str(self.graph.file), 0, str(node))  # type: ignore[assignment]
-            results = self._run(each)
-            if folds:
-                self.graph.constants.update({name: _tensor(value) for name, value in results.items()})
-            else:
-                self.values.update(results)
-                self.steps.append(each)
-        self._check(step)
+        last = self._step(operands)
+        for step in (*operands.steps, last):
+            step.module.eval()
+            step.module.source = Source(str(self.graph.file), 0, str(node))  # type: ignore[assignment]
+        return [*operands.steps, last]
 
     def _step(self, operands: Operands) -> Step:
         node = operands.node
@@ -120,7 +156,7 @@ class _Builder:
             return operands.step(SizeArithmetic(node.op, dict(node.attributes)), *args)
         convert = OPERATORS.get(node.op)
         if convert is None:
-            operands.refuse("is an operator that qdiag does not know")
+            operands.refuse(*UNKNOWN.get(node.op, ("is an operator that qdiag does not know",)))
         return convert(operands)
 
     def _is_of_sizes(self, node: Node) -> bool:
@@ -144,7 +180,7 @@ class _Builder:
                 code="not-loadable",
             ) from error
 
-    def _check(self, step: Step) -> None:
+    def check(self, step: Step) -> None:
         """Raises ModelError for a step that differs; then goes on with ONNX Runtime's own tensors."""
         for name in step.outputs:
             theirs = self.reference.get(name)

@@ -26,6 +26,8 @@ def every_tensor(graph: OnnxGraph, inputs: Mapping[str, Tensor]) -> dict[str, Te
     proto.CopyFrom(graph.proto)
     known = {value.name for value in proto.graph.output} | {""}
     computed = dict.fromkeys(name for node in proto.graph.node for name in node.output)
+    for node in proto.graph.node:
+        node.ClearField("name")  # ONNX Runtime refuses two of the same
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed if name not in known)
     session = plain_session(proto.SerializeToString())
     names = [value.name for value in session.get_outputs()]

@@ -11,6 +11,7 @@ from typing import Any
 
 from qdiag.loading.onnx_graph import Node, OnnxGraph
 from qdiag.loading.pattern import Either, Match, Number, Op, Scalar, Tree, Weight, find
+from qdiag.loading.sequences import without_sequences
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Rewrite:
 
 def rewritten(graph: OnnxGraph) -> OnnxGraph:
     """The same network with as few operators as it is made of."""
+    graph = without_sequences(graph)
     for rewrite in REWRITES:
         for node in graph.nodes:
             if node.op != rewrite.tree.op:
@@ -76,12 +78,27 @@ def _scaled(tree: Tree, factor: float) -> Either:
     return Either((Op("Mul", (tree, Number(factor))), Op("Div", (tree, Number(1 / factor)))))
 
 
-def _ways(op: str, *trees: Op) -> tuple[Rewrite, ...]:
-    return tuple(Rewrite(op, tree) for tree in trees)
+def _ways(op: str, *trees: Op, **attributes: Any) -> tuple[Rewrite, ...]:
+    return tuple(Rewrite(op, tree, attributes=lambda graph, match: attributes) for tree in trees)
+
+
+def _gelu(of_normal: Op, **attributes: Any) -> tuple[Rewrite, ...]:
+    """x times half of 1 + erf or tanh of it, in the orders that exporters write. of_normal: 1 + erf or tanh."""
+    return _ways(
+        "Gelu",
+        Op("Mul", (Op("Mul", ("x", of_normal)), Number(0.5))),
+        Op("Mul", (_scaled("x", 0.5), of_normal)),
+        Op("Mul", ("x", Op("Mul", (of_normal, Number(0.5))))),
+        Op("Div", (Op("Mul", ("x", of_normal)), Number(2.0))),
+        **attributes,
+    )
 
 
 _CLIPPED = Op("Clip", (Op("Add", ("x", Number(3.0))),), _bounds(0.0, 6.0))
 _NORMAL = Op("Add", (Op("Erf", (_scaled("x", math.sqrt(0.5)),)), Number(1.0)))
+_CUBE = Either((Op("Pow", ("x", Number(3.0))), Op("Mul", ("x", Op("Mul", ("x", "x"))))))
+_CUBIC = Op("Add", ("x", Op("Mul", (_CUBE, Number(0.044715)))))
+_NEARLY_NORMAL = Op("Add", (Op("Tanh", (Op("Mul", (_CUBIC, Number(math.sqrt(2 / math.pi)))),)), Number(1.0)))
 _CENTERED = Op("Sub", ("x", Op("ReduceMean", ("x",), _over_last_axis)))
 _SQUARE = Either((Op("Pow", (_CENTERED, Number(2.0))), Op("Mul", (_CENTERED, _CENTERED))))
 _VARIANCE = Op("ReduceMean", (_SQUARE,), _over_last_axis)
@@ -104,13 +121,8 @@ REWRITES: tuple[Rewrite, ...] = (
         Rewrite("HardSigmoid", tree, ("x",), lambda graph, match: {"alpha": 1 / 6, "beta": 0.5})
         for tree in (Op("Div", (_CLIPPED, Number(6.0))), Op("Mul", (_CLIPPED, Number(1 / 6))))
     ),
-    *_ways(
-        "Gelu",
-        Op("Mul", (Op("Mul", ("x", _NORMAL)), Number(0.5))),
-        Op("Mul", (_scaled("x", 0.5), _NORMAL)),
-        Op("Mul", ("x", Op("Mul", (_NORMAL, Number(0.5))))),
-        Op("Div", (Op("Mul", ("x", _NORMAL)), Number(2.0))),
-    ),
+    *_gelu(_NORMAL),
+    *_gelu(_NEARLY_NORMAL, approximate="tanh"),
     *_ways("Swish", Op("Mul", ("x", Op("Sigmoid", ("x",))))),
     *_ways("Mish", Op("Mul", ("x", Op("Tanh", (Op("Softplus", ("x",)),))))),
     Rewrite("qdiag.Linear", _LINEAR, ("x", "weight", "bias")),

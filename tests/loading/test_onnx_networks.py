@@ -21,12 +21,14 @@ from qdiag.loading import reference
 from tests.loading.files import node, write
 
 
-def export(model: nn.Module, images: Tensor, path: Path, opset: int, *, dynamo: bool) -> Path:
+def export(model: nn.Module, images: Tensor, path: Path, opset: int, *, dynamo: bool, optimize: bool = True) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
-            torch.onnx.export(model.eval(), (images,), path, opset_version=opset, dynamo=dynamo, verbose=False)
+            torch.onnx.export(
+                model.eval(), (images,), path, opset_version=opset, dynamo=dynamo, optimize=optimize, verbose=False
+            )
         finally:
             logging.disable(logging.NOTSET)
     return path
@@ -102,15 +104,42 @@ class Tail(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.silu(self.conv(x))
         x = self.norm(F.hardswish(x).permute(0, 2, 3, 1))
-        return F.gelu(self.head(x))
+        return F.gelu(F.relu(F.gelu(self.head(x))), approximate="tanh")
 
 
-@pytest.mark.parametrize(("opset", "dynamo"), [(11, False), (17, False), (18, True)])
-def test_what_exporters_take_apart_is_one_layer_again(tmp_path: Path, opset: int, dynamo: bool) -> None:
+@pytest.mark.parametrize(
+    ("opset", "dynamo", "optimize"), [(11, False, True), (17, False, True), (18, True, True), (18, True, False)]
+)
+def test_what_exporters_take_apart_is_one_layer_again(tmp_path: Path, opset: int, dynamo: bool, optimize: bool) -> None:
+    """Also where a file, not optimized, computes its constants."""
     images = torch.randn(1, 3, 8, 8)
-    loaded = load_model(export(Tail(), images, tmp_path / "tail.onnx", opset, dynamo=dynamo))
+    loaded = load_model(export(Tail(), images, tmp_path / "t.onnx", opset, dynamo=dynamo, optimize=optimize))
     ops = [site.op for site in trace(loaded, images).sites()]
-    assert ops == ["conv2d", "silu", "hardswish", "permute", "layer_norm", "linear", "gelu"]
+    assert ops == ["conv2d", "silu", "hardswish", "permute", "layer_norm", "linear", "gelu", "relu", "gelu"]
+    approximations = [module.approximate for module in loaded.modules() if isinstance(module, nn.GELU)]
+    assert approximations == ["none", "tanh"]
+
+
+class Halves(nn.Module):
+    """Channels in two, one half behind a convolution without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, 1)
+        return torch.cat([self.conv(a), b], 1)
+
+
+def test_a_file_that_is_not_optimized_is_the_same_network(tmp_path: Path) -> None:
+    """Biases of zeros that it computes, and parts of a tensor that it takes from a sequence."""
+    torch.manual_seed(0)
+    model, images = Halves().eval(), torch.randn(3, 4, 8, 8)
+    loaded = load_model(export(model, images[:1], tmp_path / "net.onnx", 18, dynamo=True, optimize=False))
+    assert [site.op for site in trace(loaded, images).sites()] == ["split", "conv2d", "batch_norm", "cat"]
+    assert [module.bias for module in loaded.modules() if isinstance(module, nn.Conv2d)] == [None]
+    assert torch.equal(loaded(images), model(images))
 
 
 def test_addresses_are_the_files_own_names(tmp_path: Path) -> None:
@@ -125,6 +154,13 @@ def test_addresses_are_the_files_own_names(tmp_path: Path) -> None:
     file = write(tmp_path / "net.onnx", [*nodes, node("Relu", given)], constants)
     sites = trace(load_model(file), torch.zeros(1, 3, 8, 8)).sites()
     assert [str(site) for site in sites] == ["/features/0.1/conv", "a", "a.b", "float_", "weight.2", "y"]
+
+
+def test_nodes_without_a_name_or_with_anothers_are_held_against_onnx_runtime_too(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["a"]), *(node("Relu", "a", name) for name in ("b", "y"))]
+    nodes[1].name = nodes[2].name = "twice"
+    sites = trace(load_model(write(tmp_path / "net.onnx", nodes)), torch.zeros(1, 3, 8, 8)).sites()
+    assert [str(site) for site in sites] == ["a", "b", "y"]
 
 
 def test_a_finding_says_which_node_of_which_file(tmp_path: Path) -> None:

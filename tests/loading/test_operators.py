@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from qdiag import load_model, trace
+from qdiag import calibrate, compare, load_model, trace, verify
 from qdiag.errors import InputError, ModelError
 from tests.loading.files import node, write
 
@@ -72,9 +72,13 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("maxpool", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, (1, 3, 9, 9), 17),
     ("maxpool ceil", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {}, (1, 3, 8, 8), 17),
     ("maxpool uneven", [node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1])], {}, (1, 3, 7, 7), 17),
+    ("maxpool uneven of 1d", [node("MaxPool", "x", kernel_shape=[4], strides=[2], pads=[1, 2])], {}, (1, 3, 9), 17),
     ("maxpool same", [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")], {}, (1, 3, 8, 8), 17),
     ("avgpool", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, (1, 3, 9, 9), 17),
     ("avgpool zeros", [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {}, (1, 3, 9, 9), 17),
+    ("avgpool at the end", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])], {}, (1, 3, 8, 8), 9),
+    ("avgpool of all", [node("AveragePool", "x", kernel_shape=[5, 5], pads=[0, 0, 1, 1])], {}, (1, 3, 4, 4), 9),
+    ("avgpool same", [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")], {}, (1, 3, 8, 8), 17),
     *[(op, [node(op, "x", axes=[2, 3])], {}, (1, 3, 4, 4), 11) for op in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")],
     ("mean of 18", [node("ReduceMean", "x a", keepdims=0)], {"a": i(-1)}, (1, 3, 4, 4), 18),
     ("argmax", [node("ArgMax", "x", axis=1)], {}, (1, 3, 4, 4), 17),
@@ -88,9 +92,12 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("unsqueeze", [node("Unsqueeze", "x a")], {"a": i(1, -1)}, (1, 3, 5), 13),
     ("concat", [node("Relu", "x", "r"), node("Concat", "x r", axis=1)], {}, (1, 3, 4, 4), 17),
     ("split", [node("Split", "x s", "a b", axis=1), node("Concat", "b a", axis=1)], {"s": i(1, 2)}, (1, 3, 4, 4), 13),
+    ("split in one", [node("Split", "x", "y", axis=1, num_outputs=1)], {}, (1, 3, 4, 4), 18),
     ("split of 18", [node("Split", "x", "a b", axis=1, num_outputs=2), node("Concat", "b a", axis=1)], {}, (1, 3, 4, 4), 18),
     ("slice", [node("Slice", "x s e a t")], {"s": i(1), "e": i(2**62), "a": i(2), "t": i(2)}, (1, 3, 6, 4), 13),
     ("slice back", [node("Slice", "x s e a t")], {"s": i(-1), "e": i(-(2**62)), "a": i(2), "t": i(-1)}, (1, 3, 6, 4), 13),
+    ("slice back a part", [node("Slice", "x s e a t")], {"s": i(4, -1), "e": i(0, -4), "a": i(2, -1), "t": i(-2, -1)}, (1, 3, 6, 4), 13),
+    ("slice back to the front", [node("Slice", "x s e a t")], {"s": i(2), "e": i(-99), "a": i(2), "t": i(-1)}, (1, 3, 6, 4), 13),
     ("slice of old", [node("Slice", "x", starts=[0, 1], ends=[3, -1], axes=[1, 2])], {}, (1, 3, 6, 4), 9),
     ("gather", [node("Gather", "x n", axis=1)], {"n": i(2, 0, -1)}, (1, 3, 4, 4), 17),
     ("gather one", [node("Gather", "x n", axis=2)], {"n": np.array(1)}, (1, 3, 4, 4), 17),
@@ -109,6 +116,14 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("resize linear", [node("Resize", "x - - s", mode="linear")], {"s": i(1, 3, 7, 9)}, (1, 3, 4, 4), 13),
     ("resize corners", [node("Resize", "x - - s", mode="linear", coordinate_transformation_mode="align_corners")], {"s": i(1, 3, 7, 9)}, (1, 3, 4, 4), 13),
     ("resize cubic", [node("Resize", "x - s", mode="cubic")], {"s": np.array([1, 1, 2, 2], np.float32)}, (1, 3, 4, 4), 13),
+    ("resize between pixels", [node("Resize", "x - s", mode="nearest", nearest_mode="ceil")], {"s": np.array([1, 1, 1.5, 0.5], np.float32)}, (1, 3, 8, 8), 13),
+    ("resize of corners nearest", [node("Resize", "x - s", coordinate_transformation_mode="align_corners")], {"s": np.array([1, 1, 1.5, 2.5], np.float32)}, (1, 3, 8, 8), 13),
+    ("resize from the first pixel", [node("Resize", "x - s", mode="linear", coordinate_transformation_mode="asymmetric")], {"s": np.array([1, 1, 2, 1.5], np.float32)}, (1, 3, 8, 8), 13),
+    ("resize some axes", [node("Resize", "x - s", mode="nearest", axes=[3, 2])], {"s": np.array([2, 3], np.float32)}, (1, 3, 4, 4), 18),
+    ("resize some axes to a size", [node("Resize", "x - - s", mode="linear", axes=[2])], {"s": i(7)}, (1, 3, 4, 4), 18),
+    ("mean of several", [node("Relu", "x", "r"), node("Mean", "x r x")], {}, (1, 3, 4, 4), 17),
+    ("resize smooth", [node("Resize", "x - - s", mode="linear", antialias=1, exclude_outside=1)], {"s": i(1, 3, 3, 3)}, (1, 3, 8, 8), 18),
+    ("resize smooth cubic", [node("Resize", "x - - s", mode="cubic", antialias=1, exclude_outside=1, cubic_coeff_a=-0.5)], {"s": i(1, 3, 3, 3)}, (1, 3, 8, 8), 18),
     ("resize of 10", [node("Resize", "x s")], {"s": np.array([1, 1, 2, 2], np.float32)}, (1, 3, 4, 4), 10),
     ("upsample", [node("Upsample", "x s")], {"s": np.array([1, 1, 2, 2], np.float32)}, (1, 3, 4, 4), 9),
     ("grid", [node("GridSample", "x g", align_corners=1)], {"g": f(1, 5, 5, 2) / 2}, (1, 3, 4, 4), 16),
@@ -116,6 +131,8 @@ CASES: list[tuple[str, list[Any], dict[str, np.ndarray], tuple[int, ...], int]] 
     ("cumsum", [node("CumSum", "x a")], {"a": np.array(1)}, (1, 4, 4), 17),
     ("einsum", [node("Einsum", "x w", equation="bij,jk->bik")], {"w": f(4, 5)}, (1, 3, 4), 17),
     ("dropout", [node("Dropout", "x")], {}, (1, 3, 4), 13),
+    ("dropout with a mask", [node("Dropout", "x", "y mask")], {}, (1, 3, 4), 9),
+    ("maxpool with places", [node("MaxPool", "x", "y places", kernel_shape=[2, 2])], {}, (1, 3, 4, 4), 17),
 ]  # fmt: skip
 
 
@@ -146,7 +163,15 @@ def test_an_operator_computes_what_onnx_runtime_does(
     ("made", "named"),
     [
         (node("STFT", "x s - n"), "STFT 'STFT_y' (opset 17) is an operator that qdiag does not know"),
-        (node("MaxPool", "x", "y places", kernel_shape=[2, 2]), "MaxPool 'MaxPool_y'"),
+        (node("LSTM", "x w w", hidden_size=4), "LSTM 'LSTM_y' (opset 17) is a recurrent layer, which is not simulated"),
+        (node("Loop", "s - x"), "Loop 'Loop_y' (opset 17) is control flow"),
+        (
+            node("Resize", "x - s", mode="cubic", coordinate_transformation_mode="tf_crop_and_resize"),
+            "grid 'tf_crop_and_resize'",
+        ),
+        (node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2], pads=[0, 0, 1, 1]), "around a window with holes"),
+        (node("Dropout", "x", "z y"), "Dropout 'Dropout_z' (opset 17) gives its mask beside its result"),
+        (node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0]), "pads its two sides differently"),
         (node("ConvTranspose", "x w", auto_pad="SAME_UPPER"), "has auto_pad SAME"),
     ],
 )
@@ -169,3 +194,14 @@ def test_a_constant_standardized_by_its_own_statistics_is_a_constant(tmp_path: P
     constants = {"w": weight, "one": ones, "zero": zeros, "shape": np.array([4, 3, 3, 3])}
     sites = trace(load_model(write(tmp_path / "net.onnx", nodes, constants)), torch.zeros(1, 3, 8, 8)).sites()
     assert [site.op for site in sites] == ["conv2d"]
+
+
+@pytest.mark.parametrize("edges", [{"pads": [0, 0, 1, 1]}, {"auto_pad": "SAME_UPPER"}])
+def test_padding_of_a_maximum_leaves_the_range_as_it_is(tmp_path: Path, edges: dict[str, Any]) -> None:
+    """Values that never win would need a scale of 2^121, and leave nothing of the others."""
+    nodes = [node("Conv", "x w", "c"), node("MaxPool", "c", kernel_shape=[3, 3], strides=[2, 2], **edges)]
+    model = load_model(write(tmp_path / "net.onnx", nodes, {"w": f(4, 3, 1, 1)}))
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert compare(model, images).outputs["8-bit"].sqnr_db > 25
+    verification = verify(calibrate(model, images, "simple"), images[:2])
+    assert verification.equal == verification.values

@@ -36,6 +36,12 @@ def _total(node: Operands) -> Step:
     return node.step(AddBlock(), *(node.tensor(i) for i in range(len(node))))
 
 
+def _mean(node: Operands) -> Step:
+    """Of several tensors."""
+    total = node.before(AddBlock(), *(node.tensor(i) for i in range(len(node))), suffix="sum")
+    return node.step(operation("mul"), total, 1 / len(node))
+
+
 def _sub(node: Operands) -> Step:
     a = node.operand(0)
     if isinstance(a, Ref):
@@ -100,6 +106,7 @@ def _power(node: Operands) -> Step:
 OPERATORS: dict[str, Converter] = {
     "Add": _add,
     "Sum": _total,
+    "Mean": _mean,
     "Sub": _sub,
     "Mul": _binary("mul"),
     "Div": _div,

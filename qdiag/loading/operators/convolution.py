@@ -36,27 +36,35 @@ def padded(
     kernel: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
-    value: float = 0,
+    mode: str = "constant",
 ) -> tuple[Ref, list[int]]:
-    """The input, behind a step that pads it where a layer cannot, and the padding that is left to the layer."""
+    """The input, behind a step that pads it where a layer cannot, and the padding that is left to the layer.
+
+    mode: what to pad with: "constant" is zeros, "replicate" the values at the edge.
+    """
     nothing = [0] * len(kernel)
     if edges.same:
         at_end = edges.same == "SAME_UPPER"
-        module = SamePad(kernel, stride, dilation, value, at_end=at_end)
+        module = SamePad(kernel, stride, dilation, mode, at_end=at_end)
         return node.before(module, node.tensor(0), suffix="pad"), nothing
     if edges.before != edges.after:
-        pads = edges.of_torch()
-        return node.before(operation("pad"), node.tensor(0), pads, "constant", value, suffix="pad"), nothing
+        return node.before(operation("pad"), node.tensor(0), edges.of_torch(), mode, suffix="pad"), nothing
     return node.tensor(0), edges.before
 
 
 def _with_weights(module: Any, node: Operands) -> nn.Module:
     module.weight = node.parameter(1)
-    if node.has(2):
+    if node.has(2) and not _is_filler(node, 2):
         module.bias = node.parameter(2)
         if module.bias is None:
             node.refuse("has a bias that is computed, beside a weight that is not")
     return module
+
+
+def _is_filler(node: Operands, index: int) -> bool:
+    """True for zeros that are no initializer: an exporter puts them where the layer has no bias."""
+    value = node.constant(index)
+    return value is not None and node.node.inputs[index] not in node.graph.parameters and not bool(value.any())
 
 
 def _conv_transpose(node: Operands) -> Step:

@@ -18,6 +18,15 @@ class Edges:
         """As of `F.pad`: the last axis first, before and after in turns."""
         return torch_order(self.before, self.after)
 
+    def of(self, lengths: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Before and after each axis of these lengths; by the rule, as many as make length / stride results."""
+        if not self.same:
+            return self.before, self.after
+        windows = zip(lengths, kernel, stride, strict=True)
+        missing = [max((-(-length // s) - 1) * s + k - length, 0) for length, k, s in windows]
+        small, large = [count // 2 for count in missing], [count - count // 2 for count in missing]
+        return (small, large) if self.same == "SAME_UPPER" else (large, small)
+
 
 def edges_of(node: Operands, axes: int) -> Edges:
     """The padding of a layer with a window of so many axes."""

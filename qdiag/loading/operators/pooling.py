@@ -7,7 +7,7 @@ from torch import nn
 from qdiag.loading.conversion import Converter, Operands, Ref, Step
 from qdiag.loading.modules import operation
 from qdiag.loading.operators.convolution import padded
-from qdiag.loading.operators.edges import edges_of
+from qdiag.loading.operators.edges import Edges, edges_of
 
 MAX_POOLS: dict[int, Any] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 AVERAGE_POOLS: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -16,13 +16,18 @@ GLOBAL_MAXIMA = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.Adaptiv
 
 
 def _max_pool(node: Operands) -> Step:
-    """Largest values; padding that differs from side to side comes before it, as values that never win."""
+    """Largest values; padding that differs from side to side comes before it, as the values at the edge.
+
+    A window that reaches beyond the edge holds it as well, so that its copies change nothing, nor a tensor's range.
+    """
     if len(node.node.outputs) > 1 and node.node.outputs[1]:
         node.refuse("gives the places of its largest values, beside the values")
     kernel = node.get("kernel_shape")
     stride, dilation = node.get("strides", [1] * len(kernel)), node.get("dilations", [1] * len(kernel))
-    lowest = -3.4028234663852886e38
-    x, padding = padded(node, edges_of(node, len(kernel)), kernel, stride, dilation, lowest)
+    edges = edges_of(node, len(kernel))
+    if any(length != 1 for length in dilation) and (edges.same or edges.before != edges.after):
+        node.refuse("pads its two sides differently around a window with holes")
+    x, padding = padded(node, edges, kernel, stride, dilation, "replicate")
     make = MAX_POOLS[len(kernel)]
     return node.step(make(kernel, stride, padding, dilation, ceil_mode=bool(node.get("ceil_mode", 0))), x)
 
@@ -35,11 +40,31 @@ def _average_pool(node: Operands) -> Step:
     if any(length != 1 for length in node.get("dilations", [1])):
         node.refuse("is an average over a window with holes")
     edges = edges_of(node, axes)
-    if (edges.same or edges.before != edges.after) and not counts_zeros:
-        node.refuse("pads its two sides differently and leaves the zeros out of its means")
-    x, padding = padded(node, edges, kernel, stride, [1] * axes)
     ceil = bool(node.get("ceil_mode", 0))
+    if (edges.same or edges.before != edges.after) and not counts_zeros:
+        return _uneven_average(node, edges, kernel, stride)
+    x, padding = padded(node, edges, kernel, stride, [1] * axes)
     return node.step(AVERAGE_POOLS[axes](kernel, stride, padding, ceil, counts_zeros), x)
+
+
+def _uneven_average(node: Operands, edges: Edges, kernel: list[int], stride: list[int]) -> Step:
+    """An average that pads its end alone: windows that reach beyond the image, as torch has them where it rounds up.
+
+    For images of the file's size, as it depends on that where the last window begins. One window that holds the whole
+    image is its mean.
+    """
+    lengths = node.shape()[2:]
+    before, after = edges.of(lengths, kernel, stride)
+    windows = list(zip(lengths, before, after, kernel, stride, strict=True))
+    wanted = [(length + b + a - k) // s + 1 for length, b, a, k, s in windows]
+    found = [-(-(length + 2 * b - k) // s) + 1 for length, b, _, k, s in windows]
+    reaching = [(count - 1) * s < length + b for count, (length, b, _, _, s) in zip(found, windows, strict=True)]
+    if all(count == 1 and length + b <= k for count, (length, b, _, k, _) in zip(wanted, windows, strict=True)):
+        return node.step(GLOBAL_AVERAGES[len(kernel)](1), node.tensor(0))
+    is_fixed = all(None not in given.shape[1:] for given in node.graph.inputs)
+    if not is_fixed or wanted != found or not all(reaching) or any(2 * b > k for _, b, _, k, _ in windows):
+        node.refuse("pads its two sides differently and leaves the zeros out of its means")
+    return node.step(AVERAGE_POOLS[len(kernel)](kernel, stride, before, True, False), node.tensor(0))
 
 
 def _whole(modules: dict[int, Any]) -> Converter:
@@ -104,7 +129,9 @@ def _top_k(node: Operands) -> Step:
     if isinstance(count, Ref):
         node.refuse("takes as many values as a tensor's shape says")
     largest = bool(node.get("largest", 1))
-    return node.step(operation("topk"), node.tensor(0), count, node.get("axis", -1), largest, True)
+    args = (node.tensor(0), count, node.get("axis", -1), largest, True)
+    outputs = (*node.node.outputs, "")[:2]
+    return Step(node.node.output, node.node, operation("topk"), args, outputs)
 
 
 OPERATORS: dict[str, Converter] = {

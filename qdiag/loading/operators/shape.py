@@ -26,7 +26,6 @@ from qdiag.loading.operators.edges import torch_order
 from qdiag.loading.sizes import Count, ShapeOf
 
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-TO_THE_END = 2**31 - 1
 
 
 def _reshape(node: Operands) -> Step:
@@ -70,18 +69,22 @@ def _is_empty(node: Operands, index: int) -> bool:
 
 
 def _split(node: Operands) -> Step:
-    """In parts of given lengths, or in as many as there are results."""
-    axis, sizes = node.get("axis", 0), node.known(1, "split")
+    """In parts of given lengths, in parts of one length, or in as many parts as there are results."""
+    axis, length = node.get("axis", 0), node.shape()[node.get("axis", 0)]
+    sizes: Any = node.known(1, "split") or node.get("lengths")
     if not sizes:
-        parts = node.get("num_outputs", len(node.node.outputs))
-        length = node.shape()[axis]
-        part = -(-length // parts)
-        sizes = [min(part, length - start) for start in range(0, length, part)]
-    return node.step(operation("split"), node.tensor(0), [int(size) for size in sizes], axis)
+        sizes = -(-length // node.get("num_outputs", len(node.node.outputs)))
+    if isinstance(sizes, int):
+        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+    if len(sizes) == 1:
+        return node.step(nn.Identity(), node.tensor(0))
+    outputs = (*node.node.outputs, *[""] * (len(sizes) - len(node.node.outputs)))  # what nobody takes
+    args = (node.tensor(0), [int(size) for size in sizes], axis)
+    return Step(node.node.output or f"{node.node.inputs[0]}_split", node.node, operation("split"), args, outputs)
 
 
 def _slicing(node: Operands) -> Step:
-    """Parts along axes; a step of -1 over a whole axis turns it round."""
+    """Parts along axes; those that go backwards are picked by index, and a whole axis is turned round."""
     starts, ends = node.numbers(1, "starts"), node.numbers(2, "ends")
     axes = node.known(3, "axes")
     assert starts is not None, "a Slice has starts"
@@ -89,11 +92,28 @@ def _slicing(node: Operands) -> Step:
     axes = list(range(count)) if axes is None else [int(axis) for axis in axes]
     steps = [int(step) for step in node.known(4) or [1] * count]
     if any(step < 0 for step in steps):
-        whole = all(step == -1 for step in steps) and node.known(2, "ends") is not None
-        if not whole or any(int(end) > -TO_THE_END for end in node.known(2, "ends") or ()):
-            node.refuse("goes backwards through a part of an axis")
-        return node.step(Flip(axes), node.tensor(0))
+        return _backwards(node, axes, steps)
     return node.step(Getitem(), node.tensor(0), starts, ends, axes, steps)
+
+
+def _backwards(node: Operands, axes: list[int], steps: list[int]) -> Step:
+    shape, starts, ends = node.shape(), node.known(1, "starts") or [], node.known(2, "ends") or []
+    places = {
+        axis % len(shape): _range(int(start), int(end), step, shape[axis])
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+    }
+    if all(list(range(shape[axis]))[::-1] == picked for axis, picked in places.items()):
+        return node.step(Flip(list(places)), node.tensor(0))
+    x, (last, *others) = node.tensor(0), places
+    for axis in others:
+        x = node.before(IndexSelect(axis), x, node.numbers_as_constant(places[axis]), suffix=f"axis{axis}")
+    return node.step(IndexSelect(last), x, node.numbers_as_constant(places[last]))
+
+
+def _range(start: int, end: int, step: int, length: int) -> list[int]:
+    """The places that ONNX's slice names: an end below -length is one before the first."""
+    stop = None if step < 0 and end < -length else end
+    return list(range(length))[slice(start, stop, step)]
 
 
 def _gather(node: Operands) -> Step:
