@@ -46,31 +46,36 @@ def test_a_session_already_diagnosed_is_shown_at_once(bench: Workbench) -> None:
     assert "missing-batchnorm" in again.lint.findings.value
 
 
-def test_the_verdict_is_a_line_and_its_reasons_unfold(bench: Workbench) -> None:
+def test_the_head_says_how_bad_where_and_what_next(bench: Workbench) -> None:
     answer = bench.answer
-    assert re.search(r"drop <b>[\d.]+</b> points, 95 % interval [\d.]+ to [\d.]+", answer.verdict.value)
-    assert "<ol>" not in answer.verdict.value
-    assert "block3.depthwise" not in answer.verdict.value
-    assert answer.reasons.layout.display == "none"
-    answer.fold.value = True
-    bench.refresh()
-    assert answer.reasons.layout.display == ""
-    assert "block3.depthwise" in answer.reasons.value
-    answer.fold.value = False
-    assert answer.reasons.layout.display == "none"
+    assert "loses 14.2 points of top-1 and decides otherwise" in answer.verdict.value
+    assert re.findall(r"<b>([\d.]+) %</b>", answer.figures.value) == ["99.4", "99.4", "85.2"]
+    assert re.search(r"loses 14\.2 \(95 %: 11\.\d to 17\.\d\)", answer.figures.value)
+    assert answer.place.description == "block3.depthwise: 99% of the damage"
+    (step,) = answer.next.children
+    assert step.description == "Calibrate: best"
+    assert re.search(r"expected: <b>top-1 8\d\.\d → 99\.\d % \(tried on 256 images\)", answer.gain.value)
+
+
+def test_the_worst_layer_is_a_click_away(bench: Workbench) -> None:
+    bench.layers.choice.value, bench.views.value = "stem", "Lint"
+    bench.answer.place.click()
+    assert bench.layers.choice.value == "block3.depthwise"
+    assert (bench.views.value, bench.layers.side.value) == ("Layers", "Selected layer")
 
 
 def test_every_suggestion_makes_a_version(bench: Workbench) -> None:
-    texts = [button.description for button in bench.answer.suggestions.children]
-    assert texts[0] == "Try per-channel weights: block3.depthwise"
-    assert texts[1:] == ["Try 16 bit: block3.depthwise", "Equalize channels", "Calibrate: best"]
-    for button in bench.answer.suggestions.children[:3]:
-        finish(bench, button)
-    assert list(bench.session.history)[1:] == [
-        "block3.depthwise: per-channel",
-        "block3.depthwise: 16-bit",
-        "equalization",
+    buttons = [line.children[0] for line in bench.answer.all.children]
+    assert [button.description for button in buttons] == [
+        *("Calibrate: best", "Equalize channels", "5 % of operations in 16 bit"),
+        *("Equalize channels: block3.depthwise", "Per-channel weights: block3.depthwise", "16 bit: block3.depthwise"),
     ]
+    for button in buttons[1:]:
+        finish(bench, button)
+        assert bench.error.layout.display == "none"
+        assert bench.what_if.tried == list(bench.session.history)[-1]
+    assert len(bench.session.history) == len(buttons)
+    assert buttons[4].tooltip == "session.what_if(['block3.depthwise'], per_channel=True)"
 
 
 def test_the_layer_that_is_looked_at_is_the_one_to_change(bench: Workbench) -> None:
@@ -93,7 +98,7 @@ def test_layers_that_were_hidden_are_shown_again(bench: Workbench) -> None:
     assert bench.layers.widget.layout.display == "none"
     bench.session.history.applied = ["simple"]
     bench.refresh()
-    assert bench.layers.widget.layout.display == "flex"
+    assert bench.layers.widget.layout.display == "grid"
 
 
 def test_rules_stand_for_their_layers(bench: Workbench) -> None:
@@ -117,18 +122,31 @@ def test_what_was_tried_is_applied_and_undone(bench: Workbench) -> None:
     assert bench.session.current is not None
     assert bench.session.current.name == "simple"
     finish(bench, bench.what_if.apply_button)
-    assert "applied <b>block3.depthwise: per-channel" in bench.answer.verdict.value
+    assert "applied <b>block3.depthwise: per-channel" in bench.answer.figures.value
     finish(bench, bench.versions.undo_button)
-    assert "applied <b>simple" in bench.answer.verdict.value
+    assert "applied <b>simple" in bench.answer.figures.value
     finish(bench, bench.versions.undo_button)
     assert "nothing to undo" in bench.error.value
+    assert "nothing to undo" in bench.versions.trouble.value
+    assert bench.versions.trouble.layout.display == ""
+    assert bench.what_if.trouble.layout.display == "none"
 
 
 def test_a_name_that_no_layer_has_is_an_error_on_the_page(bench: Workbench) -> None:
     bench.what_if.layers.value = "nowhere"
     finish(bench, bench.what_if.try_button)
-    assert "no layer is called &#x27;nowhere&#x27;" in bench.error.value
+    for place in (bench.error, bench.what_if.trouble):
+        assert "no layer is called &#x27;nowhere&#x27;" in place.value
+        assert place.layout.display == ""
     assert not bench.run_button.disabled
+
+
+def test_a_change_that_fails_clears_what_was_tried_before(bench: Workbench) -> None:
+    for layers, display in (("stem", "flex"), ("nowhere", "none"), ("block2", "flex")):
+        bench.what_if.layers.value, bench.what_if.change.value = layers, "16 bit"
+        finish(bench, bench.what_if.try_button)
+        assert bench.what_if.result.layout.display == display
+    assert bench.what_if.trouble.layout.display == "none"
 
 
 def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tmp_path: Path) -> None:
