@@ -30,7 +30,7 @@ function cellOf(column, text, bar) {
   const cell = made(column.key === "site" ? "th" : "td", { title: column.key === "site" ? text : "" });
   if (column.key === "site") cell.scope = "row";
   cell.className = column.align;
-  if (column.key === "error_percent") cell.append(bar, made("span", { className: "qd-figure", textContent: text }));
+  if (column.key === "error_percent") cell.append(bar, made("span", { className: "qd-percent", textContent: text }));
   else cell.append(text);
   return cell;
 }
@@ -74,7 +74,7 @@ function save(name, columns, rows) {
 
 async function render({ model, el, signal }) {
   el.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys that are pressed here alone
-  el.classList.add("qd-table");
+  el.classList.add("qd-layer-table");
   const [table, selection] = await Promise.all([carrier(model, "table"), carrier(model, "selection")]);
   if (signal.aborted) return;
 

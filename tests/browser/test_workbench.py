@@ -116,7 +116,7 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     until(page, ".qd-status", "^Done")
     until(page, ".qd-verdict", "It is quantization")
 
-    assert page.locator(".qd-next-step .qd-suggest").inner_text() == "Calibrate: best"
+    assert page.locator(".qd-next-step .qd-suggest").inner_text() == "Equalize channels"
     view(page, "Why")
     page.locator(".qd-suggestions .qd-suggest", has_text="Per-channel weights: block3.depthwise").click()
     assert re.search(r"→ 9\d\.\d %", until(page, ".qd-effect", "block3.depthwise: per-channel"))
@@ -302,7 +302,7 @@ def test_nothing_that_is_needed_lies_below_the_screen(width: int, lab: Lab, page
     until(page, ".qd-status", "^Done")
     page.locator(".qd-workbench").evaluate("e => e.scrollIntoView({block: 'start'})")
     page.locator(".qd-rows tbody tr").nth(2).click()
-    for css in (".qd-stop", ".qd-headline", ".qd-figures", ".qd-next-step .qd-suggest", ".qd-layer", ".qd-view"):
+    for css in (".qd-stop", ".qd-verdict-line", ".qd-figures", ".qd-next-step .qd-suggest", ".qd-layer", ".qd-view"):
         box = page.locator(css).bounding_box()
         assert 0 <= box["x"] < width, css
         assert 0 <= box["y"] <= 900 - box["height"], css

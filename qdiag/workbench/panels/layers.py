@@ -73,10 +73,10 @@ class LayersPanel(Panel):
         if name not in self.names or diagnosis is None:
             return
         with self.desk.lock:
-            detail = self.desk.session.inspect(name)
-            self.close.show(charts_in(detail.report()))
             self.about.value = about_html(diagnosis, name)
             self.causes.value = causes_html(diagnosis, name)
+            detail = self.desk.session.inspect(name)
+            self.close.show(charts_in(detail.report()))
             self.maps.value = feature_maps(detail.maps, diagnosis.comparison.lanes[-1])
             self.maps.layout.display = "" if detail.maps else "none"
 

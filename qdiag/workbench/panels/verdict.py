@@ -2,7 +2,6 @@
 
 import re
 
-from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.intervals import Interval
 from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.diagnosis import Diagnosis
@@ -22,7 +21,7 @@ def verdict_html(diagnosis: Diagnosis) -> str:
     level = GRAVE.get(diagnosis.verdict.kind, "error")
     whole = diagnosis.verdict.headline
     return (
-        f'<div class="qd-headline" title="{escaped(whole)}" style="border-left:6px solid {COLOURS[level]}">'
+        f'<div class="qd-verdict-line" title="{escaped(whole)}" style="border-left:6px solid {COLOURS[level]}">'
         f"<b>{LEVELS[level].symbol} {escaped(_INTERVALS.sub('', whole))}</b></div>"
     )
 
@@ -31,10 +30,11 @@ def figures_html(name: str, diagnosis: Diagnosis) -> str:
     """Float and each number of bits as a figure with its interval. name: the applied version's."""
     comparison = diagnosis.comparison
     tiles = []
-    if comparison.float_top1_percent is not None:
+    output = comparison.outputs[comparison.lanes[-1]]
+    if output.float_score is not None:
+        tiles.append(_tile("float", f"{output.float_score:.4g}", output.figure))
+    elif comparison.float_top1_percent is not None:
         tiles.append(_tile("float", f"{comparison.float_top1_percent:.1f} %", f"top-1, {comparison.images} images"))
-    elif _score(comparison) is not None:
-        tiles.append(_tile("float", f"{_score(comparison):.4g}", comparison.outputs[comparison.lanes[-1]].figure))
     tiles += [_tile(lane, *_figure(comparison.outputs[lane])) for lane in comparison.lanes]
     applied = f"applied <b>{escaped(name)}</b>"
     told = " · ".join([applied, *_lint(diagnosis), f"limit {LIMIT_POINTS:.1f} points"])
@@ -71,16 +71,13 @@ def _tile(label: str, figure: str, beneath: str) -> str:
     )
 
 
-def _score(comparison: Comparison) -> float | None:
-    return comparison.outputs[comparison.lanes[-1]].float_score
-
-
 def _figure(output: OutputError) -> tuple[str, str]:
     """The figure that counts, and what stands beneath it: what is lost, within which interval."""
-    if output.top1_percent is not None and output.drop_points is not None:
-        return f"{output.top1_percent:.1f} %", f"loses {output.drop_points:.1f}{_within(output.drop_interval)}"
+    lost = "" if output.drop_points is None else f"loses {output.drop_points:.1f}{_within(output.drop_interval)}"
     if output.score is not None:
-        return f"{output.score:.4g}", output.figure
+        return f"{output.score:.4g}", f"top-1 {lost}" if lost else output.figure
+    if output.top1_percent is not None:
+        return f"{output.top1_percent:.1f} %", lost
     if output.means_classes and output.agreement_percent is not None:
         return f"{output.agreement_percent:.1f} %", f"as float{_within(output.agreement_interval)}"
     return f"{output.worst_sqnr_db:.1f} dB", "SQNR of the worst output"
