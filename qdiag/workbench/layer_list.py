@@ -56,19 +56,27 @@ def layer_list(diagnosis: Diagnosis, plan: QuantPlan) -> LayerList:
     costs = {layer.site: layer_cost(plan, layer) for layer in plan.layers}
     known = layer_table(comparison.layers, comparison.lanes)
     total = max(1, sum(cost.macs for cost in costs.values()))
-    first = 3 + len(comparison.lanes) + 1  # its name, kind and place; then how near to float it is, in each lane
     rows = []
     for number, (layer, cells) in enumerate(zip(comparison.layers, known.rows, strict=True), start=1):
         parts = error_parts(layer.lanes[lane])
-        own = cells[0], number, shares.get(layer.site), sum(parts), *parts
-        cost = _cost_cells(costs.get(layer.site), total)
-        rows.append((layer, (*own, *cells[3:first], *cost, cells[1], *cells[first:], cells[2])))
-    ordered = sorted(rows, key=lambda row: _badness(row[0], shares.get(row[0].site), lane), reverse=True)
-    told = known.columns
-    columns = (*_error_columns(), *told[3:first], *_cost_columns(), told[1], *told[first:], told[2])
-    table = Table((told[0], *columns), tuple(row for _, row in ordered), key="layers")
+        own = number, shares.get(layer.site), sum(parts), *parts
+        rows.append((layer, (*cells, *own, *_cost_cells(costs.get(layer.site), total))))
+    rows.sort(key=lambda row: _badness(row[0], shares.get(row[0].site), lane), reverse=True)
+    table = _arranged((*known.columns, *_error_columns(), *_cost_columns()), [row for _, row in rows])
     culprits = tuple(str(culprit.layer.site) for culprit in diagnosis.culprits)
     return LayerList(comparison.model_name, lane, table, culprits)
+
+
+def _arranged(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    """With what is read first on the left: how bad, how near to float (the coarsest lane first), at what cost."""
+    keys = [column.key for column in columns]
+    nearness = [key for key in reversed(keys) if key.startswith("sqnr_db_")]
+    errors, costs = ([column.key for column in made] for made in (_error_columns(), _cost_columns()))
+    first = ["site", *errors, *nearness, "added_sqnr_db", *costs, "kind"]
+    order = [*first, *(key for key in keys if key not in (*first, "place")), "place"]
+    places = [keys.index(key) for key in order]
+    arranged = tuple(tuple(row[place] for place in places) for row in rows)
+    return Table(tuple(columns[place] for place in places), arranged, key="layers")
 
 
 def error_parts(error: LayerError) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ from qdiag.workbench.measure import Measure
 from qdiag.workbench.offers import Offer, offers
 from qdiag.workbench.record import Record
 from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.target_folder import taken
 from qdiag.workbench.target_work import TargetWork
 from qdiag.workbench.twin import Twin
 from qdiag.workbench.version import Version
@@ -113,6 +114,14 @@ class SessionState:
         if version is None or diagnosis is None:
             return ()
         return offers(diagnosis, version.name, self.history, is_verified=version.name in self.verifications)
+
+    def taken(self, folder: str | os.PathLike[str]) -> str:
+        """What a folder holds beside an export of this model, in a few words; "" where nothing would be mixed.
+
+        Args:
+            folder: To export to; it need not be there.
+        """
+        return taken(folder, type(self.model).__name__)
 
     def code(self, name: str) -> str:
         """The lines of Python that make a version.

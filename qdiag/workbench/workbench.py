@@ -122,6 +122,8 @@ class Workbench(widgets.VBox):
         with self.lock:
             for panel in self.panels:
                 panel.show()
+        # what to do next is one thing: the checks, and then what they advise
+        self.run_button.button_style = "" if self.session.offers() else "primary"
         self.snapshot.update(self.session.report())
 
     # What panels ask for ----------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def take(browser: Any, theme: str, width: int, height: int) -> bytes:
             if errors:
                 raise SystemExit(f"the notebook fails: {errors}")
             page.locator(".qd-effect", has_text="→").wait_for()
-            page.locator(".qd-close .js-plotly-plot").wait_for(state="attached")
+            page.locator(".qd-overview .js-plotly-plot").wait_for()
             page.locator(".qd-workbench").evaluate("e => e.scrollIntoView({block: 'start'})")
             page.wait_for_timeout(2000)  # plotly's last redraw
             shot: bytes = page.locator(".qd-workbench").screenshot()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from qdiag.demo.load import load_demo
+from qdiag.errors import OptionError
 from qdiag.progress import Progress
 from qdiag.workbench.history import History
 from qdiag.workbench.panels.what_if import CHANGES, CULPRITS, DEPTHWISE, EVERY
@@ -155,6 +156,25 @@ def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tm
     assert (tmp_path / "out" / "README.txt").is_file()
     bench.versions.code_button.click()
     assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
+
+
+def test_a_folder_of_something_else_is_not_replaced_without_a_word(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("notes")
+    versions, bench.versions.folder.value = bench.versions, str(tmp_path)
+    finish(bench, versions.export_button)
+    assert not (tmp_path / "README.txt").exists()
+    assert "holds files that qdiag did not write" in versions.question.value
+    assert versions.asked.layout.display == "flex"
+    with pytest.raises(OptionError, match="replace=True"):
+        bench.session.export(tmp_path)
+    finish(bench, versions.replace_button)
+    assert versions.asked.layout.display == "none"
+    assert bench.session.taken(tmp_path) == ""
+    finish(bench, versions.export_button)  # its own is written anew unasked
+    assert versions.asked.layout.display == "none"
+    readme = tmp_path / "README.txt"
+    readme.write_text(readme.read_text().replace("WildNet for", "OtherNet for"))
+    assert bench.session.taken(tmp_path) == "the export of another model, OtherNet"
 
 
 def test_versions_are_compared_by_layer(bench: Workbench) -> None:

@@ -30,6 +30,12 @@ class VersionsPanel(Panel):
         self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify, trouble))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
         self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export, trouble))
+        self.question = widgets.HTML().add_class("qd-question")
+        self.replace_button = button(
+            "Export all the same", "qd-replace", desk.guarded(self.replace, trouble), "warning"
+        )
+        self.asked = row(self.question, self.replace_button)
+        self.asked.layout.display = "none"
         self.dump = widgets.Text(DUMP_FOLDER, layout={"width": "160px"}).add_class("qd-dump-folder")
         self.dump_button = button(
             "Compare with device's tensors in", "qd-dump", desk.guarded(self.compare_dump, trouble), tooltip=DUMPED
@@ -37,7 +43,9 @@ class VersionsPanel(Panel):
         self.code = widgets.HTML().add_class("qd-code-text")
         compare = row(self.choice, self.apply_button, self.undo_button, self.code_button, self.compare_button)
         deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
-        self.widget = widgets.VBox([table, compare, deliver, self.trouble, self.code], layout={"display": "none"})
+        self.widget = widgets.VBox(
+            [table, compare, deliver, self.asked, self.trouble, self.code], layout={"display": "none"}
+        )
 
     def apply(self) -> None:
         name = self.choice.value
@@ -58,8 +66,19 @@ class VersionsPanel(Panel):
         self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
 
     def export(self) -> None:
+        """Ask first where the folder holds something else."""
         folder = self.folder.value
-        self.desk.start(lambda: self.desk.session.export.steps(folder), "Exporting", self._show_result)
+        found = self.desk.session.taken(folder)
+        self.question.value = f"<code>{escaped(folder)}</code> holds {escaped(found)}."
+        self.asked.layout.display = "flex" if found else "none"
+        if not found:
+            self.replace()
+
+    def replace(self) -> None:
+        """Export, whatever is in the folder."""
+        folder = self.folder.value
+        self.asked.layout.display = "none"
+        self.desk.start(lambda: self.desk.session.export.steps(folder, replace=True), "Exporting", self._show_result)
 
     def compare_dump(self) -> None:
         folder = self.dump.value
@@ -80,7 +99,8 @@ class VersionsPanel(Panel):
 
     def set_busy(self, busy: bool) -> None:
         at_work = self.apply_button, self.undo_button, self.compare_button
-        for control in (*at_work, self.verify_button, self.export_button, self.dump_button):
+        deliver = self.verify_button, self.export_button, self.replace_button, self.dump_button
+        for control in (*at_work, *deliver):
             control.disabled = busy
 
     def _applied(self) -> str:
