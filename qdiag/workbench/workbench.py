@@ -87,7 +87,7 @@ class Workbench(widgets.VBox):
         self.html_button = button(
             "Save HTML", "qd-html", self.guarded(self.save_html), tooltip="All of it, in one file"
         )
-        self.progress = widgets.IntProgress(layout={"width": "160px", "visibility": "hidden"})
+        self.progress = widgets.IntProgress(layout={"width": "160px", "display": "none"})
         self.status = widgets.Label("Not run yet.").add_class("qd-status")
         self.error = widgets.HTML(layout={"display": "none"}).add_class("qd-failure")
         self.head = row(name, self.run_button, self.stop_button, self.html_button, self.progress, self.status)
@@ -142,7 +142,7 @@ class Workbench(widgets.VBox):
         steps = command()
         self._spot = getattr(self._click, "spot", None)
         self._set_busy(True)
-        self.progress.layout.visibility = "visible"
+        self.progress.layout.display = ""
         self.progress.value = 0
         self.say(f"{what} …")
         # last: a short run may be over when it returns
@@ -225,7 +225,7 @@ class Workbench(widgets.VBox):
 
     def _idle(self, status: str) -> None:
         self._set_busy(False)
-        self.progress.layout.visibility = "hidden"
+        self.progress.layout.display = "none"
         self.say(status)
 
     def _set_busy(self, busy: bool) -> None:

@@ -27,7 +27,7 @@ class LayersPanel(Panel):
         self.choice = widgets.Combobox(placeholder="layer", ensure_option=True, layout={"width": "220px"})
         self.choice.add_class("qd-layer")
         self.choice.observe(desk.guarded(self._chosen), "value")
-        self.overview = Picture("qd-overview", {"network": Part(230, names=False)}, self.choice)
+        self.overview = Picture("qd-overview", {"network": Part(236, names=False)}, self.choice)
         self.table = LayerTable(self.choice)
         close = {"output": Part(270), "weights": Part(230), "channels": Part(220, names=False)}
         self.close = Picture("qd-close", close)
