@@ -35,7 +35,7 @@ class WhatIfPanel(Panel):
         self.try_button = button("Try", "qd-try", desk.guarded(self.try_it, self.trouble), "info")
         self.effect = widgets.HTML().add_class("qd-effect")
         self.apply_button = button("Apply", "qd-apply-tried", desk.guarded(self.apply), "success")
-        self.result = row(self.effect, self.apply_button)
+        self.result = row(widgets.HTML("tried"), self.effect, self.apply_button)
         self.result.layout.display = "none"
         self.tried, self.cleared = "", ""
         self.widget = widgets.VBox(
