@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qdiag.demo.load import load_demo
 from qdiag.errors import OptionError
@@ -56,6 +56,18 @@ def test_the_head_says_how_bad_where_and_what_next(bench: Workbench) -> None:
     (step,) = answer.next.children
     assert step.description == "Calibrate: best"
     assert re.search(r"expected: <b>top-1 8\d\.\d → 99\.\d % \(tried on 256 images\)", answer.gain.value)
+
+
+def test_where_nothing_can_be_tried_the_head_says_what_to_do() -> None:
+    class Noisy(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+    bench = Workbench(Noisy(3, 8, 3).eval(), torch.rand(8, 3, 8, 8), folder=None)
+    finish(bench, bench.run_button)
+    assert bench.session.offers() == ()
+    assert list(bench.answer.next.children) == []
+    assert bench.answer.gain.value == "<b>Make the forward one function of its images</b>"
 
 
 def test_the_worst_layer_is_a_click_away(bench: Workbench) -> None:

@@ -28,7 +28,8 @@ class AnswerPanel(Panel):
         self.place = button("", "qd-where", desk.guarded(self._look), tooltip="Look at this layer")
         self.next = widgets.Box().add_class("qd-next-step")
         self.gain = widgets.HTML().add_class("qd-gain")
-        self.step = row(widgets.HTML("worst"), self.place, widgets.HTML("next"), self.next, self.gain)
+        self.blamed = row(widgets.HTML("worst"), self.place)
+        self.step = row(self.blamed, widgets.HTML("next"), self.next, self.gain)
         self.widget = widgets.VBox([self.verdict, self.figures, self.step])
         self.why = widgets.HTML().add_class("qd-reasons")
         self.all = widgets.VBox().add_class("qd-suggestions")
@@ -57,9 +58,9 @@ class AnswerPanel(Panel):
     def _offer(self, diagnosis: Diagnosis) -> None:
         found = self.desk.session.offers()
         self.place.description = where(diagnosis)
-        self.place.layout.display = "" if self.place.description else "none"
+        self.blamed.layout.display = "flex" if self.place.description else "none"
         self.next.children = [self._button(offer, "primary") for offer in found[:1]]
-        self.gain.value = found[0].gain and f"expected: <b>{escaped(found[0].gain)}</b>" if found else ""
+        self.gain.value = _expected(found[0]) if found else _advised(diagnosis)
         lines = [row(self._button(offer), widgets.HTML(escaped(offer.gain))) for offer in found]
         self.all.children = [line.add_class("qd-offer") for line in lines]
 
@@ -74,3 +75,13 @@ class AnswerPanel(Panel):
         diagnosis = self.desk.session.diagnosis
         if diagnosis is not None and diagnosis.culprits:
             self.desk.select(str(diagnosis.culprits[0].layer.site))
+
+
+def _advised(diagnosis: Diagnosis) -> str:
+    """The first step of those that no button takes."""
+    return next((f"<b>{escaped(step.title)}</b>" for step in diagnosis.steps), "")
+
+
+def _expected(offer: Offer) -> str:
+    """What trying it brought, where it was tried."""
+    return f"expected: <b>{escaped(offer.gain)}</b>" if offer.gain else ""
