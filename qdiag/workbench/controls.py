@@ -28,6 +28,11 @@ def row(*children: widgets.Widget) -> widgets.Box:
     return widgets.Box(children, layout={"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"})
 
 
+def complaint(css: str) -> widgets.HTML:
+    """A line beside a control for what went wrong with it; nothing as long as nothing did."""
+    return widgets.HTML(layout={"display": "none"}).add_class("qd-complaint").add_class(css)
+
+
 def heading(text: str) -> widgets.HTML:
     """What begins a panel."""
     return widgets.HTML(f'<div style="font-weight:600;margin-top:0.8em;border-top:1px solid #8884">{text}</div>')

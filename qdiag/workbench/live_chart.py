@@ -1,7 +1,6 @@
-"""A figure that plotly draws on the page: other figures take its place in one message, and clicks come back."""
+"""A figure that plotly draws on the page: other figures take its place in one message, a click selects a layer."""
 
 import gzip
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ class LiveChart(anywidget.AnyWidget):
     a figure would stay as it was first drawn. So what changes travels in widgets of ipywidgets' own.
 
     Args:
-        drawn: The figure.
-        on_click: Takes the `customdata` of the mark that was clicked.
+        drawn: The figure, which is drawn as wide as there is room.
+        selection: Its value is the layer that the page is about. A click sets it to the mark's `customdata`; a line
+            marks it, without a word to the kernel, in axes whose marks are layers.
     """
 
     _esm = Path(__file__).with_name("live_chart.js")
@@ -32,19 +32,14 @@ class LiveChart(anywidget.AnyWidget):
     """Its value is data and layout, as JSON."""
     library = Instance(widgets.Image).tag(**CARRIER)
     """Its value is plotly's script, packed by gzip."""
+    selection = Instance(widgets.Combobox, allow_none=True).tag(**CARRIER)
 
-    def __init__(self, drawn: go.Figure, on_click: Callable[[str], None] | None = None):
-        super().__init__(figure=widgets.Label(drawn.to_json()), library=_library())
-        self.on_click = on_click
-        self.on_msg(self._heard)
+    def __init__(self, drawn: go.Figure, selection: widgets.Combobox | None = None):
+        super().__init__(figure=widgets.Label(drawn.to_json()), library=_library(), selection=selection)
 
     def show(self, drawn: go.Figure) -> None:
         """Draw another figure in its place."""
         self.figure.value = drawn.to_json()
-
-    def _heard(self, _: Any, content: dict[str, Any], buffers: list[bytes]) -> None:
-        if "clicked" in content and self.on_click is not None:
-            self.on_click(content["clicked"])
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Charts of the report, live on the page: clicks are heard, and other charts take their place in one message."""
+"""Charts of the report, live on the page: a click selects, and other charts take their place in one message."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -10,7 +10,6 @@ from qdiag.report.chart import Chart
 from qdiag.report.plotly_column import column
 from qdiag.workbench.live_chart import LiveChart
 
-WIDTH = 590
 REACH = 60
 """A click counts for the mark that is nearest, up to so many pixels."""
 
@@ -28,13 +27,13 @@ class Picture(widgets.Box):
 
     All charts of a column are one figure, so that one message brings all that is known of a layer.
 
-    parts: by the charts' keys. on_click: takes the name that a chart has at the place of a click.
+    parts: by the charts' keys. selection: see `LiveChart`.
     """
 
-    def __init__(self, css: str, parts: dict[str, Part], on_click: Callable[[str], None] | None = None):
+    def __init__(self, css: str, parts: dict[str, Part], selection: widgets.Combobox | None = None):
         super().__init__(layout={"display": "none"})
         self.add_class(css)
-        self.parts, self.on_click = parts, on_click
+        self.parts, self.selection = parts, selection
         self.live: LiveChart | None = None
 
     def show(self, charts: Sequence[Chart]) -> None:
@@ -45,7 +44,7 @@ class Picture(widgets.Box):
             return
         drawn = self._drawn(known)
         if self.live is None:
-            self.live = LiveChart(drawn, self.on_click)
+            self.live = LiveChart(drawn, self.selection)
             self.children = [self.live]
         else:
             self.live.show(drawn)
@@ -54,4 +53,4 @@ class Picture(widgets.Box):
         keys = [key for key in self.parts if key in charts]
         heights, named = [self.parts[key].height for key in keys], [self.parts[key].names for key in keys]
         drawn = column([charts[key] for key in keys], heights, named)
-        return drawn.update_layout(width=WIDTH, hoverdistance=REACH)
+        return drawn.update_layout(hoverdistance=REACH)

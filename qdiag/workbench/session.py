@@ -97,10 +97,6 @@ class Session(SessionState, Displayable):
         yield from self._record.completion_steps()
         return diagnosis
 
-    def diagnosis_steps(self) -> Steps[Diagnosis]:
-        """What `diagnose.steps()` is."""
-        return self.diagnose.steps()
-
     def inspect(self, name: Site | str) -> SiteDetail:
         """Histograms and channels of one layer.
 
@@ -263,16 +259,20 @@ class Session(SessionState, Displayable):
 
     @long_work
     def export(
-        self, folder: str | os.PathLike[str], *, on_progress: OnProgress = None, **options: Any
+        self, folder: str | os.PathLike[str], *, replace: bool = False, on_progress: OnProgress = None, **options: Any
     ) -> Steps[TargetExport]:
         """The applied version for the target: what `qdiag.export_target` writes.
 
         Args:
             folder: As for `qdiag.export_target`.
+            replace: Write also where there is something else, see `taken`.
             on_progress: As for `diagnose`.
             **options: As for `qdiag.export_target`.
+
+        Raises:
+            OptionError: Where the folder holds something else than an export of this model.
         """
-        return (yield from self._target.export_steps(self.history.start, folder, options))
+        return (yield from self._target.export_steps(self.history.start, folder, options, replace=replace))
 
     @long_work
     def compare_dump(

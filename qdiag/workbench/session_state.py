@@ -9,16 +9,20 @@ import torch
 from torch import nn
 
 from qdiag.comparison.site_detail import SiteDetail
+from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.export.verification import Verification
 from qdiag.subject import Evaluate, Subject, Task
 from qdiag.tracing.site import Site
 from qdiag.workbench.diagnosing import Diagnosing
 from qdiag.workbench.history import History
+from qdiag.workbench.layer_list import LayerList, layer_list
 from qdiag.workbench.material import Material
 from qdiag.workbench.measure import Measure
+from qdiag.workbench.offers import Offer, offers
 from qdiag.workbench.record import Record
 from qdiag.workbench.session_folder import SessionFolder
+from qdiag.workbench.target_folder import taken
 from qdiag.workbench.target_work import TargetWork
 from qdiag.workbench.twin import Twin
 from qdiag.workbench.version import Version
@@ -92,6 +96,32 @@ class SessionState:
     def earlier(self) -> dict[str, list[str]]:
         """Other sessions of this very model that were kept, the latest first: name and contents. See `restore`."""
         return {} if self.folder is None else {one.name: one.contents() for one in self.folder.earlier(self.model)}
+
+    def layers(self) -> LayerList:
+        """Every layer of the applied version with its errors and its cost, the worst first.
+
+        Raises:
+            OptionError: Before `diagnose()`.
+        """
+        version, diagnosis = self.current, self.diagnosis
+        if version is None or diagnosis is None:
+            raise OptionError("no layer is known yet: run diagnose() first.", code="nothing-diagnosed")
+        return layer_list(diagnosis, version.quantized.plan)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """What to do next with the applied version, the best first, each by one command; empty before `diagnose()`."""
+        version, diagnosis = self.current, self.diagnosis
+        if version is None or diagnosis is None:
+            return ()
+        return offers(diagnosis, version.name, self.history, is_verified=version.name in self.verifications)
+
+    def taken(self, folder: str | os.PathLike[str]) -> str:
+        """What a folder holds beside an export of this model, in a few words; "" where nothing would be mixed.
+
+        Args:
+            folder: To export to; it need not be there.
+        """
+        return taken(folder, type(self.model).__name__)
 
     def code(self, name: str) -> str:
         """The lines of Python that make a version.

@@ -13,6 +13,7 @@ from qdiag.export.verification import Verification
 from qdiag.export.verify import verify
 from qdiag.progress import Progress, Steps
 from qdiag.tracing.batches import Batches
+from qdiag.workbench.target_folder import check_free
 from qdiag.workbench.version import Version
 
 
@@ -25,9 +26,11 @@ class TargetWork:
     verifications: dict[str, Verification] = field(default_factory=dict)
 
     def export_steps(
-        self, version: Version, folder: str | os.PathLike[str], options: Mapping[str, Any]
+        self, version: Version, folder: str | os.PathLike[str], options: Mapping[str, Any], *, replace: bool
     ) -> Steps[TargetExport]:
-        """Write what the target's importer needs."""
+        """Write what the target's importer needs. replace: also where there is something else."""
+        if not replace:
+            check_free(folder, type(version.quantized.module).__name__)
         yield Progress("exporting", 0, 1)
         inputs = self.data.example
         written = self.exports[version.name] = export_target(version.quantized, folder, inputs, **options)

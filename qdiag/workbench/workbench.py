@@ -1,4 +1,4 @@
-"""The page: the answer above, all layers and one of them, what if, lint, runs and the history."""
+"""The page, one screen high: a head with the answer, and beneath it one view at a time."""
 
 import threading
 import time
@@ -12,9 +12,10 @@ from qdiag.progress import Progress, Steps
 from qdiag.workbench.controls import button, escaped, row
 from qdiag.workbench.error_text import error_html
 from qdiag.workbench.job import Job
+from qdiag.workbench.layout import LAYERS, VIEWS, style, views
 from qdiag.workbench.panels.answer import AnswerPanel
 from qdiag.workbench.panels.earlier import EarlierPanel
-from qdiag.workbench.panels.layers import LayersPanel
+from qdiag.workbench.panels.layers import ONE, LayersPanel
 from qdiag.workbench.panels.lint import LintPanel
 from qdiag.workbench.panels.panel import Panel
 from qdiag.workbench.panels.runs import RunsPanel
@@ -51,12 +52,18 @@ class Workbench(widgets.VBox):
         self.lock = threading.RLock()  # which thread a callback runs in is not fixed
         self._begun = 0.0, ""
         self.snapshot = Snapshot()
+        self._click = threading.local()  # the place of the control that this thread serves
+        self._spot: widgets.HTML | None = None  # of what is under way
         self._make_head()
-        self.earlier = EarlierPanel(self)
-        self.answer, self.layers, self.what_if = AnswerPanel(self), LayersPanel(self), WhatIfPanel(self)
+        self.earlier, self.what_if = EarlierPanel(self), WhatIfPanel(self)
+        self.answer, self.layers = AnswerPanel(self), LayersPanel(self, self.what_if.widget)
         self.lint, self.runs, self.versions = LintPanel(self), RunsPanel(self), VersionsPanel(self)
         self.layers.choice.observe(lambda change: self.what_if.follow(change["new"]), "value")
-        super().__init__([self.head, self.error, *(panel.widget for panel in self.panels)])
+        answer = self.error, self.earlier.widget, self.answer.widget, self.what_if.result
+        panels = self.layers.widget, self.answer.reasons, self.runs.widget, self.versions.widget, self.lint.widget
+        self.views, body = views(dict(zip(VIEWS, panels, strict=True)))
+        head = widgets.VBox([self.head, *answer]).add_class("qd-head")
+        super().__init__([style(), head, self.views, body])
         self.add_class("qd-workbench")
         self.refresh()
 
@@ -68,7 +75,7 @@ class Workbench(widgets.VBox):
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        return self.earlier, self.answer, self.layers, self.what_if, self.runs, self.versions, self.lint
+        return self.earlier, self.answer, self.what_if, self.layers, self.runs, self.versions, self.lint
 
     def _make_head(self) -> None:
         name = widgets.HTML(
@@ -80,7 +87,7 @@ class Workbench(widgets.VBox):
         self.html_button = button(
             "Save HTML", "qd-html", self.guarded(self.save_html), tooltip="All of it, in one file"
         )
-        self.progress = widgets.IntProgress(layout={"width": "160px", "visibility": "hidden"})
+        self.progress = widgets.IntProgress(layout={"width": "160px", "display": "none"})
         self.status = widgets.Label("Not run yet.").add_class("qd-status")
         self.error = widgets.HTML(layout={"display": "none"}).add_class("qd-failure")
         self.head = row(name, self.run_button, self.stop_button, self.html_button, self.progress, self.status)
@@ -97,11 +104,12 @@ class Workbench(widgets.VBox):
         self.job.stop()
 
     def select(self, name: str) -> None:
-        """Show one layer.
+        """Show one layer: it is marked in the table and in the lines, and close up beside them.
 
         Args:
             name: Its address.
         """
+        self.views.value, self.layers.side.value = LAYERS, ONE
         self.layers.choice.value = name
 
     def save_html(self) -> None:
@@ -114,6 +122,8 @@ class Workbench(widgets.VBox):
         with self.lock:
             for panel in self.panels:
                 panel.show()
+        # what to do next is one thing: the checks, and then what they advise
+        self.run_button.button_style = "" if self.session.offers() else "primary"
         self.snapshot.update(self.session.report())
 
     # What panels ask for ----------------------------------------------------------------------------------
@@ -128,10 +138,11 @@ class Workbench(widgets.VBox):
         """
         if self.job.is_running:
             return
+        self._forgive()
         steps = command()
-        self.error.layout.display = "none"
+        self._spot = getattr(self._click, "spot", None)
         self._set_busy(True)
-        self.progress.layout.visibility = "visible"
+        self.progress.layout.display = ""
         self.progress.value = 0
         self.say(f"{what} …")
         # last: a short run may be over when it returns
@@ -145,18 +156,22 @@ class Workbench(widgets.VBox):
         """
         self.status.value = text
 
-    def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
-        """A callback whose errors appear on the page: JupyterLab shows them nowhere else.
+    def guarded(self, command: Callable[[], None], beside: widgets.HTML | None = None) -> Callable[..., None]:
+        """A callback whose errors appear in the page's head: JupyterLab shows them nowhere else.
 
         Args:
             command: What a click does.
+            beside: Says it in a line too, where the control is; also of the work that the callback starts.
         """
 
         def call(*_: Any) -> None:
+            self._click.spot = beside
             try:
                 command()
             except Exception as error:  # noqa: BLE001
-                self._show(error)
+                self._show(error, beside)
+            finally:
+                self._click.spot = None
 
         return call
 
@@ -191,17 +206,26 @@ class Workbench(widgets.VBox):
         self._idle(text)
 
     def _failed(self, error: Exception) -> None:
-        self._show(error)
+        self._show(error, self._spot)
         self.refresh()
         self._idle("Failed: see below. What was finished before is kept.")
 
-    def _show(self, error: Exception) -> None:
+    def _show(self, error: Exception, spot: widgets.HTML | None) -> None:
         self.error.value = error_html(error)
         self.error.layout.display = ""
+        if spot is not None:
+            spot.value = f"✖ {escaped(str(error).partition(chr(10))[0])}"
+            spot.layout.display = ""
+
+    def _forgive(self) -> None:
+        """Errors of before are over."""
+        self.error.layout.display = "none"
+        for spot in (self.what_if.trouble, self.runs.trouble, self.versions.trouble):
+            spot.layout.display = "none"
 
     def _idle(self, status: str) -> None:
         self._set_busy(False)
-        self.progress.layout.visibility = "hidden"
+        self.progress.layout.display = "none"
         self.say(status)
 
     def _set_busy(self, busy: bool) -> None:

@@ -33,7 +33,7 @@ def click(page: Any, box: dict[str, float], x: float = 0.5, y: float = 0.5) -> N
 def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_viewport_size({"width": 1400, "height": 1500})
+    page.set_viewport_size({"width": 1440, "height": 900})
     outside = lab.open(page, NOTEBOOK)
     assert lab.run_all(page) == []
     page.locator(".qd-status", has_text="Done").wait_for()
@@ -42,10 +42,10 @@ def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     lab.show(page, ".qd-workbench")
     assert page.locator(".qd-workbench .js-plotly-plot").count() == 2
 
-    bars = page.locator(".qd-overview .barlayer .trace").first.locator(".point")
-    bars.first.wait_for()
+    rows = page.locator(".qd-rows tbody tr")
+    assert rows.count() == 14
     before = about.inner_text()
-    click(page, bars.nth(1).bounding_box())
+    rows.nth(1).click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
     lines = page.locator(".qd-close .scatterlayer .trace")
     lines.first.wait_for()
@@ -54,8 +54,9 @@ def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     before = about.inner_text()
     page.locator(".qd-next").click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
-    click(page, page.locator(".qd-overview .nsewdrag").nth(1).bounding_box(), x=0.06)
+    click(page, page.locator(".qd-overview .nsewdrag").bounding_box(), x=0.06)
     page.locator(".qd-about", has_text=":input").wait_for()
+    assert page.locator(".qd-rows tr[aria-selected=true] th").inner_text() == ":input"
 
     results = REPOSITORY / "test-results"
     results.mkdir(exist_ok=True)

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
 
 TIMED = """() => {
-  const [all, one] = ['.qd-overview', '.qd-close'].map(css => document.querySelector(css + ' .js-plotly-plot'));
-  all.on('plotly_click', () => { window.clickedAt = performance.now(); });
+  const one = document.querySelector('.qd-close .js-plotly-plot');
+  document.querySelector('.qd-rows').addEventListener('click', () => { window.clickedAt = performance.now(); }, true);
   one.on('plotly_afterplot', () => { window.drawnAt = performance.now(); }); }"""
 
 STOPPED = """() => {
@@ -25,6 +25,13 @@ STOPPED = """() => {
   new MutationObserver(() => { if (status.innerText.startsWith('Stopped')) window.stoppedAt ??= performance.now(); })
     .observe(status, {subtree: true, childList: true, characterData: true}); }"""
 FOCUSED = "e => e === document.activeElement"
+SECOND_LAST = """() => { const [name, row] = ['.qd-about b', '.qd-rows tr[aria-selected=true]'].map(
+  css => document.querySelector(css));
+  return !row.nextSibling.nextSibling && row.innerText.startsWith(name.innerText); }"""
+MARKED = """name => { const chart = document.querySelector('.qd-overview .js-plotly-plot');
+  const place = chart.data[0].customdata.indexOf(name);
+  return chart.layout.shapes.some(shape => shape.name == 'selected' && shape.x0 == place); }"""
+BELOW = "n => document.querySelector('tr[aria-selected=true]').previousSibling?.innerText.includes(n)"
 RESTART = """async () => { const context = window.jupyterapp.shell.currentWidget.sessionContext;
   await context.restartKernel(); await context.session.kernel.info; }"""
 # The snapshot comes a moment after the page says that it is done.
@@ -67,7 +74,7 @@ def notebook(path: Path, *cells: str) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("jupyter")
     notebook(home / "demo.ipynb", DEMO, "broken.append(True)")
-    for name in ("keyboard", "snapshot"):
+    for name in ("keyboard", "snapshot", "screen"):
         notebook(home / f"{name}.ipynb", DEMO.replace('folder="runs"', f'folder="{name}"'))
     for sites in (150, 500):
         notebook(home / f"deep{sites}.ipynb", DEEP.format(sites=sites))
@@ -80,13 +87,17 @@ def problems(page: Any) -> list[str]:
     """Errors of the page's own scripts."""
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
-    page.set_viewport_size({"width": 1400, "height": 2000})
+    page.set_viewport_size({"width": 1440, "height": 900})
     return found
 
 
 def run_cell(page: Any, number: int) -> None:
     page.evaluate(f"() => {{ window.jupyterapp.shell.currentWidget.content.activeCellIndex = {number}; }}")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+
+
+def view(page: Any, name: str) -> None:
+    page.locator(".qd-view button", has_text=name).click()
 
 
 def until(page: Any, css: str, pattern: str) -> str:
@@ -105,16 +116,20 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     until(page, ".qd-status", "^Done")
     until(page, ".qd-verdict", "It is quantization")
 
-    page.locator(".qd-suggest").first.click()
+    assert page.locator(".qd-next-step .qd-suggest").inner_text() == "Equalize channels"
+    view(page, "Why")
+    page.locator(".qd-suggestions .qd-suggest", has_text="Per-channel weights: block3.depthwise").click()
     assert re.search(r"→ 9\d\.\d %", until(page, ".qd-effect", "block3.depthwise: per-channel"))
-    assert page.locator(".qd-versions", has_text="block3.depthwise: per-channel").count() == 1
     page.locator(".qd-apply-tried").click()
-    until(page, ".qd-verdict", "applied block3.depthwise: per-channel")
+    until(page, ".qd-figures", "applied block3.depthwise: per-channel")
+    view(page, "Versions")
+    assert page.locator(".qd-versions", has_text="block3.depthwise: per-channel").count() == 1
     page.locator(".qd-undo").click()
-    until(page, ".qd-verdict", "applied simple")
+    until(page, ".qd-figures", "applied simple")
     page.locator(".qd-code").click()
     until(page, ".qd-code-text", "what_if")
 
+    view(page, "Calibrate")
     page.locator(".qd-epochs input").fill("40")
     page.locator(".qd-epochs input").press("Enter")
     page.locator(".qd-train").click()
@@ -134,15 +149,19 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     milliseconds = page.evaluate("() => Math.round(window.stoppedAt - window.stopAt)")
     record_property("stop_ms", milliseconds)
     print(f"{milliseconds} ms from Stop to stopped")
+    view(page, "Calibrate")
     page.locator(".qd-resume").wait_for()
     assert page.locator(".qd-resume").inner_text() == "Resume QAT-1"
     page.locator(".qd-resume").click()
     until(page, ".qd-status", r"epoch \d+ of 40")
-    until(page, ".qd-versions", "QAT-1")
     until(page, ".qd-status", "^Done")
+    view(page, "Versions")
+    until(page, ".qd-versions", "QAT-1")
 
     run_cell(page, 1)  # from here on the user's own evaluate raises
+    view(page, "Layers")
     page.locator(".qd-try").click()
+    until(page, ".qd-what-if-trouble", "no <labels> today")
     until(page, ".qd-failure", "ValueError: no <labels> today")
     until(page, ".qd-failure", r"raised in your code, at In \[\d+\]:7 in evaluate")
     page.locator(".qd-run:enabled").wait_for()
@@ -151,6 +170,7 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     run_cell(page, 0)
     assert "simple, block3.depthwise: per-channel, QAT-1" in until(page, ".qd-earlier", "QAT-1")
     page.locator(".qd-restore").click()
+    view(page, "Versions")
     until(page, ".qd-versions", "QAT-1")
     until(page, ".qd-verdict", "applied simple")
     page.locator(".qd-run").click()  # the restored version is looked at
@@ -180,8 +200,12 @@ def test_it_works_by_keyboard(lab: Lab, page: Any, problems: list[str]) -> None:
     assert "qd-html" in page.evaluate("() => document.activeElement.className")
 
     assert not page.locator(".qd-reasons").is_visible()
-    press(page, ".qd-fold", key="Enter")
+    press(page, ".qd-view button", has_text="Why", key="Enter")
     until(page, ".qd-reasons", "block3.depthwise")
+    press(page, ".qd-view button", has_text="Layers", key="Enter")
+    press(page, ".qd-rows tbody", key="End")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function(SECOND_LAST)
 
     press(page, ".qd-layer input", key="Control+A")
     page.keyboard.type("block1.pointwise")
@@ -193,7 +217,7 @@ def test_it_works_by_keyboard(lab: Lab, page: Any, problems: list[str]) -> None:
     press(page, ".qd-try", key="Enter")
     until(page, ".qd-effect", "block2.depthwise: per-channel.*→")
     press(page, ".qd-apply-tried", key="Enter")
-    until(page, ".qd-verdict", "applied block2.depthwise: per-channel")
+    until(page, ".qd-figures", "applied block2.depthwise: per-channel")
     cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
     assert cells == 1  # no key went to the notebook
     assert problems == []
@@ -229,19 +253,66 @@ def test_a_deep_network_is_shown_and_walked(
     before = about.inner_text()
     page.locator(".qd-next").click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
-    lines = page.locator(".qd-overview .nsewdrag").nth(1)
-    lines.scroll_into_view_if_needed()
-    box = lines.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 5)  # has weights, as the one before it: the same figure
-    page.locator(".js-plotly-plot .hoverlayer > g").first.wait_for()
     before = about.inner_text()
     page.evaluate(TIMED)
-    page.mouse.down()
-    page.mouse.up()
+    page.locator(".qd-rows tbody tr").nth(20).click()
     page.wait_for_function("t => document.querySelector('.qd-about').innerText != t", arg=before)
     page.wait_for_function("() => window.drawnAt > window.clickedAt")
     milliseconds = page.evaluate("() => Math.round(window.drawnAt - window.clickedAt)")
     record_property("click_to_redraw_ms", milliseconds)
     print(f"{sites} layers: {milliseconds} ms from click to redraw")
     assert outside == []
+    assert problems == []
+
+
+def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: Any, problems: list[str]) -> None:
+    lab.open(page, "deep150.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").click()
+    until(page, ".qd-status", "^Done")
+    page.locator(".qd-overview .js-plotly-plot").wait_for()
+    rows, selected = page.locator(".qd-rows tbody tr"), page.locator(".qd-rows tr[aria-selected=true]")
+    assert rows.count() > 150
+
+    page.locator(".qd-search").fill("7.0 conv2d")
+    shown = page.locator(".qd-rows tbody tr:not([hidden])")
+    assert 0 < shown.count() < 30
+    name = shown.last.locator("th").inner_text()
+    shown.last.click()
+    until(page, ".qd-about", rf"^{re.escape(name)} ")
+    assert selected.locator("th").inner_text() == name
+    page.wait_for_function(MARKED, arg=name)
+
+    page.locator(".qd-search").fill("")
+    page.locator(".qd-rows thead button", has_text="#").click()
+    assert rows.first.locator("th").inner_text() == ":input"
+    page.locator(".qd-next").click()  # the next in the forward is the row below
+    page.wait_for_function(BELOW, arg=name)
+    box, pane = selected.bounding_box(), page.locator(".qd-rows").bounding_box()
+    assert pane["y"] <= box["y"] <= pane["y"] + pane["height"] - box["height"]  # scrolled to, in its own pane
+    assert problems == []
+
+
+@pytest.mark.parametrize("width", [1440, 700])
+def test_nothing_that_is_needed_lies_below_the_screen(width: int, lab: Lab, page: Any, problems: list[str]) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    lab.open(page, "screen.ipynb")
+    run_cell(page, 0)
+    page.locator(".qd-run").click()
+    until(page, ".qd-status", "^Done")
+    page.locator(".qd-workbench").evaluate("e => e.scrollIntoView({block: 'start'})")
+    page.locator(".qd-rows tbody tr").nth(2).click()
+    for css in (".qd-stop", ".qd-verdict-line", ".qd-figures", ".qd-next-step .qd-suggest", ".qd-layer", ".qd-view"):
+        box = page.locator(css).bounding_box()
+        assert 0 <= box["x"] < width, css
+        assert 0 <= box["y"] <= 900 - box["height"], css
+    is_wide = width > 1000
+    assert page.locator(".qd-detail").is_visible() == is_wide
+    assert page.locator(".qd-side").is_visible() != is_wide
+    if not is_wide:
+        page.locator(".qd-side button", has_text="Selected").click()
+    page.locator(".qd-close .js-plotly-plot").wait_for()
+    assert page.locator(".qd-master").is_visible() == is_wide
+    drawn, room = (page.locator(css).bounding_box()["width"] for css in (".qd-close .main-svg >> nth=0", ".qd-detail"))
+    assert 0.9 * room < drawn <= room  # figures are as wide as their column
     assert problems == []

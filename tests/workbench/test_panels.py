@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qdiag.demo.load import load_demo
+from qdiag.errors import OptionError
 from qdiag.progress import Progress
 from qdiag.workbench.history import History
 from qdiag.workbench.panels.what_if import CHANGES, CULPRITS, DEPTHWISE, EVERY
@@ -46,31 +47,48 @@ def test_a_session_already_diagnosed_is_shown_at_once(bench: Workbench) -> None:
     assert "missing-batchnorm" in again.lint.findings.value
 
 
-def test_the_verdict_is_a_line_and_its_reasons_unfold(bench: Workbench) -> None:
+def test_the_head_says_how_bad_where_and_what_next(bench: Workbench) -> None:
     answer = bench.answer
-    assert re.search(r"drop <b>[\d.]+</b> points, 95 % interval [\d.]+ to [\d.]+", answer.verdict.value)
-    assert "<ol>" not in answer.verdict.value
-    assert "block3.depthwise" not in answer.verdict.value
-    assert answer.reasons.layout.display == "none"
-    answer.fold.value = True
-    bench.refresh()
-    assert answer.reasons.layout.display == ""
-    assert "block3.depthwise" in answer.reasons.value
-    answer.fold.value = False
-    assert answer.reasons.layout.display == "none"
+    assert "loses 14.2 points of top-1 and decides otherwise" in answer.verdict.value
+    assert re.findall(r"<b>([\d.]+) %</b>", answer.figures.value) == ["99.4", "99.4", "85.2"]
+    assert re.search(r"loses 14\.2 \(95 %: 11\.\d to 17\.\d\)", answer.figures.value)
+    assert answer.place.description == "block3.depthwise: 99% of the damage"
+    (step,) = answer.next.children
+    assert step.description == "Calibrate: best"
+    assert re.search(r"expected: <b>top-1 8\d\.\d → 99\.\d % \(tried on 256 images\)", answer.gain.value)
+
+
+def test_where_nothing_can_be_tried_the_head_says_what_to_do() -> None:
+    class Noisy(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+    bench = Workbench(Noisy(3, 8, 3).eval(), torch.rand(8, 3, 8, 8), folder=None)
+    finish(bench, bench.run_button)
+    assert bench.session.offers() == ()
+    assert list(bench.answer.next.children) == []
+    assert bench.answer.gain.value == "<b>Make the forward one function of its images</b>"
+
+
+def test_the_worst_layer_is_a_click_away(bench: Workbench) -> None:
+    bench.layers.choice.value, bench.views.value = "stem", "Lint"
+    bench.answer.place.click()
+    assert bench.layers.choice.value == "block3.depthwise"
+    assert (bench.views.value, bench.layers.side.value) == ("Layers", "Selected layer")
 
 
 def test_every_suggestion_makes_a_version(bench: Workbench) -> None:
-    texts = [button.description for button in bench.answer.suggestions.children]
-    assert texts[0] == "Try per-channel weights: block3.depthwise"
-    assert texts[1:] == ["Try 16 bit: block3.depthwise", "Equalize channels", "Calibrate: best"]
-    for button in bench.answer.suggestions.children[:3]:
-        finish(bench, button)
-    assert list(bench.session.history)[1:] == [
-        "block3.depthwise: per-channel",
-        "block3.depthwise: 16-bit",
-        "equalization",
+    buttons = [line.children[0] for line in bench.answer.all.children]
+    assert [button.description for button in buttons] == [
+        *("Calibrate: best", "Equalize channels", "5 % of operations in 16 bit"),
+        *("Equalize channels: block3.depthwise", "Per-channel weights: block3.depthwise", "16 bit: block3.depthwise"),
     ]
+    for button in buttons[1:]:
+        finish(bench, button)
+        assert bench.error.layout.display == "none"
+        assert bench.what_if.tried == list(bench.session.history)[-1]
+    assert len(bench.session.history) == len(buttons)
+    assert buttons[4].tooltip == "session.what_if(['block3.depthwise'], per_channel=True)"
 
 
 def test_the_layer_that_is_looked_at_is_the_one_to_change(bench: Workbench) -> None:
@@ -93,7 +111,7 @@ def test_layers_that_were_hidden_are_shown_again(bench: Workbench) -> None:
     assert bench.layers.widget.layout.display == "none"
     bench.session.history.applied = ["simple"]
     bench.refresh()
-    assert bench.layers.widget.layout.display == "flex"
+    assert bench.layers.widget.layout.display == "grid"
 
 
 def test_rules_stand_for_their_layers(bench: Workbench) -> None:
@@ -117,18 +135,31 @@ def test_what_was_tried_is_applied_and_undone(bench: Workbench) -> None:
     assert bench.session.current is not None
     assert bench.session.current.name == "simple"
     finish(bench, bench.what_if.apply_button)
-    assert "applied <b>block3.depthwise: per-channel" in bench.answer.verdict.value
+    assert "applied <b>block3.depthwise: per-channel" in bench.answer.figures.value
     finish(bench, bench.versions.undo_button)
-    assert "applied <b>simple" in bench.answer.verdict.value
+    assert "applied <b>simple" in bench.answer.figures.value
     finish(bench, bench.versions.undo_button)
     assert "nothing to undo" in bench.error.value
+    assert "nothing to undo" in bench.versions.trouble.value
+    assert bench.versions.trouble.layout.display == ""
+    assert bench.what_if.trouble.layout.display == "none"
 
 
 def test_a_name_that_no_layer_has_is_an_error_on_the_page(bench: Workbench) -> None:
     bench.what_if.layers.value = "nowhere"
     finish(bench, bench.what_if.try_button)
-    assert "no layer is called &#x27;nowhere&#x27;" in bench.error.value
+    for place in (bench.error, bench.what_if.trouble):
+        assert "no layer is called &#x27;nowhere&#x27;" in place.value
+        assert place.layout.display == ""
     assert not bench.run_button.disabled
+
+
+def test_a_change_that_fails_clears_what_was_tried_before(bench: Workbench) -> None:
+    for layers, display in (("stem", "flex"), ("nowhere", "none"), ("block2", "flex")):
+        bench.what_if.layers.value, bench.what_if.change.value = layers, "16 bit"
+        finish(bench, bench.what_if.try_button)
+        assert bench.what_if.result.layout.display == display
+    assert bench.what_if.trouble.layout.display == "none"
 
 
 def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tmp_path: Path) -> None:
@@ -137,6 +168,25 @@ def test_the_applied_version_is_exported_and_its_code_shown(bench: Workbench, tm
     assert (tmp_path / "out" / "README.txt").is_file()
     bench.versions.code_button.click()
     assert "calibrate(model, images, &quot;simple&quot;)" in bench.versions.code.value
+
+
+def test_a_folder_of_something_else_is_not_replaced_without_a_word(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("notes")
+    versions, bench.versions.folder.value = bench.versions, str(tmp_path)
+    finish(bench, versions.export_button)
+    assert not (tmp_path / "README.txt").exists()
+    assert "holds files that qdiag did not write" in versions.question.value
+    assert versions.asked.layout.display == "flex"
+    with pytest.raises(OptionError, match="replace=True"):
+        bench.session.export(tmp_path)
+    finish(bench, versions.replace_button)
+    assert versions.asked.layout.display == "none"
+    assert bench.session.taken(tmp_path) == ""
+    finish(bench, versions.export_button)  # its own is written anew unasked
+    assert versions.asked.layout.display == "none"
+    readme = tmp_path / "README.txt"
+    readme.write_text(readme.read_text().replace("WildNet for", "OtherNet for"))
+    assert bench.session.taken(tmp_path) == "the export of another model, OtherNet"
 
 
 def test_versions_are_compared_by_layer(bench: Workbench) -> None:

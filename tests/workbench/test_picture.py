@@ -5,14 +5,14 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import ipywidgets as widgets
 import plotly.graph_objects as go
 import pytest
 
-from qdiag.comparison.layer_error import LayerComparison, LayerError
+from qdiag.comparison.layer_error import LayerError
 from qdiag.report.chart import Chart, Series
 from qdiag.report.colours import COLOURS
-from qdiag.tracing.site import Site
-from qdiag.workbench.figures import part_chart
+from qdiag.workbench.layer_list import error_parts
 from qdiag.workbench.live_chart import LiveChart
 from qdiag.workbench.picture import Part, Picture
 
@@ -43,13 +43,13 @@ def test_other_charts_take_the_place_of_the_first_in_the_same_widget() -> None:
     assert drawn["layout"]["height"] == 200
 
 
-def test_a_click_gives_the_name_as_the_chart_has_it() -> None:
-    clicked: list[str] = []
-    picture = Picture("qd-all", PARTS, clicked.append)
+def test_marks_carry_the_names_that_a_click_selects() -> None:
+    selection = widgets.Combobox()
+    picture = Picture("qd-all", PARTS, selection)
     picture.show([lines("16-bit", "8-bit")])
     assert picture.live is not None
-    picture.live._handle_custom_msg({"clicked": "block<1>"}, [])
-    assert clicked == ["block<1>"]
+    assert picture.live.selection is selection
+    assert [trace["customdata"] for trace in figure(picture)["data"]] == [list(NAMES)] * 2
 
 
 def test_figures_share_one_script_which_is_plotly() -> None:
@@ -88,10 +88,7 @@ def test_the_parts_of_an_error_add_up_to_the_error_in_the_network() -> None:
         loudness=1.0,
         weight=None,
     )
-    layer = LayerComparison(Site("stem", "conv2d", 0), "conv2d", (), None, True, False, {"8-bit": error})
-    weights, output, inherited = part_chart([layer], "8-bit").series
-    assert [part.name for part in (weights, output, inherited)] == ["weights", "output", "inherited"]
-    found = [part.values[0] for part in (weights, output, inherited)]
+    found = list(error_parts(error))
     assert found == pytest.approx([15.0, 5.0, 30.0])  # 20 % of its own, of which three quarters by weights; 50 % in all
 
 

@@ -26,12 +26,6 @@ def bench() -> Workbench:
     return bench
 
 
-def click(picture: Picture, trace: Any, index: int) -> None:
-    """As the page tells of it."""
-    assert picture.live is not None
-    picture.live._handle_custom_msg({"clicked": trace.customdata[index]}, [])
-
-
 def drawn(picture: Picture) -> Any:
     """What the page is told."""
     assert picture.live is not None
@@ -42,23 +36,20 @@ def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
     assert bench.status.value == "Done: 500 images."
     assert bench.layers.choice.value == "block3.depthwise"
     assert "It is quantization" in bench.answer.verdict.value
-    assert "channel 18" in bench.layers.about.value
+    assert "99% of the damage" in bench.layers.about.value
+    assert "channel 18" in bench.layers.causes.value
 
 
-def test_a_click_on_a_bar_shows_that_layer(bench: Workbench) -> None:
-    bars = drawn(bench.layers.overview).data[0]
-    click(bench.layers.overview, bars, 2)
-    assert bench.layers.choice.value == bars.customdata[2]
-    close = drawn(bench.layers.close)
+def test_lines_table_and_close_look_share_one_selection(bench: Workbench) -> None:
+    layers = bench.layers
+    assert layers.overview.live is not None
+    assert layers.overview.live.selection is layers.table.selection is layers.choice
+    names = {name for trace in drawn(layers.overview).data for name in trace.customdata}
+    assert names == set(layers.names)
+    layers.choice.value = "block2.depthwise"
+    close = drawn(layers.close)
     assert [trace.name for trace in close.data if trace.yaxis == "y"] == ["float", "16-bit", "8-bit"]
-    assert any(bench.layers.choice.value in note.text for note in close.layout.annotations)
-
-
-def test_a_click_on_the_lines_shows_that_layer(bench: Workbench) -> None:
-    for line in [trace for trace in drawn(bench.layers.overview).data if trace.yaxis == "y2"]:
-        bench.layers.choice.value = "block3.depthwise"
-        click(bench.layers.overview, line, 0)
-        assert bench.layers.choice.value == ":input"
+    assert any("block2.depthwise" in note.text for note in close.layout.annotations)
 
 
 def test_previous_and_next_go_round(bench: Workbench) -> None:

@@ -12,9 +12,7 @@ class LintPanel(Panel):
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.findings = widgets.HTML().add_class("qd-lint")
-        self.widget = widgets.Box(
-            [self.findings], layout={"max_height": "420px", "overflow": "auto", "display": "none"}
-        )
+        self.widget = widgets.Box([self.findings], layout={"display": "none"})
 
     def show(self) -> None:
         diagnosis = self.desk.session.diagnosis

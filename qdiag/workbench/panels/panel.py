@@ -22,8 +22,14 @@ class Desk(Protocol):
         on_done: takes the result, when the panels have been brought up to date.
         """
 
-    def guarded(self, command: Callable[[], None]) -> Callable[..., None]:
-        """A callback whose errors appear on the page: JupyterLab shows them nowhere else."""
+    def guarded(self, command: Callable[[], None], beside: widgets.HTML | None = None) -> Callable[..., None]:
+        """A callback whose errors appear in the page's head: JupyterLab shows them nowhere else.
+
+        beside: says it in a line too, where the control is; also of the work that the callback starts.
+        """
+
+    def select(self, name: str) -> None:
+        """Make a layer the selected one, and show it."""
 
 
 class Panel:

@@ -9,7 +9,7 @@ from qdiag.progress import Progress
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_matplotlib import png
 from qdiag.training.recipe import Recipe
-from qdiag.workbench.controls import button, heading, row, toggles
+from qdiag.workbench.controls import button, complaint, heading, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
 
 METHODS = {
@@ -34,17 +34,18 @@ class RunsPanel(Panel):
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
+        self.trouble = complaint("qd-runs-trouble")
         self.method = toggles(METHODS, "qd-method", list(METHODS.values()))
         self.method.value = "best"
         self.granularity = toggles(GRANULARITIES, "qd-granularity")
-        self.calibrate_button = button("Calibrate", "qd-calibrate", desk.guarded(self.calibrate), "info")
+        self.calibrate_button = button("Calibrate", "qd-calibrate", desk.guarded(self.calibrate, self.trouble), "info")
         self.epochs = widgets.BoundedIntText(3, min=1, max=1000, layout={"width": "70px"}).add_class("qd-epochs")
         self.rate = widgets.FloatText(1e-4, layout={"width": "90px"})
         self.target = toggles(TARGETS, "qd-target")
         self.thresholds = widgets.Checkbox(False, description="learn ranges too (TQT)", indent=False)
         self.thresholds.layout.width = "auto"
-        self.train_button = button("Train (QAT)", "qd-train", desk.guarded(self.train), "info")
-        self.resume_button = button("Resume", "qd-resume", desk.guarded(self.resume), "warning")
+        self.train_button = button("Train (QAT)", "qd-train", desk.guarded(self.train, self.trouble), "info")
+        self.resume_button = button("Resume", "qd-resume", desk.guarded(self.resume, self.trouble), "warning")
         self.pictures = {name: _picture() for name in CURVES}
         self.curves: dict[str, list[float]] = {}
         self._drawn = 0.0
@@ -53,6 +54,7 @@ class RunsPanel(Panel):
                 heading("Calibrate, without labels · train in fixed point, from the applied version"),
                 self._calibration_row(),
                 self._training_row(),
+                self.trouble,
                 row(*self.pictures.values()),
             ]
         )

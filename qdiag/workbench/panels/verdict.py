@@ -1,6 +1,7 @@
-"""The verdict of the applied version as HTML: a headline in its colour, the figures, and the reasons folded."""
+"""The verdict of the applied version as HTML: a headline in its colour, the figures, and the reasons."""
 
-from qdiag.comparison.comparison import Comparison
+import re
+
 from qdiag.comparison.intervals import Interval
 from qdiag.comparison.output_error import OutputError
 from qdiag.explanation.diagnosis import Diagnosis
@@ -12,17 +13,32 @@ from qdiag.workbench.controls import escaped, marked
 
 GRAVE: dict[str, Level] = {"healthy": "ok", "small-loss": "warning"}
 """How grave a kind of verdict is; every other one is an error."""
+_INTERVALS = re.compile(r" \(95 % interval [^)]*\)")
 
 
-def verdict_html(name: str, diagnosis: Diagnosis) -> str:
-    """What everybody reads: how bad, in a headline and in figures. name: the applied version's."""
+def verdict_html(diagnosis: Diagnosis) -> str:
+    """How bad it is, in one line; intervals stand in `figures_html`, and all of it in the line's tooltip."""
     level = GRAVE.get(diagnosis.verdict.kind, "error")
-    figures = [f"applied <b>{escaped(name)}</b>", *_figures(diagnosis.comparison), *_lint(diagnosis)]
+    whole = diagnosis.verdict.headline
     return (
-        f'<div style="line-height:1.45;padding-left:0.6em;border-left:6px solid {COLOURS[level]}">'
-        f'<div style="font-size:1.05em"><b>{LEVELS[level].symbol} {escaped(diagnosis.verdict.headline)}</b></div>'
-        f"{' &nbsp; '.join(figures)} &nbsp; on {diagnosis.comparison.images} images</div>"
+        f'<div class="qd-verdict-line" title="{escaped(whole)}" style="border-left:6px solid {COLOURS[level]}">'
+        f"<b>{LEVELS[level].symbol} {escaped(_INTERVALS.sub('', whole))}</b></div>"
     )
+
+
+def figures_html(name: str, diagnosis: Diagnosis) -> str:
+    """Float and each number of bits as a figure with its interval. name: the applied version's."""
+    comparison = diagnosis.comparison
+    tiles = []
+    output = comparison.outputs[comparison.lanes[-1]]
+    if output.float_score is not None:
+        tiles.append(_tile("float", f"{output.float_score:.4g}", output.figure))
+    elif comparison.float_top1_percent is not None:
+        tiles.append(_tile("float", f"{comparison.float_top1_percent:.1f} %", f"top-1, {comparison.images} images"))
+    tiles += [_tile(lane, *_figure(comparison.outputs[lane])) for lane in comparison.lanes]
+    applied = f"applied <b>{escaped(name)}</b>"
+    told = " · ".join([applied, *_lint(diagnosis), f"limit {LIMIT_POINTS:.1f} points"])
+    return f'<div class="qd-tiles">{"".join(tiles)}<span class="qd-applied">{told}</span></div>'
 
 
 def reasons_html(diagnosis: Diagnosis) -> str:
@@ -35,31 +51,40 @@ def reasons_html(diagnosis: Diagnosis) -> str:
         worst = diagnosis.culprits[0]
         why = f" In `{worst.layer.site}`, {worst.evidence[0].text}." if worst.evidence else ""
         blamed = f"<br>{marked(blame(diagnosis.culprits, diagnosis.trials).text + why)}"
-    return f'<div style="line-height:1.45">{escaped(diagnosis.verdict.text)}{blamed}<ol>{steps}</ol></div>'
+    told = f"{escaped(diagnosis.verdict.headline)} {escaped(diagnosis.verdict.text)}"
+    return f'<div style="line-height:1.45">{told}{blamed}<ol>{steps}</ol></div>'
 
 
-def _figures(comparison: Comparison) -> list[str]:
-    found = []
-    if comparison.float_top1_percent is not None:
-        found.append(f"float <b>{comparison.float_top1_percent:.1f} %</b>")
-    found += [f"{escaped(lane)} {_figure(comparison.outputs[lane])}" for lane in comparison.lanes]
-    output = comparison.outputs[comparison.lanes[-1]]
-    if output.drop_points is not None:
-        within = _within(output.drop_interval)
-        found.append(f"drop <b>{output.drop_points:.1f}</b> points{within} (limit {LIMIT_POINTS:.1f})")
-    return found
+def where(diagnosis: Diagnosis) -> str:
+    """The layer that does most of the damage, in a few words; "" where none is to blame."""
+    if not diagnosis.culprits or diagnosis.verdict.kind == "healthy":
+        return ""
+    worst = diagnosis.culprits[0]
+    return f"{worst.layer.site}: {worst.share:.0%} of the damage"
 
 
-def _figure(output: OutputError) -> str:
+def _tile(label: str, figure: str, beneath: str) -> str:
+    colour = COLOURS.get(label, COLOURS["8-bit"])
+    return (
+        f'<span class="qd-tile" style="border-left-color:{colour}"><small>{escaped(label)}</small>'
+        f"<b>{escaped(figure)}</b><small>{escaped(beneath)}</small></span>"
+    )
+
+
+def _figure(output: OutputError) -> tuple[str, str]:
+    """The figure that counts, and what stands beneath it: what is lost, within which interval."""
+    lost = "" if output.drop_points is None else f"loses {output.drop_points:.1f}{_within(output.drop_interval)}"
+    if output.score is not None:
+        return f"{output.score:.4g}", f"top-1 {lost}" if lost else output.figure
     if output.top1_percent is not None:
-        return f"<b>{output.top1_percent:.1f} %</b>"
+        return f"{output.top1_percent:.1f} %", lost
     if output.means_classes and output.agreement_percent is not None:
-        return f"<b>{output.agreement_percent:.1f} %</b>{_within(output.agreement_interval)}"
-    return f"<b>{output.worst_sqnr_db:.1f} dB</b>"
+        return f"{output.agreement_percent:.1f} %", f"as float{_within(output.agreement_interval)}"
+    return f"{output.worst_sqnr_db:.1f} dB", "SQNR of the worst output"
 
 
 def _within(interval: Interval | None) -> str:
-    return "" if interval is None else f", 95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
+    return "" if interval is None else f" (95 %: {interval[0]:.1f} to {interval[1]:.1f})"
 
 
 def _lint(diagnosis: Diagnosis) -> list[str]:

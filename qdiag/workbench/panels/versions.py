@@ -4,7 +4,7 @@ import ipywidgets as widgets
 
 from qdiag.report.displayable import Displayable
 from qdiag.report.to_html import render_fragment
-from qdiag.workbench.controls import button, escaped, row, shown
+from qdiag.workbench.controls import button, complaint, escaped, row, shown
 from qdiag.workbench.panels.panel import Desk, Panel
 from qdiag.workbench.session_parts import history_table
 
@@ -18,25 +18,34 @@ class VersionsPanel(Panel):
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
+        self.trouble = trouble = complaint("qd-versions-trouble")
         self.table = widgets.HTML().add_class("qd-versions")
         table = widgets.Box([self.table], layout={"overflow": "auto"})  # where the window is narrow, it scrolls
         self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "420px"})
         self.choice.add_class("qd-version")
-        self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply))
-        self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo))
-        self.code_button = button("Code", "qd-code", desk.guarded(self.show_code))
-        self.compare_button = button("By layer", "qd-by-layer", desk.guarded(self.compare), tooltip=BY_LAYER)
-        self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify))
+        self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply, trouble))
+        self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo, trouble))
+        self.code_button = button("Code", "qd-code", desk.guarded(self.show_code, trouble))
+        self.compare_button = button("By layer", "qd-by-layer", desk.guarded(self.compare, trouble), tooltip=BY_LAYER)
+        self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify, trouble))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
-        self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export))
+        self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export, trouble))
+        self.question = widgets.HTML().add_class("qd-question")
+        self.replace_button = button(
+            "Export all the same", "qd-replace", desk.guarded(self.replace, trouble), "warning"
+        )
+        self.asked = row(self.question, self.replace_button)
+        self.asked.layout.display = "none"
         self.dump = widgets.Text(DUMP_FOLDER, layout={"width": "160px"}).add_class("qd-dump-folder")
         self.dump_button = button(
-            "Compare with device's tensors in", "qd-dump", desk.guarded(self.compare_dump), tooltip=DUMPED
+            "Compare with device's tensors in", "qd-dump", desk.guarded(self.compare_dump, trouble), tooltip=DUMPED
         )
         self.code = widgets.HTML().add_class("qd-code-text")
         compare = row(self.choice, self.apply_button, self.undo_button, self.code_button, self.compare_button)
         deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
-        self.widget = widgets.VBox([table, compare, deliver, self.code], layout={"display": "none"})
+        self.widget = widgets.VBox(
+            [table, compare, deliver, self.asked, self.trouble, self.code], layout={"display": "none"}
+        )
 
     def apply(self) -> None:
         name = self.choice.value
@@ -57,8 +66,19 @@ class VersionsPanel(Panel):
         self.code.value = f"<pre>{escaped(self.desk.session.code(self.choice.value))}</pre>"
 
     def export(self) -> None:
+        """Ask first where the folder holds something else."""
         folder = self.folder.value
-        self.desk.start(lambda: self.desk.session.export.steps(folder), "Exporting", self._show_result)
+        found = self.desk.session.taken(folder)
+        self.question.value = f"<code>{escaped(folder)}</code> holds {escaped(found)}."
+        self.asked.layout.display = "flex" if found else "none"
+        if not found:
+            self.replace()
+
+    def replace(self) -> None:
+        """Export, whatever is in the folder."""
+        folder = self.folder.value
+        self.asked.layout.display = "none"
+        self.desk.start(lambda: self.desk.session.export.steps(folder, replace=True), "Exporting", self._show_result)
 
     def compare_dump(self) -> None:
         folder = self.dump.value
@@ -79,7 +99,8 @@ class VersionsPanel(Panel):
 
     def set_busy(self, busy: bool) -> None:
         at_work = self.apply_button, self.undo_button, self.compare_button
-        for control in (*at_work, self.verify_button, self.export_button, self.dump_button):
+        deliver = self.verify_button, self.export_button, self.replace_button, self.dump_button
+        for control in (*at_work, *deliver):
             control.disabled = busy
 
     def _applied(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from qdiag.errors import OptionError
-from qdiag.workbench.controls import button, escaped, row, toggles
+from qdiag.workbench.controls import button, complaint, escaped, row, toggles
 from qdiag.workbench.panels.panel import Desk, Panel
 from qdiag.workbench.version import Version
 
@@ -24,23 +24,22 @@ EVERY, DEPTHWISE, CULPRITS = "all layers", "depthwise layers", "culprits"
 
 
 class WhatIfPanel(Panel):
-    """Layers by name, pattern or rule; a change; its effect; Apply."""
+    """Layers by name, pattern or rule, and a change; `result`, its effect and Apply, is for the page's head."""
 
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.layers = widgets.Combobox(placeholder="layer, pattern or rule", layout={"width": "300px"})
         self.layers.add_class("qd-what-if-layers")
         self.change = toggles(CHANGES, "qd-what-if-change", [meaning for meaning, _ in CHANGES.values()])
-        self.try_button = button("Try", "qd-try", desk.guarded(self.try_it), "info")
+        self.trouble = complaint("qd-what-if-trouble")
+        self.try_button = button("Try", "qd-try", desk.guarded(self.try_it, self.trouble), "info")
         self.effect = widgets.HTML().add_class("qd-effect")
         self.apply_button = button("Apply", "qd-apply-tried", desk.guarded(self.apply), "success")
-        self.apply_button.layout.display = "none"
-        self.tried = ""
+        self.result = row(widgets.HTML("tried"), self.effect, self.apply_button)
+        self.result.layout.display = "none"
+        self.tried, self.cleared = "", ""
         self.widget = widgets.VBox(
-            [
-                row(widgets.Label("What if"), self.layers, self.change, self.try_button),
-                row(self.effect, self.apply_button),
-            ]
+            [row(widgets.Label("What if"), self.layers, self.try_button), self.change, self.trouble]
         )
         self.widget.layout.display = "none"
 
@@ -49,11 +48,21 @@ class WhatIfPanel(Panel):
         self.layers.value = name
 
     def try_it(self) -> None:
+        self._clear()
         session, wanted, (_, options) = self.desk.session, self._chosen(), CHANGES[self.change.value]
         if options:
-            self.desk.start(lambda: session.what_if.steps(wanted, **options), "Trying")
+            self.desk.start(lambda: session.what_if.steps(wanted, **options), "Trying", self._made)
         else:
-            self.desk.start(lambda: session.equalize.steps(wanted), "Equalizing")
+            self.desk.start(lambda: session.equalize.steps(wanted), "Equalizing", self._made)
+
+    def _clear(self) -> None:
+        """What was tried before is no answer to what is tried now, should that fail."""
+        self.cleared = "".join(list(self.desk.session.history)[-1:])
+        self.result.layout.display = "none"
+
+    def _made(self, _: Version) -> None:
+        self.cleared = ""
+        self.show()
 
     def apply(self) -> None:
         self.desk.start(lambda: self.desk.session.apply.steps(self.tried), "Applying")
@@ -61,16 +70,16 @@ class WhatIfPanel(Panel):
     def show(self) -> None:
         session = self.desk.session
         if session.diagnosis is None or session.current is None:
-            self.widget.layout.display = "none"
+            self.widget.layout.display = self.result.layout.display = "none"
             return
         layers = session.diagnosis.comparison.layers
         self.layers.options = [EVERY, DEPTHWISE, CULPRITS, *(str(layer.site) for layer in layers)]
         self.widget.layout.display = ""
         last = list(session.history.values())[-1]
-        is_new = last is not session.current and last.parent == session.current.name
+        is_new = last is not session.current and last.name != self.cleared
         self.tried = last.name if is_new else ""
         self.effect.value = effect_html(session.current, last) if is_new else ""
-        self.apply_button.layout.display = "" if is_new else "none"
+        self.result.layout.display = "flex" if is_new else "none"
 
     def set_busy(self, busy: bool) -> None:
         self.try_button.disabled = self.apply_button.disabled = busy
