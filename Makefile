@@ -16,7 +16,7 @@ SLOW := browser or training or sweep or site
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults zoo-page stress bench clean
+.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults case-study zoo-page stress bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,6 +64,12 @@ files: $(DEV)  ## docs/model_files.md: which model files go through qdiag; DATA=
 
 faults: $(DEV)  ## docs/faults.md: what qdiag says of known faults, held against the truth; goes on where it was stopped
 	$(BIN)/python -m tests.faults.run docs/faults.md $(FAULTS)
+
+case-study: $(DEV)  ## docs/case_study.md: MobileNetV2 from chance to float by the tool's own advice; DATA=folder, some minutes
+	@test -n "$(DATA)" || { echo "Name the folder with the network and the images: make case-study DATA=folder"; exit 1; }
+	QDIAG_DATA=$(abspath $(DATA)) $(BIN)/jupyter nbconvert --to notebook --execute --inplace examples/case_study.ipynb \
+		--ExecutePreprocessor.timeout=7200
+	$(BIN)/jupyter nbconvert --to markdown --output-dir docs examples/case_study.ipynb
 
 zoo-page: $(DEV)  ## docs/zoo.md: which networks of torchvision and timm go through; goes on where it was stopped
 	$(BIN)/python examples/zoo.py docs/zoo.md $(ZOO)
