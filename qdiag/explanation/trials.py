@@ -12,6 +12,7 @@ from qdiag.errors import ModelError
 from qdiag.explanation.repairs import WIDER, Repair
 from qdiag.planning.plan import Formats
 from qdiag.progress import Steps
+from qdiag.quantization.alone_errors import LANES
 from qdiag.quantization.probed_errors import probed_errors_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Subject
@@ -114,9 +115,10 @@ def _layers_steps(
         estimates = yield from _estimates_steps(subject, quantized)
         unknown = [site for site in suspects[:most] if site not in estimates]  # no gradient tells of these
         suspects = [*unknown, *sorted(estimates, key=lambda site: -estimates[site])][:most]
-    single = {str(site): quantized.change(plan.only(site)) for site in suspects}
-    images = min(comparison.images, SUSPECT_IMAGES)
-    found = yield from outputs_steps(subject, single, "trying layers", images)
+    images, found = min(comparison.images, SUSPECT_IMAGES), dict[str, OutputError]()
+    for start in range(0, len(suspects), LANES):
+        single = {str(site): quantized.change(plan.only(site)) for site in suspects[start : start + LANES]}
+        found |= yield from outputs_steps(subject, single, "trying layers", images)
     damage = {site: found[str(site)].damage for site in suspects}
     worst = [site for site in sorted(suspects, key=lambda site: -damage[site]) if plan.layer(site).weight is not None]
     parted = yield from _parted_steps(subject, quantized, worst[:PARTED], images)

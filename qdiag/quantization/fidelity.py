@@ -13,6 +13,7 @@ from qdiag.planning.layer import Layer
 from qdiag.progress import Progress, Steps
 from qdiag.quantization.calibration import Fidelity
 from qdiag.quantization.formats import Formats
+from qdiag.quantization.images_at_once import images_at_once
 from qdiag.quantization.lockstep import Lockstep
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.tracing.batches import batches
@@ -37,10 +38,11 @@ def fidelity_steps(model: QuantizedModel, data: Any, images: int = IMAGES) -> St
 
     def steps() -> Steps[None]:
         for progress, batch in Progress.over(batches(data, model.module).upto(images), "measuring"):
-            result = lockstep.run(batch.inputs.in_layout(model.channels_last))
-            for _, tensor in named_leaves(result):
-                if tensor.is_floating_point():
-                    output.add_(signal_and_noise(tensor, lockstep.twin(tensor, 0)).cpu())
+            for part in batch.split(images_at_once(model.plan.trace)):
+                result = lockstep.run(part.inputs.in_layout(model.channels_last))
+                for _, tensor in named_leaves(result):
+                    if tensor.is_floating_point():
+                        output.add_(signal_and_noise(tensor, lockstep.twin(tensor, 0)).cpu())
             yield progress
 
     yield from borrow_stepwise(model.module, steps())

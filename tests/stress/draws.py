@@ -32,7 +32,7 @@ def _while_one_diagnoses(model: nn.Module, drawn: list[list[float]]) -> None:
     done = threading.Event()
     session = Session(model, [(IMAGES, torch.arange(len(IMAGES)) % 3)], folder=None)
     job = Job(lambda _: None, done.set, lambda _: done.set())
-    job.start(session.diagnosis_steps(), lambda _: done.set())
+    job.start(session.diagnose.steps(), lambda _: done.set())
     while not done.is_set():
         drawn[0].append(float(torch.rand((), dtype=torch.float64)))
         drawn[1].append(float(np.random.rand()))

@@ -17,7 +17,8 @@ def check(seed: int) -> str:
     model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3)).eval()
     images = (torch.rand(8, 3, 12, 12) * 255).round() / 255
     turned = copy.deepcopy(model)
-    turned[0].weight.copy_(model[0].weight[:, [2, 1, 0]])
+    weight, in_bgr = model.get_parameter("0.weight"), turned.get_parameter("0.weight")
+    in_bgr.copy_(weight[:, [2, 1, 0]])
     assert model_digest(model) == model_digest(copy.deepcopy(model)), f"model {seed}: its copy is another"
     assert model_digest(model) != model_digest(turned), f"model {seed}: in BGR the same"
     same, other = (data_digest(batches([given], model)) for given in (images.clone(), images.flip(1)))
@@ -25,6 +26,6 @@ def check(seed: int) -> str:
     assert same != other, f"images {seed}: in BGR the same"
     quantized = calibrate(model, images, "simple")
     before = quantized(images)
-    model[0].weight.data.copy_(turned[0].weight)
+    weight.data.copy_(in_bgr)
     assert not torch.equal(quantized(images), before), f"model {seed}: weights written past autograd are not seen"
     return "told apart"
