@@ -39,7 +39,7 @@ PASSES = (
     "the layers",
     "the ranges that equalization needs",
     "weights only, activations only, calibrations that may mend it",
-    "each of the loudest layers alone",
+    *("the loudest layers alone, eight at a time", "the others of fourteen"),
     "the worst layers' weights and tensors apart",
     "layers in 16 bit",
     "the worst layers mended, each alone",

@@ -43,7 +43,7 @@ class FixedModel(Displayable):
 
     def report(self) -> Report:
         """A callout, every change with the user's line before and after, and what is left with its fix."""
-        blocks: list[Block] = [self._callout()]
+        blocks: list[Block] = [_callout(self)]
         if self.edits:
             blocks.append(_edit_table(self.edits))
         if self.left:
@@ -51,14 +51,6 @@ class FixedModel(Displayable):
         if self.lint.findings:
             blocks += self.lint.report().blocks
         return Report(f"{self.lint.model_name}, mended", tuple(blocks), "fixed-model", self._data())
-
-    def _callout(self) -> Callout:
-        if not self.edits:
-            return Callout("ok", "Nothing was changed.", "Lint finds nothing here that a machine can mend.")
-        modules = len({edit.module for edit in self.edits})
-        title = f"{len(self.edits)} changes in {modules} modules; the outputs are the same."
-        text = f"They differ from the model's by {self.difference:.1e} of their size, which is the rounding of float."
-        return Callout("ok", title, text if self.difference else "They equal the model's bit for bit.")
 
     def _data(self) -> dict[str, object]:
         return {
@@ -70,6 +62,15 @@ class FixedModel(Displayable):
             "difference": self.difference,
             "lint": dict(self.lint.report().data),
         }
+
+
+def _callout(fixed: FixedModel) -> Callout:
+    if not fixed.edits:
+        return Callout("ok", "Nothing was changed.", "Lint finds nothing here that a machine can mend.")
+    modules = len({edit.module for edit in fixed.edits})
+    title = f"{len(fixed.edits)} changes in {modules} modules; the outputs are the same."
+    text = f"They differ from the model's by {fixed.difference:.1e} of their size, which is the rounding of float."
+    return Callout("ok", title, text if fixed.difference else "They equal the model's bit for bit.")
 
 
 def _edit_table(edits: Sequence[Edit]) -> Table:
