@@ -76,26 +76,28 @@ class Session(SessionState, Displayable):
     def diagnose(self, *, on_progress: OnProgress = None) -> Steps[Diagnosis]:
         """Lint, compare, try and explain the applied version; at first the one that minimum and maximum give.
 
-        Versions whose measuring was stopped, or failed, are measured then.
-
         Args:
-            on_progress: Called with each event, here and in every command that takes long; without it a bar appears for
-                parts that take over two seconds.
+            on_progress: Called with each event, as in every long command, also while versions are measured whose
+                measuring was stopped; without it a bar appears after two seconds.
         """
         self._record.measure.begin()
         known, name, lane = self.current, FIRST, "8-bit"
-        if known is None or known.name == FIRST:
-            quantized = yield from self._material.calibration_steps(FIRST, 8, None)
-        else:
+        if known is not None and known.name != FIRST:
             quantized, name, lane = known.quantized, known.name, known.name
+        else:
+            quantized = yield from self._material.calibration_steps(FIRST, 8, None)
         first = quantized if name == FIRST else self.history[FIRST].quantized if FIRST in self.history else None
         diagnosis, details = yield from self._diagnosing.steps(quantized, lane, first)
         if name == FIRST:
-            output, code = diagnosis.comparison.outputs[lane], calibrated(FIRST, 8, None).code
-            self._record.add(Version(FIRST, "", quantized, output, output.score, code))
+            output = diagnosis.comparison.outputs[lane]
+            self._record.add(Version(FIRST, "", quantized, output, output.score, calibrated(FIRST, 8, None).code))
         self._diagnoses[name], self._details[name] = diagnosis, details
         yield from self._record.completion_steps()
         return diagnosis
+
+    def diagnosis_steps(self) -> Steps[Diagnosis]:
+        """What `diagnose.steps()` is."""
+        return self.diagnose.steps()
 
     def inspect(self, name: Site | str) -> SiteDetail:
         """Histograms and channels of one layer.
@@ -107,10 +109,9 @@ class Session(SessionState, Displayable):
             OptionError: Before `diagnose()`.
             SiteNotFound: For an address that is no layer's.
         """
-        version, diagnosis = self.current, self.diagnosis
-        if version is None or diagnosis is None:
+        if self.current is None or self.diagnosis is None:
             raise OptionError("nothing to inspect yet: run diagnose() first.", code="nothing-diagnosed")
-        return self._details[version.name][diagnosis.comparison.layer(name).site]
+        return self._details[self.current.name][self.diagnosis.comparison.layer(name).site]
 
     @long_work
     def compare(self, *names: str, on_progress: OnProgress = None) -> Steps[Comparison]:
