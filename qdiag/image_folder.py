@@ -55,12 +55,7 @@ class Preprocessing:
                 "image, or its border would be black. Give a resize of at least the size.",
                 code="image-size",
             )
-        if len(self.mean) not in MODES or len(self.std) != len(self.mean) or min(self.std) <= 0:
-            raise OptionError(
-                f"mean {tuple(self.mean)} and std {tuple(self.std)}: give three numbers each, or one each for grey "
-                "images, and no std of 0.",
-                code="mean-and-std",
-            )
+        check_normalization(self.mean, self.std)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """A tensor [colours, size, size]."""
@@ -110,17 +105,8 @@ class ImageFolder(Dataset[Any]):
 
     def __getitem__(self, number: int) -> Any:
         path, label = self.items[number]
-        tensor = _array(path) if path.suffix.lower() == ARRAY else self._image(path)
+        tensor = _array(path) if path.suffix.lower() == ARRAY else self.preprocessing(opened(path))
         return tensor if label is None else (tensor, label)
-
-    def _image(self, path: Path) -> torch.Tensor:
-        try:
-            with Image.open(path) as image:
-                return self.preprocessing(image)
-        except OSError as error:  # also Pillow's UnidentifiedImageError
-            raise InputError(
-                f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
-            ) from error
 
     def __str__(self) -> str:
         return f"{len(self)} of {self.available} images in {self.folder}, {self.labels}"
@@ -128,6 +114,28 @@ class ImageFolder(Dataset[Any]):
     def loader(self, batch_size: int = 16) -> DataLoader[Any]:
         """Batches in the folder's order."""
         return DataLoader(self, batch_size=batch_size)
+
+
+def check_normalization(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raises OptionError where they do not go together."""
+    if len(mean) not in MODES or len(std) != len(mean) or min(std) <= 0:
+        raise OptionError(
+            f"mean {tuple(mean)} and std {tuple(std)}: give three numbers each, or one each for grey images, and no "
+            "std of 0.",
+            code="mean-and-std",
+        )
+
+
+def opened(path: Path) -> Image.Image:
+    """An image of a file, its pixels read. Raises InputError where that fails."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except OSError as error:  # also Pillow's UnidentifiedImageError
+        raise InputError(
+            f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
+        ) from error
 
 
 def _array(path: Path) -> torch.Tensor:

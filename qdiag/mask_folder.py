@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import normalize, pil_to_tensor
 
 from qdiag.errors import InputError
-from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, MODES, ImageFolder
+from qdiag.image_folder import IMAGENET_MEAN, IMAGENET_STD, MODES, ImageFolder, check_normalization, opened
 
 NO_LABEL = -1
 """What stands for pixels that do not count."""
@@ -27,11 +27,14 @@ CITYSCAPES = "_leftImg8bit", "_gtFine_labelTrainIds"
 class WholeImage:
     """From an image to what the network takes, neither resized nor cut.
 
-    mean, std: of each colour, after scaling to 0 … 1.
+    mean, std: of each colour, after scaling to 0 … 1. Raises OptionError where they do not go together.
     """
 
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        check_normalization(self.mean, self.std)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """A tensor [colours, H, W]."""
@@ -62,7 +65,7 @@ class MaskFolder(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         image_path, mask_path = self.items[number]
-        image, mask = _opened(image_path), _opened(mask_path)
+        image, mask = opened(image_path), opened(mask_path)
         self._check(image_path, image, mask_path, mask)
         labels = pil_to_tensor(mask)[0].long()
         return self.preprocessing(image), torch.where(labels == self.ignored, NO_LABEL, labels)
@@ -99,17 +102,6 @@ def _mask(image: Path, found: dict[str, Path], masks: Path) -> Path:
             code="mask-labels",
         )
     return found[image.stem]
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except OSError as error:
-        raise InputError(
-            f"cannot read the image {path}: {error}. Remove it, or save it anew.", code="unreadable-image"
-        ) from error
-    return image
 
 
 def _by(size: tuple[int, int]) -> str:

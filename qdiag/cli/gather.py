@@ -86,10 +86,8 @@ def _images(options: DataOptions) -> Any:
     """What the options name; None where they name nothing."""
     if options.images is not None:
         folder = ImageFolder(options.images, options.preprocessing, options.limit)
-        beside = (
-            f", boxes of {options.boxes}" if options.boxes else f", masks of {options.masks}" if options.masks else ""
-        )
-        tell(f"Data: {folder}{beside}.")
+        beside = {"boxes": options.boxes, "masks": options.masks}
+        tell(f"Data: {folder}{''.join(f', {what} of {where}' for what, where in beside.items() if where)}.")
         if options.masks is None:
             return folder.loader(options.batch_size)
         return MaskFolder(folder, options.whole, options.masks, options.ignore_index).loader(options.batch_size)

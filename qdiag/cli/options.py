@@ -182,9 +182,7 @@ class DataOptions:
     @property
     def whole(self) -> WholeImage:
         """What makes tensors of images that have masks."""
-        mean, std = numbers(self.mean, "--mean"), numbers(self.std, "--std")
-        _ = Preprocessing(mean=mean, std=std)  # refuses what does not go together
-        return WholeImage(mean, std)
+        return WholeImage(numbers(self.mean, "--mean"), numbers(self.std, "--std"))
 
     @property
     def square(self) -> Letterbox:

@@ -8,7 +8,7 @@ from qdiag.explanation.culprit import Culprit
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.repairs import Untried
 from qdiag.explanation.steps import next_steps
-from qdiag.explanation.trials import Trial
+from qdiag.explanation.trials import Trial, damage_shares
 from qdiag.explanation.verdict import judge
 from qdiag.linting.lint_report import LintReport
 
@@ -51,18 +51,15 @@ def rank(comparison: Comparison, lint: LintReport | None, trials: Sequence[Trial
     lane = comparison.lanes[-1]
     tried = {trial.site: trial for trial in trials if trial.kind == "layer"}
     added = sum(min(layer.lanes[lane].added_noise, 1.0) for layer in comparison.layers)
-    damage = sum(trial.output.damage for trial in tried.values())
+    shares = damage_shares(trials)
     found = []
     for layer in comparison.layers:
         error, trial = layer.lanes[lane], tried.get(layer.site)
         if tried and trial is None:
             continue
-        part = trial.output.damage if trial else min(error.added_noise, 1.0)
-        total = damage if trial else added
         findings = () if lint is None else tuple(dict.fromkeys(f for site in layer.sites for f in lint.by_site(site)))
         mends = tuple(one for one in trials if one.kind == "mend" and one.site == layer.site)
-        known = None if trial is None else trial.share
-        share = known if known is not None else part / total if total else 0.0
+        share = shares[layer.site] if trial else min(error.added_noise, 1.0) / (added or 1.0)
         told = error if trial is None or trial.weights_part is None else error.blamed(trial.weights_part)
         found.append(Culprit(layer, error, share, evidence_against(Suspect(layer, told)), findings, trial, mends))
     found.sort(key=lambda culprit: -culprit.share)

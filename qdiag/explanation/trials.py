@@ -68,6 +68,13 @@ class Trial:
         return self.cost >= WIDER
 
 
+def damage_shares(trials: Sequence[Trial]) -> dict[Site, float]:
+    """Of all damage the part of each layer that was tried alone, 0 to 1; as it was estimated for all, where it was."""
+    tried = {trial.site: trial for trial in trials if trial.kind == "layer" and trial.site is not None}
+    total = sum(trial.output.damage for trial in tried.values()) or 1.0
+    return {site: trial.output.damage / total if trial.share is None else trial.share for site, trial in tried.items()}
+
+
 def trial_steps(
     subject: Subject,
     comparison: Comparison,

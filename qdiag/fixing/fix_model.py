@@ -1,6 +1,7 @@
 """`fix_model()`: a copy of a model in which what lint finds is mended, where a machine can."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.subject import Subject
 from qdiag.tracing.borrowing import borrow
-from qdiag.tracing.branches import parallel_branches
+from qdiag.tracing.branches import ParallelBranches, parallel_branches
 from qdiag.tracing.forward import forward
 from qdiag.tracing.trace import Trace
 
@@ -59,10 +60,10 @@ def fix_model(model: nn.Module | Subject, data: Any = None) -> FixedModel:
     changed = copied(subject.model)
     edits, left = part_shared(changed), list[Left]()
     paths = _paths(subject.trace, found)
-    seen = observed(subject.model, subject.example, paths)
+    seen, sums = observed(subject.model, subject.example, paths), parallel_branches(subject.trace)
     for path in paths:
         try:
-            changed, more = _fixed(subject, changed, path, seen[path])
+            changed, more = _fixed(subject.model, changed, path, seen[path], sums)
             edits += more
         except Unmendable as error:
             left.append(Left(path, str(error)))
@@ -112,14 +113,19 @@ def _nearest(path: str, called: set[str]) -> str:
     return path
 
 
-def _fixed(subject: Subject, model: nn.Module, path: str, seen: Seen) -> tuple[nn.Module, list[Edit]]:
-    """The model with one module's forward mended, and how; unchanged where an error passes."""
+def _fixed(
+    original: nn.Module, model: nn.Module, path: str, seen: Seen, sums: Sequence[ParallelBranches]
+) -> tuple[nn.Module, list[Edit]]:
+    """The model with one module's forward mended, and how; unchanged where an error passes.
+
+    original: holds the weights of the branches. sums: of its trace.
+    """
     module = model.get_submodule(path)
     held = [(part, dict(part._modules)) for part in module.modules()]
     try:
         graph = own_graph(module)
         know_shapes(module, graph, seen)
-        edits = with_merged_branches(module, graph, path, subject.model, parallel_branches(subject.trace))
+        edits = with_merged_branches(module, graph, path, original, sums)
         edits += with_own_modules(module, graph, path)
         edits += with_modules(module, graph, path)
         made = with_graph(module, graph)

@@ -44,7 +44,6 @@ def own_graph(module: nn.Module) -> fx.Graph:
     for one, other in zip(training.nodes, graph.nodes, strict=False):
         if _heeds_mode(one, other):
             other.meta[FOLLOWS_MODE] = True
-            one.args, one.kwargs = (), {}
             one.args, one.kwargs = _as_in(training, other)
     if _text(training) != _text(graph):
         raise Unmendable("it does another thing in training than in eval mode")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from qdiag.comparison.comparison_parts import layer_table
 from qdiag.comparison.layer_error import LayerComparison, LayerError
 from qdiag.explanation.diagnosis import Diagnosis
+from qdiag.explanation.trials import damage_shares
 from qdiag.planning.cost import LayerCost, layer_cost
 from qdiag.planning.plan import QuantPlan
 from qdiag.report.cells import Cell, Code
@@ -89,11 +90,7 @@ def error_parts(error: LayerError) -> tuple[float, float, float]:
 
 def _shares(diagnosis: Diagnosis) -> dict[Site, float]:
     """Each layer's part of the damage in percent, where it was tried by itself or is to blame."""
-    trials = {trial.site: trial for trial in diagnosis.trials if trial.kind == "layer" and trial.site is not None}
-    total = sum(trial.output.damage for trial in trials.values()) or 1.0
-    parts = {site: trial.output.damage / total for site, trial in trials.items()}
-    parts |= {site: trial.share for site, trial in trials.items() if trial.share is not None}
-    parts |= {culprit.layer.site: culprit.share for culprit in diagnosis.culprits}
+    parts = damage_shares(diagnosis.trials) | {one.layer.site: one.share for one in diagnosis.culprits}
     return {site: 100 * part for site, part in parts.items()}
 
 

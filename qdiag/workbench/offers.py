@@ -89,9 +89,9 @@ def offers(
 def _advised(diagnosis: Diagnosis, applied: str) -> Iterator[Offer]:
     """Repairs of the whole network, in the order in which the diagnosis advises them."""
     before = diagnosis.comparison.outputs[diagnosis.comparison.lanes[-1]]
-    trials = {f"Calibrate with {trial.title}": trial for trial in diagnosis.trials if trial.kind == "repair"}
+    trials = {trial.code: trial for trial in diagnosis.trials if trial.kind == "repair"}
     for step in diagnosis.steps:
-        trial = trials.get(step.title)
+        trial = trials.get(step.code)
         if trial is None:
             continue
         if trial.title == "equalized channels":
