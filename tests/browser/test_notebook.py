@@ -40,7 +40,9 @@ def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
     about = page.locator(".qd-about")
     page.locator(".qd-about", has_text="block3.depthwise").wait_for()  # the worst is shown first
     lab.show(page, ".qd-workbench")
-    assert page.locator(".qd-workbench .js-plotly-plot").count() == 2
+    plots = page.locator(".qd-workbench .js-plotly-plot")
+    plots.nth(1).wait_for(state="attached")  # a chart is drawn after the words beside it
+    assert plots.count() == 2
 
     rows = page.locator(".qd-rows tbody tr")
     assert rows.count() == 14
