@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import nn
@@ -10,7 +10,8 @@ from torch import nn
 from qdiag.comparison.brought import Brought, brought_steps
 from qdiag.comparison.compare import compare
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.output_error import OutputError
+from qdiag.comparison.figure import Figure
+from qdiag.comparison.figure_readings import better_by_figure
 from qdiag.explanation.culprit import covering
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.explanation.explain import explain, rank
@@ -22,12 +23,11 @@ from qdiag.linting.lint import lint_model
 from qdiag.linting.lint_report import LintReport
 from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.widths import Bits
-from qdiag.progress import OnProgress, Steps, long_work
+from qdiag.progress import OnProgress, Progress, Steps, long_work
 from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Evaluate, Subject, Task
-from qdiag.tracing.borrowing import borrow
 
 CULPRITS_RAISED = 5
 MINUTES = 2.0
@@ -94,34 +94,32 @@ def explanation_steps(
     subject: Subject,
     lint: LintReport,
     quantized: Mapping[str, QuantizedModel],
-    float_score: float | None = None,
+    float_figure: SupportsFloat | None = None,
     brought: Brought | None = None,
     minutes: float | None = MINUTES,
 ) -> Steps[Diagnosis]:
     """Comparison, trials where something is lost, and the explanation of quantized models, the finest first.
 
-    float_score: what the user's own figure of the float model is, where that is known. brought: the model that a
+    float_figure: what the user's `evaluate` gives of the float model, where that is known. brought: the model that a
     trained one comes from, and that its outputs are held against. minutes: see `diagnose`.
     """
     comparison = yield from compare.steps(subject, quantized=quantized)
     if brought is not None:
         comparison = yield from brought_steps(comparison, brought, subject, quantized)
-    if subject.evaluate is not None:
-        if float_score is None:
-            with borrow(subject.model):
-                float_score = float(subject.evaluate(subject.model))
-        comparison = scored(comparison, quantized, subject.evaluate, float_score)
+    figure = Figure.of_float(subject, float_figure)
+    if figure is not None:
+        comparison = yield from scored_steps(comparison, quantized, figure, subject)
     if judge(comparison).kind not in TRIED:
         return explain(comparison, lint)
     coarse, deadline = list(quantized.values())[-1], Deadline(minutes)
     repairs = yield from repairs_steps(subject, coarse, deadline)
-    trials = yield from trial_steps(subject, comparison, coarse, repairs.made)
+    trials = yield from trial_steps(subject, comparison, coarse, repairs.made, figure=figure)
     suspects = rank(comparison, None, trials)
     culprits = covering(suspects, 0.9)[:CULPRITS_RAISED]
     if culprits:
         before = next((trial.before for trial in trials if trial.before is not None), None)
         worst, images = [culprit.layer.site for culprit in culprits], max(trial.images for trial in trials)
-        trials += ((yield from raised_steps(subject, coarse, worst, images, before)),)
+        trials += ((yield from raised_steps(subject, coarse, worst, images, before, figure)),)
         trials += yield from mend_steps(subject, coarse, culprits, suspects, images, repairs.made, deadline)
     diagnosis = explain(comparison, lint, trials, repairs.untried)
     advised = {step.code for step in diagnosis.steps}
@@ -129,15 +127,15 @@ def explanation_steps(
     return dataclasses.replace(diagnosis, versions=versions)
 
 
-def scored(
-    comparison: Comparison, quantized: Mapping[str, QuantizedModel], evaluate: Evaluate, float_score: float
-) -> Comparison:
-    """The comparison with the user's own figure of float and of each version; `evaluate.figure` is its name, if any."""
-    figure = str(getattr(evaluate, "figure", OutputError.figure))
-    outputs = {
-        name: dataclasses.replace(
-            output, float_score=float_score, score=float(evaluate(quantized[name])), figure=figure
-        )
-        for name, output in comparison.outputs.items()
-    }
-    return dataclasses.replace(comparison, outputs=outputs)
+def scored_steps(
+    comparison: Comparison, quantized: Mapping[str, QuantizedModel], figure: Figure, subject: Subject
+) -> Steps[Comparison]:
+    """The comparison with the user's own figure; where float's is low, float is tried on images read in other ways."""
+    outputs = {}
+    for number, (name, output) in enumerate(comparison.outputs.items()):
+        yield Progress(f"measuring {figure.name}", number, len(quantized))
+        outputs[name] = figure.within(output, quantized[name])
+    probe = comparison.probe
+    if figure.is_low:
+        probe = dataclasses.replace(probe, better=better_by_figure(subject.model, figure))
+    return dataclasses.replace(comparison, outputs=outputs, probe=probe)

@@ -6,7 +6,7 @@ May import: loading, planning and below.
 import copy
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, SupportsFloat, TypeVar
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ CALIBRATION_IMAGES = 128
 
 Task = Literal["classification", "segmentation", "detection", "values"]
 TASKS: tuple[Task, ...] = ("classification", "segmentation", "detection", "values")
-Evaluate = Callable[[nn.Module], float]
+Evaluate = Callable[[nn.Module], SupportsFloat]
 """Takes a model and gives the user's own figure of it, the higher the better."""
 T = TypeVar("T")
 

@@ -126,9 +126,9 @@ def resampled(numerators: Tensor, denominators: Tensor) -> Interval:
     return low, high
 
 
-def resampled_counts(n: int) -> Tensor:
-    """How often each of n images is drawn, [resamples, n]; the same at every call."""
+def resampled_counts(n: int, draws: int = RESAMPLES) -> Tensor:
+    """How often each of n images is drawn, [draws, n]; the same at every call."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(n, (RESAMPLES, n), generator=generator)
-    counts = torch.zeros(RESAMPLES, n, dtype=torch.float64)
+    drawn = torch.randint(n, (draws, n), generator=generator)
+    counts = torch.zeros(draws, n, dtype=torch.float64)
     return counts.scatter_add_(1, drawn, torch.ones_like(counts))

@@ -52,7 +52,9 @@ class OutputError:
     task: what the outputs mean. images: that were seen. tensors: every output by itself; unseen: outputs that no lane
     could be followed to, as NumPy arrays and objects. target_error: the mean distance to targets that are values, of
     float and of this lane, in the target's own unit.
-    score, float_score: the user's own figure of this lane, and of float. figure: what it is called.
+    score, float_score: the user's own figure of this lane, and of float. score_interval: of how much lower this lane's
+    is, where the figure can tell its images apart. score_best: of a perfect model, where that is known. figure: what it
+    is called.
     """
 
     sqnr_db: float
@@ -73,6 +75,8 @@ class OutputError:
     target_error: tuple[float, float] | None = None
     score: float | None = None
     float_score: float | None = None
+    score_interval: Interval | None = None
+    score_best: float | None = None
     figure: str = "your own figure"
 
     @classmethod
@@ -84,6 +88,20 @@ class OutputError:
 
     def state(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def score_drop(self) -> tuple[float, Interval | None] | None:
+        """What is lost of the user's own figure, in hundredths of its best, and the interval of that.
+
+        Where nobody said what the best is: 1, 100, or what float reaches, whichever scale float's figure seems to have.
+        """
+        reference, own = self.float_score, self.score
+        if reference is None or own is None:
+            return None
+        best = self.score_best or (1.0 if 0 <= reference <= 1 else 100.0 if 1 < reference <= 100 else abs(reference))
+        unit = best / 100
+        ends = self.score_interval
+        return (reference - own) / unit, None if ends is None else (ends[0] / unit, ends[1] / unit)
 
     @property
     def means_classes(self) -> bool:

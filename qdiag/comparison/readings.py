@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -47,13 +47,15 @@ class Reading:
 
     how: the way, as the end of "float reads these images better …". images: that were tried. right, as_given: parts of
     the labels that float meets, read so and as they came, 0 to 1. gain_interval: of the difference, 95 %, in points.
+    figure: of the user's own, which right and as_given are parts of the best of; "" where labels tell.
     """
 
     how: str
     images: int
     right: float
     as_given: float
-    gain_interval: Interval
+    gain_interval: Interval | None
+    figure: str = ""
 
 
 def _colours(x: Tensor) -> bool:
@@ -91,15 +93,15 @@ def better_reading(subject: Subject) -> Reading | None:
     """The reading with which float is surely right more often, by the most; None without one, or without classes."""
     with borrow(subject.model):
         trial = _Trial(subject.model, TargetReader(subject.task, labels_decide=False))
-        for part in _told(_first_images(subject.data), "running float"):
+        for part in told(_first_images(subject.data), "running float"):
             trial.note(part)
         if not trial.can_gain:
             return None
-        tried = [trial.reading(how) for how in _told([*CHANGES, BY_BATCH], "reading images in other ways")]
+        tried = [trial.reading(how) for how in told([*CHANGES, BY_BATCH], "reading images in other ways")]
     return max((one for one in tried if one is not None), key=lambda one: one.right, default=None)
 
 
-def _told(items: Sequence[T], label: str) -> Iterator[T]:
+def told(items: Sequence[T], label: str) -> Iterator[T]:
     """Each in turn, which is told as progress."""
     for number, item in enumerate(items):
         yield item
@@ -185,15 +187,16 @@ class _Trial:
             with watch:
                 outputs = _tensors(forward(self.model, inputs.map(torch.clone)))
             return outputs if watch.has_norms else None
-        changed = inputs.map(lambda x: CHANGES[how](x).contiguous() if _is_image(x) else x)
+        changed = inputs.map(lambda x: CHANGES[how](x).contiguous() if is_image(x) else x)
         pairs = zip(inputs.tensors(), changed.tensors(), strict=True)
         if all(torch.equal(one, other) for (_, one), (_, other) in pairs):
             return None
         return _tensors(forward(self.model, changed.map(torch.clone)))
 
 
-def _is_image(x: Tensor) -> bool:
-    return x.is_floating_point() and x.ndim == 4
+def is_image(x: object) -> TypeGuard[Tensor]:
+    """True of a batch [N, C, H, W]."""
+    return isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 4
 
 
 def _tensors(outputs: Any) -> list[Tensor]:

@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from qdiag.detection.average_precision import AveragePrecision, average_precision
 from qdiag.detection.box_labels import BoxLabels
-from qdiag.detection.decode import Decode
+from qdiag.detection.decode import Decode, Detections
 from qdiag.detection.letterbox import Letterbox
 from qdiag.errors import InputError, OptionError
 
@@ -47,10 +48,10 @@ class MeanAveragePrecision:
 
     folder: what is to be found. decode: makes boxes of the network's output.
 
-    Raises OptionError where pycocotools is not installed, which torchmetrics computes it with.
+    Raises OptionError where pycocotools is not installed, which finds the matches.
     """
 
-    figure = "mAP"
+    figure, best = "mAP", 100.0
 
     def __init__(self, folder: BoxFolder, decode: Decode):
         if importlib.util.find_spec("pycocotools") is None:
@@ -59,11 +60,9 @@ class MeanAveragePrecision:
             )
         self.folder, self.decode = folder, decode
 
-    def __call__(self, model: nn.Module | Callable[[Tensor], Any]) -> float:
+    def __call__(self, model: nn.Module | Callable[[Tensor], Any]) -> AveragePrecision:
         """Runs all images of the folder."""
-        from torchmetrics.detection import MeanAveragePrecision as Metric  # takes seconds, which others need not wait
-
-        metric = Metric()
+        found, truth = list[Detections](), list[dict[str, Tensor]]()
         for batch in DataLoader(self.folder, batch_size=BATCH, collate_fn=list):
             images, targets = zip(*batch, strict=True)
             with torch.no_grad():
@@ -74,5 +73,6 @@ class MeanAveragePrecision:
                     "yours: evaluate=….",
                     code="no-head",
                 )
-            metric.update(self.decode(output, self.folder.letterbox.size), list(targets))
-        return 100 * float(metric.compute()["map"])
+            found += self.decode(output, self.folder.letterbox.size)
+            truth += targets
+        return average_precision(found, truth)

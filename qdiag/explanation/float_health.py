@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.float_figures import FloatFigures
-from qdiag.comparison.intervals import wilson
+from qdiag.comparison.intervals import Interval, wilson
 from qdiag.comparison.not_finite import NotFinite
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import NormShift, Probe
@@ -14,6 +14,8 @@ from qdiag.explanation.loss import Loss, describe, loss
 
 NEAR_CHANCE = 0.25
 """Of the way from guessing to always right, below which float does not read these images, or the labels are others."""
+NOTHING = 0.02
+"""Of the best of the user's figure, below which float does not do what the figure is of."""
 NOISE_DB = 40.0
 """Two float runs that lie nearer than this are noise beside what 8 bits make."""
 FAR_OFFSET = 6.0
@@ -44,6 +46,9 @@ def trouble(comparison: Comparison) -> Trouble | None:
         return _near_chance(figures, found)
     if found.better is not None:
         return _read_otherwise(found.better)
+    low = _low_figure(comparison.outputs[comparison.lanes[-1]])
+    if low is not None:
+        return low
     if figures is not None and figures.exchanged:
         return _exchanged(figures)
     if figures is None and found.norm_shift is not None and _is_far(found.norm_shift, FAR_OFFSET, FAR_SPREAD):
@@ -134,16 +139,44 @@ def _read_otherwise(better: Reading) -> Trouble:
             "training?"
         )
     headline = f"Float itself is right in only {100 * better.as_given:.1f} % of the first {better.images} images."
+    if better.figure:
+        headline = f"Float itself reaches only {100 * better.as_given:.1f} % of the best in {better.figure}."
     return Trouble("float-is-wrong", headline, text)
 
 
 def _better(better: Reading) -> str:
-    low, high = better.gain_interval
+    told = f"{100 * better.right:.1f} % are right then, of the first {better.images},"
+    if better.figure:
+        told = f"{100 * better.right:.1f} % of the best in {better.figure} are reached then,"
     return (
-        f"Float reads these images better {better.how}: {100 * better.right:.1f} % are right then, of the first "
-        f"{better.images}, in place of {100 * better.as_given:.1f} % (a gain of {low:.1f} to {high:.1f} points, 95 % "
-        "interval)"
+        f"Float reads these images better {better.how}: {told} in place of {100 * better.as_given:.1f} %"
+        f"{_gain(better.gain_interval)}"
     )
+
+
+def _gain(interval: Interval | None) -> str:
+    return "" if interval is None else f" (a gain of {interval[0]:.1f} to {interval[1]:.1f} points, 95 % interval)"
+
+
+def _low_figure(output: OutputError) -> Trouble | None:
+    """Where float's own figure is so low that nothing can be lost of it."""
+    reached, best = output.float_score, output.score_best
+    if reached is None or output.score is None:
+        return None
+    told = f"Float itself reaches {reached:.2g} in {output.figure}"
+    if best is not None and reached < NOTHING * best:
+        text = (
+            "Other labels, other classes, boxes of another format, weights that were not loaded, or images prepared in "
+            "another way than in training do that. What 8 bits change cannot be told from a network that does not work."
+        )
+        return Trouble("float-is-wrong", f"{told}, of {best:g}.", text)
+    if reached == 0 == output.score:
+        text = (
+            "Does it see what the network gives, and are there labels of all images? What 8 bits change cannot be told "
+            "by a figure that is 0."
+        )
+        return Trouble("cannot-judge", f"{told}, and so does every version.", text)
+    return None
 
 
 def _exchanged(figures: FloatFigures) -> Trouble:

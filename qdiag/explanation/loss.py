@@ -3,7 +3,7 @@
 import enum
 import math
 
-from qdiag.comparison.intervals import Pairs, images_to_narrow
+from qdiag.comparison.intervals import Interval, Pairs, images_to_narrow
 from qdiag.comparison.output_error import OutputError, TensorError
 
 # A drop that calibration alone should not leave behind, in points of top-1 (the project's limit for turning to QAT).
@@ -35,8 +35,8 @@ class Loss(enum.IntEnum):
 
 def loss(output: OutputError) -> Loss:
     """How much this lane lost: drop, decisions and noise together, unless a figure of the user's own decides."""
-    if output.score is not None and output.float_score is not None:
-        return _of_score(output.float_score, output.score)
+    if output.score_drop is not None:
+        return _of_score(output, *output.score_drop)
     decided = [_of_decided(tensor, output.images) for tensor in output.tensors if tensor.agreement_percent is not None]
     found = [*decided, _of_classes(output) if output.means_classes else _of_values(output)]
     worst = max(found)
@@ -47,23 +47,30 @@ def loss(output: OutputError) -> Loss:
 
 def images_needed(output: OutputError) -> int:
     """About how many images like these would tell a loss of nothing from one of more than LIMIT_POINTS."""
-    if output.drop_interval is None or output.drop_points is None:
+    points, interval = output.score_drop or (output.drop_points, output.drop_interval)
+    if interval is None or points is None:
         right = 1.0 if output.agreement_percent is None else output.agreement_percent / 100
         pairs = Pairs(right, 1 - right, 0.0, 0.0).times(max(1, output.images))
         return max(4 * FEW_IMAGES, images_to_narrow(pairs, LIMIT_POINTS / 100))
-    room = max(0.25 * LIMIT_POINTS, abs(LIMIT_POINTS - output.drop_points))
-    half = max(output.drop_interval[1] - output.drop_points, output.drop_points - output.drop_interval[0])
+    room = max(0.25 * LIMIT_POINTS, abs(LIMIT_POINTS - points))
+    half = max(interval[1] - points, points - interval[0])
     no_flip = output.agreement_percent == 100.0
     return math.ceil(output.images * (half / room if no_flip else (half / room) ** 2))
 
 
-def _of_score(reference: float, own: float) -> Loss:
-    """By the user's figure: in its own percent, of 1, or of its size, whichever scale it seems to have."""
-    scale = 1.0 if 0 <= reference <= 1 else 100.0 if 1 < reference <= 100 else abs(reference)
-    fallen = 100 * (reference - own) / scale
-    if not math.isfinite(fallen) or fallen > LIMIT_POINTS:
+def _of_score(output: OutputError, points: float, interval: Interval | None) -> Loss:
+    """By the user's own figure, whatever the outputs say."""
+    reference, own = output.float_score or 0.0, output.score or 0.0
+    is_halved = reference > 0 and own <= 0.5 * reference
+    if not math.isfinite(points) or (is_halved and (interval is None or interval[0] > 0)):
         return Loss.LARGE
-    return Loss.SMALL if fallen > SMALL_POINTS else Loss.NONE
+    if interval is not None:
+        found = _of_drop(points, interval)
+        is_sure = output.worst_sqnr_db >= SURE_SQNR_DB and output.images >= FEW_IMAGES
+        return Loss.NONE if is_sure and found is Loss.UNDECIDED else found
+    if points > LIMIT_POINTS:
+        return Loss.LARGE
+    return Loss.SMALL if points > SMALL_POINTS else Loss.NONE
 
 
 def _of_classes(output: OutputError) -> Loss:
@@ -134,7 +141,10 @@ def _is_comparable(output: OutputError) -> bool:
 def describe(output: OutputError) -> str:
     """What became of the output, as the end of a sentence: loses 17.0 points of top-1 (95 % interval …)."""
     if output.score is not None and output.float_score is not None:
-        return f"reaches {output.score:.4g} in {output.figure}, float {output.float_score:.4g}"
+        told = f"reaches {output.score:.4g} in {output.figure}, float {output.float_score:.4g}"
+        if output.score_interval is None:
+            return told
+        return f"{told} (95 % interval {{:.1f}} to {{:.1f}} of what is lost)".format(*output.score_interval)
     if output.drop_points is not None and output.drop_interval is not None:
         return _of_labels(output.drop_points, output.drop_interval, output)
     if output.means_classes and output.agreement_percent is not None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from qdiag.comparison.figure import Figure
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.explanation.culprit import Culprit
@@ -22,7 +23,12 @@ LEFT = 1e-6
 
 
 def raised_steps(
-    subject: Subject, quantized: QuantizedModel, sites: Sequence[Site], images: int, before: OutputError | None = None
+    subject: Subject,
+    quantized: QuantizedModel,
+    sites: Sequence[Site],
+    images: int,
+    before: OutputError | None = None,
+    figure: Figure | None = None,
 ) -> Steps[Trial]:
     """The network with these layers' weights and outputs in 16 bit. before: the formats as they are on the same."""
     title = f"the first {len(sites)} culprits in 16 bit" if len(sites) > 1 else f"{sites[0]} in 16 bit"
@@ -30,7 +36,7 @@ def raised_steps(
     repair = Repair(title, quantized.change(quantized.plan.with_bits(sites, 16)), code, WIDER)
     found = yield from outputs_steps(subject, {title: repair.changed}, "trying repairs", images)
     if before is not None:
-        return repair_trial(subject, repair, found[title], before)
+        return repair_trial(figure, repair, found[title], before)
     return Trial("repair", title, found[title], found[title].images, code=code, cost=WIDER)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.figure import Figure
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import outputs_steps
 from qdiag.errors import ModelError
@@ -81,10 +82,12 @@ def trial_steps(
     quantized: QuantizedModel,
     repairs: Sequence[Repair] = (),
     most: int = SUSPECTS,
+    figure: Figure | None = None,
 ) -> Steps[tuple[Trial, ...]]:
     """Weights or activations by themselves, the repairs, and the layers that cost most, each by itself.
 
-    most: so many layers. Where there are more, a random-probe pass back through the float network chooses them.
+    most: so many layers. Where there are more, a random-probe pass back through the float network chooses them. figure:
+    the user's own.
     """
     plan = quantized.plan
     in_float: Formats = {layer.site: None for layer in plan.layers}
@@ -95,21 +98,28 @@ def trial_steps(
     found = yield from outputs_steps(subject, models, "trying repairs", images)
     before = _with_score(found[AS_IT_IS], comparison.outputs[comparison.lanes[-1]])
     trials = [Trial("part", title, found[title], before.images) for title in parts]
-    trials += [repair_trial(subject, repair, found[repair.title], before) for repair in repairs]
+    trials += [repair_trial(figure, repair, found[repair.title], before) for repair in repairs]
     return tuple(trials) + (yield from _layers_steps(subject, comparison, quantized, most))
 
 
-def repair_trial(subject: Subject, repair: Repair, output: OutputError, before: OutputError) -> Trial:
+def repair_trial(figure: Figure | None, repair: Repair, output: OutputError, before: OutputError) -> Trial:
     """A repair's outputs; with the user's own figure of it, where they say that it may help."""
     may_help = output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB
-    if may_help and subject.evaluate is not None and before.score is not None:
-        output = replace(_with_score(output, before), score=float(subject.evaluate(repair.changed)))
+    if may_help and figure is not None:
+        output = figure.within(output, repair.changed)
     return Trial("repair", repair.title, output, before.images, code=repair.code, cost=repair.cost, before=before)
 
 
 def _with_score(output: OutputError, known: OutputError) -> OutputError:
     """With the user's own figure of the same network, which is of all images."""
-    return replace(output, score=known.score, float_score=known.float_score, figure=known.figure)
+    return replace(
+        output,
+        score=known.score,
+        float_score=known.float_score,
+        score_interval=known.score_interval,
+        score_best=known.score_best,
+        figure=known.figure,
+    )
 
 
 def _layers_steps(

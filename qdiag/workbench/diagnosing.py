@@ -29,7 +29,9 @@ class Diagnosing:
         if subject is not self.measure.subject:  # trained: its outputs beside the model brought in
             fine, brought = what_if(quantized, bits=16), Brought(self.measure.subject.model, fine)
         pair = {"16-bit": fine, lane: quantized}
-        diagnosis = yield from explanation_steps(subject, self.material.lint(), pair, self.measure.float_score, brought)
+        diagnosis = yield from explanation_steps(
+            subject, self.material.lint(), pair, self.measure.float_figure, brought
+        )
         sites = [layer.site for layer in diagnosis.comparison.layers]
         return diagnosis, dict(zip(sites, inspect(subject, quantized=pair, sites=sites), strict=True))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import SupportsFloat
 
 from torch import nn
 
@@ -24,7 +25,7 @@ class Measure:
 
     subject: Subject
     twin: Twin
-    float_score: float | None = None
+    float_figure: SupportsFloat | None = None
 
     @cached_property
     def images(self) -> str:
@@ -34,8 +35,13 @@ class Measure:
     def begin(self) -> None:
         """The model as it is now, and its figure, before any long work: what raises there would raise after it."""
         self.twin.refresh()
-        if self.float_score is None:
-            self.float_score = self.score(self.subject.model)
+        if self.float_figure is None and self.subject.evaluate is not None:
+            self.float_figure = self.subject.evaluate(self.subject.model)
+
+    @property
+    def float_score(self) -> float | None:
+        """The float model's, as a number."""
+        return None if self.float_figure is None else float(self.float_figure)
 
     def score(self, model: nn.Module) -> float | None:
         """The user's own figure; None without an `evaluate`."""

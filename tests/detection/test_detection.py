@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision as Metric
 
+from qdiag.detection.average_precision import average_precision
 from qdiag.detection.box_folder import BoxFolder, MeanAveragePrecision
 from qdiag.detection.box_labels import box_labels
 from qdiag.detection.decode import decode_yolox
@@ -81,9 +83,49 @@ def test_mean_average_precision_of_a_detector_that_is_right_and_of_one_beside(fo
         reason = "pycocotools is not installed"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     precision = MeanAveragePrecision(folder, decode_yolox)
-    assert precision(lambda images: head(1.0, 0.0)) == pytest.approx(100)
+    assert float(precision(lambda images: head(1.0, 0.0))) == pytest.approx(100)
     # Half of a box beside it: 8 of 24, an overlap of a third.
-    assert precision(lambda images: head(0.0, 0.0)) == pytest.approx(0)
+    assert float(precision(lambda images: head(0.0, 0.0))) == pytest.approx(0)
+
+
+def some_detections(images: int) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """What is found and what is there: boxes near objects, boxes anywhere, many of one score."""
+    generator, truth, found = torch.Generator().manual_seed(images), [], []
+    for _ in range(images):
+        corner, extent = (torch.rand(6, 2, generator=generator) * scale for scale in (300, 100))
+        boxes, labels = torch.cat([corner, corner + extent + 40], 1), torch.randint(5, (6,), generator=generator)
+        near = boxes.repeat(3, 1) + 8 * torch.randn(18, 4, generator=generator)
+        scores = (20 * torch.rand(18, generator=generator)).round() / 20
+        kinds = torch.where(torch.rand(18, generator=generator) < 0.8, labels.repeat(3), 7)
+        truth.append({"boxes": boxes, "labels": labels})
+        found.append({"boxes": near, "scores": scores, "labels": kinds})
+    return found, truth
+
+
+@pytest.mark.parametrize("images", [1, 12])
+def test_average_precision_is_cocos_of_the_images_and_of_any_draw_of_them(images: int) -> None:
+    pytest.importorskip("pycocotools")
+    found, truth = some_detections(images)
+    by_image = average_precision(found, truth)
+    assert float(by_image) == pytest.approx(of_torchmetrics(found, truth), abs=0.05)  # which rounds recalls to float32
+    drawn = [0, images - 1, 0]
+    counts = torch.bincount(torch.tensor(drawn), minlength=images).double()
+    again = average_precision([found[i] for i in drawn], [truth[i] for i in drawn])
+    # Boxes of one score come in another order where images do.
+    assert float(by_image.on(counts.view(1, -1))) == pytest.approx(float(again), abs=0.5)
+
+
+def of_torchmetrics(found: list[dict[str, Tensor]], truth: list[dict[str, Tensor]]) -> float:
+    metric = Metric()
+    metric.update(found, truth)
+    return 100 * float(metric.compute()["map"])
+
+
+def test_a_detector_that_finds_nothing_reaches_nothing() -> None:
+    pytest.importorskip("pycocotools")
+    _, truth = some_detections(3)
+    nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}
+    assert float(average_precision([nothing] * 3, truth)) == 0
 
 
 def test_a_letterbox_in_the_middle() -> None:

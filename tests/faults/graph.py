@@ -10,20 +10,25 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from qdiag.blocks import AddBlock, CatBlock
+from qdiag.loading.modules import Cat
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 NORM = (nn.BatchNorm1d, nn.BatchNorm2d)
 CLAMPS = (nn.ReLU, nn.ReLU6)
 POOLS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
-BLOCKS = {AddBlock: "add", CatBlock: "cat"}
-LEAVES = (*WEIGHTED, *NORM, *CLAMPS, *POOLS, *BLOCKS, nn.MaxPool2d, nn.Upsample)
+CURVES = (nn.SiLU, nn.Sigmoid)
+BLOCKS = {AddBlock: "add", CatBlock: "cat", Cat: "cat"}
+LEAVES = (*WEIGHTED, *NORM, *CLAMPS, *POOLS, *CURVES, *BLOCKS, nn.MaxPool2d, nn.Upsample)
+FROM_FILES = Cat.__module__
+"""What loaded files are made of beside torch's own."""
 SUMS = {operator.add: "add", operator.iadd: "add", torch.add: "add", operator.mul: "mul", torch.cat: "cat"}
 MEANS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean)
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, LEAVES) or super().is_leaf_module(module, name)
+        is_leaf = isinstance(module, LEAVES) or type(module).__module__ == FROM_FILES
+        return is_leaf or super().is_leaf_module(module, name)
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,6 @@ class Stored:
     first: fx.Node
     norm: fx.Node | None
     end: fx.Node
-
-    @property
-    def is_weighted(self) -> bool:
-        return self.norm is not None or (self.first.op == "call_module" and self.name == self.first.target)
 
 
 def graph_of(model: nn.Module) -> fx.GraphModule:
@@ -65,6 +66,8 @@ def _stored(net: fx.GraphModule) -> Iterator[Stored]:
             yield Stored(str(node.target), node, norm, _after_clamp(net, norm or node))
         elif isinstance(module, POOLS):
             yield Stored(f"{node.target}:pool", node, None, node)
+        elif isinstance(module, CURVES):
+            yield Stored(str(node.target), node, None, node)
         elif type(module) in BLOCKS:
             yield Stored(f"{node.target}:{BLOCKS[type(module)]}", node, None, _after_clamp(net, node))
         elif node.op == "call_function" and node.target in SUMS:

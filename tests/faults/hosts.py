@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from qdiag.demo.digits import digits
 from qdiag.demo.load import load_demo
 from qdiag.subject import Task
+from tests.faults.boxes import Boxes
 from tests.faults.networks import Classifier, Segmenter
 from tests.models import settle
 
@@ -29,7 +30,8 @@ BATCH = 80
 class Host:
     """A network in eval mode, the images that it is judged on, labels or masks, images for ranges, what it is for.
 
-    raw: turns images into what they are before normalization (0..255), None where there is no such thing.
+    raw: turns images into what they are before normalization (0..255), None where there is no such thing. boxes: of a
+    detector, what is to be found in the images.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Host:
     calibration: Tensor
     task: Task = "classification"
     raw: Callable[[Tensor], Tensor] | None = None
+    boxes: Boxes | None = None
 
     def copy(self) -> "Host":
         return replace(self, model=copy.deepcopy(self.model))

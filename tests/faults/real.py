@@ -2,13 +2,16 @@
 
 import importlib.util
 import os
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from qdiag import load_model
+from tests.faults.boxes import Boxes
 from tests.faults.hosts import CACHE, Host
 
 FOLDER = Path(os.environ.get("QDIAG_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -68,14 +71,16 @@ def _imagenet(name: str, images: int = 64) -> Host:
     pairs = [shown[i] for i in range(images)]
     labels = torch.tensor([label for _, label in pairs]) + (name == "mobilenet_v2")
     calibration = torch.stack([ranges[i][0] for i in range(32)])
-    return Host(name, model, torch.stack([x for x, _ in pairs]), labels, calibration)
+    x = torch.stack([x for x, _ in pairs])
+    return Host(name, model, x, labels, calibration, raw=lambda images: (images + 1) * 127.5)  # both take -1 to 1
 
 
-def _yolox(images: int = 16) -> Host:
-    from qdiag import load_model
-
+def _yolox(images: int = 32, for_ranges: int = 16) -> Host:
     data = _module(FOLDER / "datasets.py")
-    model: nn.Module = load_model(FOLDER / "yolox_nano" / "yolox_nano_416.onnx")
+    model = load_model(FOLDER / "yolox_nano" / "yolox_nano_416.onnx")
     shown, ranges = data.Coco128("val2017"), data.Coco128("train2017")
-    x, calibration = (torch.stack([part[i][0] for i in range(images)]) for part in (shown, ranges))
-    return Host("yolox_nano", model, x, None, calibration, "values")
+    found = [shown[i] for i in range(images)]
+    x, calibration = torch.stack([one[0] for one in found]), torch.stack([ranges[i][0] for i in range(for_ranges)])
+    truth = tuple({"boxes": one[2], "labels": one[3]} for one in found)
+    boxes = Boxes(truth, partial(data.yolox_detections, size=shown.size))
+    return Host("yolox_nano", model, x, None, calibration, "detection", lambda images: images, boxes)

@@ -48,11 +48,10 @@ def answers(model: nn.Module, host: Host) -> Tensor:
 
 def regains(before: Figures, after: Figures) -> bool:
     """Half of the changed decisions and of the drop; of values, half of the noise."""
-    if before.agreement is None or after.agreement is None:
+    if before.is_of_values:
         return after.worst_db >= before.worst_db + 3
-    changed = 100 - after.agreement <= max(0.5 * (100 - before.agreement), 1.0)
-    drop = after.drop is None or before.drop is None or after.drop <= max(0.5 * before.drop, 0.5)
-    return changed and drop
+    changed = 100 - after.most_equal <= max(0.5 * (100 - before.most_equal), 1.0)
+    return changed and after.most_lost <= max(0.5 * before.most_lost, 0.5)
 
 
 def mended(case: Case, diagnosis: Diagnosis) -> Row:

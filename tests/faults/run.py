@@ -19,8 +19,11 @@ from tests.faults.row import Row
 from tests.faults.score import run_case
 
 HEAVY = ("mobilenet_v2", "efficientnet_lite0", "yolox_nano")
-HEAVY_CASES = ("healthy", "labels shifted", "ranges too large | 16", "ranges too small | 8")
-"""What is tried on networks of full size, where a case takes a minute."""
+HEAVY_CASES = (
+    *("healthy", "ranges too large | 16", "ranges too small | 8", "one hot pixel | 200", "other preprocessing | 255"),
+    *("labels shifted", "images of 0 to 255", "images upside down", "untrained weights | 0"),
+)
+"""What is tried on networks of full size, where a case takes minutes."""
 
 
 def main() -> None:

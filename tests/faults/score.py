@@ -6,6 +6,7 @@ import time
 
 import qdiag
 from qdiag.explanation.diagnosis import Diagnosis
+from tests.faults.boxes import Finding
 from tests.faults.cases import Case
 from tests.faults.repaired import mended, repaired
 from tests.faults.row import Row, key
@@ -49,8 +50,10 @@ def run_case(case: Case) -> Row | None:
 
 
 def diagnosed(case: Case) -> Diagnosis:
+    host = case.host
+    finding = None if host.boxes is None else Finding(host.images, host.boxes)
     with contextlib.redirect_stderr(io.StringIO()):
-        return qdiag.diagnose(case.host.model, case.host.data, calibration_data=case.host.calibration)
+        return qdiag.diagnose(host.model, host.data, calibration_data=host.calibration, evaluate=finding)
 
 
 def accepted(case: Case, truth: Truth) -> set[str]:
@@ -73,22 +76,22 @@ def accepted(case: Case, truth: Truth) -> set[str]:
 
 
 def may_be_lost(one: Figures) -> bool:
-    if one.agreement is None:
+    if one.is_of_values:
         return one.worst_db < 16.5
-    return one.agreement < 92 or (one.drop is not None and one.drop > 1.25)
+    return one.most_equal < 92 or one.most_lost > 1.25
 
 
 def may_be_fine(one: Figures) -> bool:
-    if one.agreement is None:
+    if one.is_of_values:
         return one.worst_db > 23.5
-    return one.agreement >= 95 and (one.drop is None or one.drop <= 1.5) and one.worst_db > 14
+    return one.most_equal >= 95 and one.most_lost <= 1.5 and (one.agreement is None or one.worst_db > 14)
 
 
 def may_be_small(one: Figures) -> bool:
-    if one.agreement is None:
+    if one.is_of_values:
         return 13.5 < one.worst_db < 26.5
-    drop = one.drop or 0.0
-    return one.agreement > 88 and drop < 3.5 and not (one.agreement > 98.8 and drop < 0.4 and one.worst_db > 16)
+    equal, lost = one.most_equal, one.most_lost
+    return equal > 88 and lost < 3.5 and not (equal > 98.8 and lost < 0.4 and one.worst_db > 16)
 
 
 def accused(diagnosis: Diagnosis) -> Row:

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from tests.faults.graph import Stored, fold, graph_of, module_of, stored
+from tests.faults.graph import WEIGHTED, Stored, fold, graph_of, module_of, stored
 from tests.faults.hosts import Host
 
-ALONE_IMAGES = 64
+AT_ONCE = 16
+ALONE_PIXELS = 16 * 224 * 224
+"""Of the images on which layers are tried one by one."""
 
 
 def largest_power(magnitude: float) -> int:
@@ -68,11 +71,8 @@ class Brute:
             parameter.requires_grad_(False)
         self.ends: dict[fx.Node, Stored] = {one.end: one for one in found}
         self.names = [one.name for one in found]
-        self.layers: dict[str, nn.Module] = {
-            one.name: layer
-            for one in found
-            if (layer := module_of(self.net, one.first)) is not None and one.is_weighted
-        }
+        layers = {one.name: module_of(self.net, one.first) for one in found}
+        self.layers = {name: layer for name, layer in layers.items() if isinstance(layer, WEIGHTED)}
         self.weights = {name: layer.get_parameter("weight").clone() for name, layer in self.layers.items()}
         self.ranges: dict[str, tuple[float, float]] = {}
         with torch.no_grad():
@@ -84,8 +84,8 @@ class Brute:
         for name, layer in self.layers.items():
             weight = self.weights[name]
             end = float(weight.abs().max())
-            layer.weight.copy_(rounded(weight, -end, end, lane.bits) if name in lane.weights else weight)  # type: ignore[operator]
-        return torch.cat([_Run(self, lane).run(part) for part in images.split(100)])
+            layer.weight.copy_(rounded(weight, -end, end, lane.bits) if name in lane.weights else weight)
+        return torch.cat([_Run(self, lane).run(part) for part in images.split(AT_ONCE)])
 
     def everything(self, bits: int) -> Lane:
         return Lane(self.names, self.names, bits)
@@ -101,8 +101,8 @@ NOTHING = Lane((), ())
 class Figures:
     """What a lane's output is beside float's. drop, agreement: in points and percent; None where outputs are values.
 
-    drop of masks: of pixel accuracy or of mean IoU, whichever is larger. worst_db: of the channel that lost most, error
-    beside its own variance over the images.
+    drop of masks: of pixel accuracy or of mean IoU, whichever is larger; of boxes: of mAP. worst_db: of the channel
+    that lost most, error beside its own variance over the images.
     """
 
     worst_db: float
@@ -110,17 +110,31 @@ class Figures:
     drop: float | None = None
 
     @property
+    def is_of_values(self) -> bool:
+        return self.agreement is None and self.drop is None
+
+    @property
+    def most_equal(self) -> float:
+        """The agreement, as far as it is known."""
+        return 100.0 if self.agreement is None else self.agreement
+
+    @property
+    def most_lost(self) -> float:
+        """The drop, as far as it is known."""
+        return 0.0 if self.drop is None else self.drop
+
+    @property
     def is_lost(self) -> bool:
         """Over 2 points, or decisions equal in under 90 %; of values, under 15 dB."""
-        if self.agreement is None:
+        if self.is_of_values:
             return self.worst_db < 15
-        return self.agreement < 90 or (self.drop is not None and self.drop > 2)
+        return self.most_equal < 90 or self.most_lost > 2
 
     @property
     def is_fine(self) -> bool:
-        if self.agreement is None:
+        if self.is_of_values:
             return self.worst_db > 25
-        return self.agreement >= 98 and (self.drop is None or self.drop <= 0.5)
+        return self.most_equal >= 98 and self.most_lost <= 0.5
 
 
 def figures(reference: Tensor, test: Tensor, host: Host) -> Figures:
@@ -131,6 +145,8 @@ def figures(reference: Tensor, test: Tensor, host: Host) -> Figures:
     spread = around.movedim(1, 0).flatten(1).square().mean(1)
     noise = float((error / spread.clamp(min=1e-12 * float(spread.max()) + 1e-30)).max())
     worst = -10 * math.log10(noise) if noise > 0 else 200.0
+    if host.boxes is not None:
+        return Figures(worst, drop=host.boxes.precision(reference) - host.boxes.precision(test))
     if host.task == "values":
         return Figures(worst)
     one, two = reference.argmax(1), test.argmax(1)
@@ -154,30 +170,41 @@ def mean_iou(decided: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Truth:
-    """float_right: share of labels that float meets; None without labels. damage: output error power over signal by
-    layer, with it alone in 8 bit. weights: what the weights of the worst layers make of their damage, 0 to 1.
-    lowest: the baseline's order.
-    """
+    """What is so in a host. float_right: part of the labels that float meets, of mAP that it reaches; None without."""
 
+    brute: Brute
+    few: Tensor
     fine: Figures
     coarse: Figures
     float_right: float | None
-    damage: dict[str, float]
-    weights: dict[str, float]
-    lowest: tuple[str, ...]
+
+    @cached_property
+    def damage(self) -> dict[str, float]:
+        """Output error power over signal by layer, with it alone in 8 bit."""
+        return {name: self._noise(self.brute.alone(name)) for name in self.brute.names}
 
     def weights_of(self, name: str) -> float:
-        return self.weights.get(name, 0.5)
+        """What the layer's weights make of its damage, 0 to 1."""
+        own, tensor = self._noise(Lane([name], ())), self._noise(Lane((), [name]))
+        return own / (own + tensor) if own + tensor else 0.5
 
     @property
     def culprits(self) -> tuple[str, ...]:
-        return worst_of(self.damage)
+        """The layer that does most, and those that do as much but for a quarter."""
+        worst = max(self.damage.values(), default=0.0)
+        return tuple(name for name, value in self.damage.items() if value >= 0.75 * worst)
 
+    @cached_property
+    def lowest(self) -> tuple[str, ...]:
+        """The baseline's order."""
+        return lowest_sqnr(self.brute, self.few)
 
-def worst_of(damage: dict[str, float]) -> tuple[str, ...]:
-    """The layer that does most, and those that do as much but for a quarter."""
-    worst = max(damage.values(), default=0.0)
-    return tuple(name for name, value in damage.items() if value >= 0.75 * worst)
+    def _noise(self, lane: Lane) -> float:
+        return float((self.brute.outputs(lane, self.few) - self._exact).square().sum() / self._exact.square().sum())
+
+    @cached_property
+    def _exact(self) -> Tensor:
+        return self.brute.outputs(NOTHING, self.few)
 
 
 def truth_of(host: Host) -> Truth:
@@ -185,20 +212,12 @@ def truth_of(host: Host) -> Truth:
     reference = brute.outputs(NOTHING, host.images)
     fine, coarse = (figures(reference, brute.outputs(brute.everything(b), host.images), host) for b in (16, 8))
     right = None
-    if host.labels is not None:
+    if host.boxes is not None:
+        right = host.boxes.precision(reference) / 100
+    elif host.labels is not None:
         right = float((reference.argmax(1) == host.labels).float().mean())
-    few = host.images[:ALONE_IMAGES]
-    base = brute.outputs(NOTHING, few)
-
-    def noise(lane: Lane) -> float:
-        return float((brute.outputs(lane, few) - base).square().sum() / base.square().sum())
-
-    damage = {name: noise(brute.alone(name)) for name in brute.names}
-    weights = {}
-    for name in worst_of(damage):
-        own, tensor = noise(Lane([name], ())), noise(Lane((), [name]))
-        weights[name] = own / (own + tensor) if own + tensor else 0.5
-    return Truth(fine, coarse, right, damage, weights, lowest_sqnr(brute, few))
+    few = host.images[: min(64, max(8, ALONE_PIXELS // host.images[0, 0].numel()))]
+    return Truth(brute, few, fine, coarse, right)
 
 
 def lowest_sqnr(brute: Brute, images: Tensor) -> tuple[str, ...]:

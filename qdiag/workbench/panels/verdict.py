@@ -75,7 +75,8 @@ def _figure(output: OutputError) -> tuple[str, str]:
     """The figure that counts, and what stands beneath it: what is lost, within which interval."""
     lost = "" if output.drop_points is None else f"loses {output.drop_points:.1f}{_within(output.drop_interval)}"
     if output.score is not None:
-        return f"{output.score:.4g}", f"top-1 {lost}" if lost else output.figure
+        beneath = f"{output.figure}{_within(output.score_interval)}"
+        return f"{output.score:.4g}", f"top-1 {lost}" if lost else beneath
     if output.top1_percent is not None:
         return f"{output.top1_percent:.1f} %", lost
     if output.means_classes and output.agreement_percent is not None:
