@@ -118,5 +118,5 @@ def fold(net: fx.GraphModule) -> fx.GraphModule:
         layer.weight.copy_(layer.weight * gain.view(-1, 1, 1, 1))
         layer.bias = nn.Parameter(bias, requires_grad=False)
         assert one.norm is not None
-        net.set_submodule(str(one.norm.target), nn.Identity())
+        net.set_submodule(str(one.norm.target), getattr(norm, "act", nn.Identity()))  # timm's holds its activation
     return net

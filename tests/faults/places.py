@@ -61,6 +61,8 @@ def pair_of(net: fx.GraphModule, one: Stored, readers: tuple[str, ...]) -> Pair:
 def keeps_factors(net: fx.GraphModule, one: Stored) -> bool:
     """True behind a ReLU or nothing; a ReLU6 does not."""
     clamp = module_of(net, one.end)
+    if not isinstance(getattr(module_of(net, one.norm), "act", nn.Identity()), nn.Identity):
+        return False
     return one.end is one.norm or (is_clamp(net, one.end) and type(clamp) is not nn.ReLU6 and one.end.target != "relu6")
 
 

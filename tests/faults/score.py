@@ -3,11 +3,12 @@
 import contextlib
 import io
 import time
+from functools import cache
 
 import qdiag
 from qdiag.explanation.diagnosis import Diagnosis
 from tests.faults.boxes import Finding
-from tests.faults.cases import Case
+from tests.faults.cases import Case, host_of
 from tests.faults.repaired import mended, repaired
 from tests.faults.row import Row, key
 from tests.faults.truth import Figures, Truth, truth_of
@@ -44,8 +45,9 @@ def run_case(case: Case) -> Row | None:
     }
     if case.group == "healthy":
         row |= accused(diagnosis)
-    if lost and case.group in ("format", "calibration"):
-        row |= blamed(case, truth, diagnosis) | repaired(case, truth, diagnosis) | mended(case, diagnosis)
+    if lost and case.group != "wrong":
+        row |= blamed(case, truth, diagnosis)
+        row |= repaired(case, truth, diagnosis) | mended(case, diagnosis)
     return row | {"seconds": round(time.perf_counter() - begun, 2)}
 
 
@@ -100,6 +102,13 @@ def accused(diagnosis: Diagnosis) -> Row:
     return {"errors": errors, "named": [str(culprit.layer.site) for culprit in diagnosis.culprits]}
 
 
+@cache
+def loses_already(name: str) -> bool:
+    """True of a network that 8 bits break as it is: then the fault put in need not be what the layer suffers from."""
+    healthy = host_of(name)
+    return healthy is not None and truth_of(healthy).coarse.is_lost
+
+
 def blamed(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
     """Culprit and cause."""
     named = [key(culprit.layer.site) for culprit in diagnosis.culprits]
@@ -123,6 +132,6 @@ def blamed(case: Case, truth: Truth, diagnosis: Diagnosis) -> Row:
     else:
         words = case.causes[0 if weights >= 0.65 else 1]
         row["side"] = cause is not None and (cause in WEIGHT_CAUSES) == (weights >= 0.65)
-    if words:
+    if words and not loses_already(case.healthy.name):
         row["word"] = cause in words
     return row
