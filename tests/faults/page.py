@@ -22,13 +22,13 @@ part a sample of the whole; `--seed 3` trains other networks and chooses other p
   size, an offset that the next layer takes back, branches that cancel, one large weight that meets zeros only, a
   constant that nothing reads; two at once. **Calibration faults** change only the images that ranges come from. **Wrong
   data** is labels, images or weights with which float itself fails; where float lost less than 20 points is left out.
-- **The truth**: fake quantization written in `tests/faults/truth.py` over torch.fx's graph, 16 and 8 bit and each layer
-  alone, half up as the target rounds. Lost means a drop of over 2 points (of top-1; of masks, of pixel accuracy or mean
-  IoU) or under 90 % equal decisions, of values under 15 dB. Within about a point, two percent or 1.5 dB of a limit the
-  words on both its sides are right. A culprit is right that does at least three
+- **The truth**: fake quantization written in `tests/faults/truth.py` over torch.fx's graph, 16 and 8 bit and each
+  layer alone, half up as the target rounds. Lost means a drop of over 2 points (of top-1; of masks, of pixel accuracy
+  or mean IoU; of boxes, of mAP) or under 90 % equal decisions, of values under 15 dB. Within about a point, two
+  percent or 1.5 dB of a limit the words on both its sides are right. A culprit is right that does at least three
   quarters of what the worst layer does. A side is judged where weights or tensor make 65 % of it, a word where the
-  network loses nothing as it is. A repair works that wins half back. A mend is of the first culprit alone, where the output gains when that layer is exact; it works where
-  half of the noise goes that would go then.
+  network loses nothing as it is. A repair works that wins half back. A mend is of the first culprit alone, where the
+  output gains when that layer is exact; it works where half of the noise goes that would go then.
 - **The baseline** is the usual table: stored tensors, all of them in 8 bit, lowest SQNR first.
 """
 
