@@ -31,7 +31,7 @@ class Host:
     """A network in eval mode, the images that it is judged on, labels or masks, images for ranges, what it is for.
 
     raw: turns images into what they are before normalization (0..255), None where there is no such thing. boxes: of a
-    detector, what is to be found in the images.
+    detector, what is to be found in the images. minutes: that a diagnosis may try repairs for.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Host:
     task: Task = "classification"
     raw: Callable[[Tensor], Tensor] | None = None
     boxes: Boxes | None = None
+    minutes: float = 2.0
 
     def copy(self) -> "Host":
         return replace(self, model=copy.deepcopy(self.model))
