@@ -1,5 +1,7 @@
 """Repairs: what the library can do about a calibration, in the order in which a user would accept it."""
 
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from qdiag.subject import CALIBRATION_IMAGES, Subject
 BUDGET = MacBudget(percent=5)
 DEFAULT_TARGET = "tidl"
 LIKE_THESE = "ranges from images like these"
+UNLIKE = 1.0
+"""Doublings between the ends of ranges, in the median, from which on two sets of images are unlike."""
 WIDER = 3
 """The cost of a repair that gives some formats more bits."""
 
@@ -72,7 +76,8 @@ def code_of(quantized: QuantizedModel, method: str, images: str = "images", **op
 def repairs_steps(subject: Subject, quantized: QuantizedModel, deadline: Deadline) -> Steps[Repairs]:
     """Make all repairs of a calibration; those that take long only until the deadline."""
     made = yield from _quick_steps(subject, quantized)
-    searched, untried = yield from _searched_steps(subject, quantized, deadline)
+    like_these = next((repair.changed for repair in made if repair.title == LIKE_THESE), None)
+    searched, untried = yield from _searched_steps(subject, quantized, like_these, deadline)
     made += searched
     depthwise = [str(layer.site) for layer in quantized.plan.layers if layer.is_depthwise]
     scopes = [("depthwise weights per-channel", depthwise, "depthwise", 1)] if depthwise else []
@@ -103,16 +108,19 @@ def _quick_steps(subject: Subject, quantized: QuantizedModel) -> Steps[list[Repa
 
 
 def _searched_steps(
-    subject: Subject, quantized: QuantizedModel, deadline: Deadline
+    subject: Subject, quantized: QuantizedModel, like_these: QuantizedModel | None, deadline: Deadline
 ) -> Steps[tuple[list[Repair], list[Untried]]]:
-    """Calibration methods, of a calibration by minimum and maximum."""
+    """Calibration methods, of a calibration by minimum and maximum; on the data itself where its ranges are others."""
     made: list[Repair] = []
     untried: list[Untried] = []
     if quantized.calibration.history or quantized.calibration.shifts:
         return made, untried
-    images = subject.calibration.data.upto(CALIBRATION_IMAGES)
-    for title, name in (("searched ranges", "advanced"), ("all that needs no labels", "best")):
-        code = code_of(quantized, name)
+    images, source, place = subject.calibration.data, "images", ""
+    if like_these is not None and _is_unlike(quantized, like_these):
+        quantized, images, source, place = like_these, subject.data, "data", f", with {LIKE_THESE}"
+    images = images.upto(CALIBRATION_IMAGES)
+    for method, name in (("searched ranges", "advanced"), ("all that needs no labels", "best")):
+        title, code = f"{method}{place}", code_of(quantized, name, source)
         techniques = [TECHNIQUES[technique] for technique in METHODS[name].techniques]
         changed = yield from deadline.within(improved_steps(quantized, techniques, images, Deadline(None)))
         if changed is None:
@@ -120,6 +128,14 @@ def _searched_steps(
         elif any(applied.kept for applied in changed.calibration.history):
             made.append(Repair(title, changed, code, 0))
     return made, untried
+
+
+def _is_unlike(quantized: QuantizedModel, like_these: QuantizedModel) -> bool:
+    """True where most ranges end elsewhere, so that whatever is searched on the calibration data ends elsewhere too."""
+    known, own = quantized.calibration.ranges, like_these.calibration.ranges
+    ends = [(known[site].magnitude, own[site].magnitude) for site in known]
+    apart = [abs(math.log2(one / other)) for one, other in ends if one and other]
+    return bool(apart) and statistics.median(apart) >= UNLIKE
 
 
 def _on_the_data_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel]:

@@ -104,7 +104,8 @@ def trial_steps(
 
 def repair_trial(figure: Figure | None, repair: Repair, output: OutputError, before: OutputError) -> Trial:
     """A repair's outputs; with the user's own figure of it, where they say that it may help."""
-    may_help = output.worst_sqnr_db >= before.worst_sqnr_db + LEAST_GAIN_DB
+    gains = output.worst_sqnr_db - before.worst_sqnr_db, output.sqnr_db - before.sqnr_db
+    may_help = max(gains) >= LEAST_GAIN_DB  # by the worst channel, or by all: which of them counts, the figure knows
     if may_help and figure is not None:
         output = figure.within(output, repair.changed)
     return Trial("repair", repair.title, output, before.images, code=repair.code, cost=repair.cost, before=before)

@@ -1,13 +1,18 @@
 """Repairs are tried, measured, judged by the user's figure, and left where time is up."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from qdiag import compare, diagnose, equalize
+from qdiag.comparison.figure import Figure
+from qdiag.comparison.output_error import OutputError, TensorError
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
-from qdiag.explanation.trials import Trial
+from qdiag.explanation.repairs import Repair
+from qdiag.explanation.trials import Trial, repair_trial
 from qdiag.quantization.calibrate import calibrate
 
 
@@ -118,3 +123,28 @@ def test_equalized_channels_are_expected_to_mend_the_layers_that_read_them_too()
     assert mend.predicted_db is not None
     assert mend.gained_db == pytest.approx(mend.predicted_db, abs=6)
     assert (mend.gained_db or 0.0) > 10
+
+
+def test_where_calibration_data_is_unlike_the_data_methods_search_on_images_like_the_data() -> None:
+    net, images = stretched()
+    judged = diagnose(net, images, calibration_data=images * 64)
+    assert "all that needs no labels" not in repairs(judged)
+    repair = repairs(judged)["all that needs no labels, with ranges from images like these"]
+    assert repair.code == 'calibrate(model, data, "best")'
+    version = calibrate(net, images, "best")
+    again = compare(net, images, quantized={"best": version}).outputs["best"]
+    assert again.worst_sqnr_db == pytest.approx(repair.output.worst_sqnr_db, abs=1e-4)
+    alike = repairs(diagnose(net, images, calibration_data=images * 0.9))
+    assert alike["all that needs no labels"].code == 'calibrate(model, images, "best")'
+
+
+def test_a_figure_is_asked_too_where_the_worst_channels_gain_nothing() -> None:
+    """A channel that stays lost, as a class that no image holds, beside one that a repair brings back."""
+    net, images = stretched()
+    figure = Figure(lambda _: 0.5, 1.0)
+    lost, better = OutputError(3.0, 0.7, 0, None, None, None, None), OutputError(12.0, 0.2, 0, None, None, None, None)
+    stays = (TensorError("", 0.1, -5.0, (1,), 4),)
+    repair = Repair("any", calibrate(net, images, "simple"), "", 0)
+    trial = repair_trial(figure, repair, replace(better, tensors=stays), replace(lost, tensors=stays))
+    assert (trial.output.score, trial.output.float_score) == (0.5, 1.0)
+    assert repair_trial(figure, repair, lost, lost).output.score is None
