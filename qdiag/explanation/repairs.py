@@ -1,7 +1,6 @@
 """Repairs: what the library can do about a calibration, in the order in which a user would accept it."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +22,9 @@ from qdiag.subject import CALIBRATION_IMAGES, Subject
 BUDGET = MacBudget(percent=5)
 DEFAULT_TARGET = "tidl"
 LIKE_THESE = "ranges from images like these"
-UNLIKE = 1.0
-"""Doublings between the ends of ranges, in the median, from which on two sets of images are unlike."""
+UNLIKE = 2.0
+"""Doublings between the ends of a range on two sets of images, from which on they are unlike. Two parts of one data set
+lie up to 1.3 apart, on YOLOX-Nano's 249 tensors and 16 and 32 images."""
 WIDER = 3
 """The cost of a repair that gives some formats more bits."""
 
@@ -131,11 +131,11 @@ def _searched_steps(
 
 
 def _is_unlike(quantized: QuantizedModel, like_these: QuantizedModel) -> bool:
-    """True where most ranges end elsewhere, so that whatever is searched on the calibration data ends elsewhere too."""
+    """True where a range ends elsewhere by far, so that whatever is searched on the calibration data does so too."""
     known, own = quantized.calibration.ranges, like_these.calibration.ranges
     ends = [(known[site].magnitude, own[site].magnitude) for site in known]
     apart = [abs(math.log2(one / other)) for one, other in ends if one and other]
-    return bool(apart) and statistics.median(apart) >= UNLIKE
+    return max(apart, default=0.0) >= UNLIKE
 
 
 def _on_the_data_steps(subject: Subject, quantized: QuantizedModel) -> Steps[QuantizedModel]:
