@@ -16,7 +16,7 @@ SLOW := browser or training or sweep or site
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults case-study zoo-page stress bench clean
+.PHONY: help venv demo lab test zoo test-fast test-python test-lowest check docs screenshots files faults case-study zoo-page stress mutants coverage bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -76,6 +76,12 @@ zoo-page: $(DEV)  ## docs/zoo.md: which networks of torchvision and timm go thro
 
 stress: $(DEV)  ## docs/reliability.md: networks, damaged files and kills by the thousand; goes on where it was stopped
 	$(BIN)/python -m tests.stress.run docs/reliability.md $(STRESS)
+
+mutants: $(DEV)  ## small faults put into qdiag/numerics: which of them do its tests not see
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
+
+coverage: $(DEV)  ## what of qdiag/ the fast tests run, in percent
+	$(PYTEST) -m "not ($(SLOW))" --cov qdiag --cov-report term:skip-covered
 
 bench: $(DEV)  ## docs/speed.md: what everything costs, in forwards of the model itself; on a quiet machine
 	$(BIN)/python -m tests.bench.run docs/speed.md $(BENCH)

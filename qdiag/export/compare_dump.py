@@ -129,7 +129,7 @@ class _Meeting:
         self.sites = [dataclasses.replace(site, alone=judged[site.agreement.site]) for site in self.sites]
 
     def _from_the_device(self, formats: Formats) -> DeviceNumerics:
-        return DeviceNumerics(self.quantized.numerics(formats), formats, self.tensors, self.judge)
+        return DeviceNumerics(self.quantized.numerics(formats), formats, self.tensors.steps, self.judge)
 
     def meet(self, layer: Layer, reference: Tensor, twins: list[Tensor], _: list[Tensor]) -> None:
         if layer.site not in self.formats.qparams or not reference.numel():

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from qdiag.export.device_tensors import DeviceTensors
+from qdiag.export.dumps.dump import Array
 from qdiag.numerics.fake_quantize import integer_bounds
 from qdiag.numerics.layer_output import LayerOutput
 from qdiag.planning.layer import Layer
@@ -15,19 +15,21 @@ from qdiag.quantization.formats import Formats
 from qdiag.quantization.numerics import Numerics, Operands, OwnWeights
 from qdiag.tracing.site import Site
 
+StoredSteps = Callable[[Layer, tuple[int, ...]], Array | None]
+"""Gives what the device stored of a layer, of this shape, in steps of its format; None where that is not known."""
 Judge = Callable[[Layer, LayerOutput, Tensor], None]
 """Called with a layer, with what came out of it beside the device's, and with the integers of the simulation."""
 
 
 @final
 class DeviceNumerics(Numerics):
-    """The simulation's numbers, and the device's tensor in place of each that was dumped, for the layers after it.
+    """The simulation's numbers, and the device's tensor in place of each that is known, for the layers after it.
 
-    So an error of one layer shows at that layer alone. Where a tensor was not dumped the simulation's goes on.
+    So an error of one layer shows at that layer alone. Where a tensor is not known the simulation's goes on.
     """
 
-    def __init__(self, simulated: Numerics, formats: Formats, tensors: DeviceTensors, judge: Judge):
-        self.simulated, self.formats, self.tensors, self.judge = simulated, formats, tensors, judge
+    def __init__(self, simulated: Numerics, formats: Formats, steps_of: StoredSteps, judge: Judge):
+        self.simulated, self.formats, self.steps_of, self.judge = simulated, formats, steps_of, judge
         self.biases: dict[Site, Tensor | None] = {}
 
     def weight(self, layer: Layer, own: OwnWeights) -> Operands:
@@ -38,7 +40,7 @@ class DeviceNumerics(Numerics):
     def stored(self, layer: Layer, result: Tensor) -> Tensor:
         exact = result.clone()
         expected = self.simulated.stored(layer, result)
-        steps = self.tensors.steps(layer, tuple(expected.shape)) if expected.numel() else None
+        steps = self.steps_of(layer, tuple(expected.shape)) if expected.numel() else None
         if steps is None:
             return expected
         device, scale = torch.from_numpy(steps), self.formats.qparams[layer.site].tensor_scale

@@ -15,6 +15,7 @@ from qdiag.export.recording import Recording, record, recorded_inputs
 from qdiag.export.request import OPSET, check_request, chosen_opset
 from qdiag.export.styles import Style
 from qdiag.files import written_whole
+from qdiag.loading.file_seal import SEAL, contents_of_file
 from qdiag.quantization.base_module import QuantBaseModule
 from qdiag.quantization.modules import quantized_model
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -103,11 +104,14 @@ def _check_size(recording: Recording) -> None:
 
 def _save(recording: Recording, path: Path, style: Style, opset: int, check: FileCheck) -> None:
     """All or nothing: a reader, or a crash, never meets half a file, nor one that does not load."""
+    import onnx_ir
+
     model = recording.model
     model.metadata_props.update({"qdiag.style": style, "qdiag.names": json.dumps(recording.sites)})
     if opset < OPSET:
         lower_opset(model, opset)
     model.ir_version = ir_version(opset)
+    model.metadata_props[SEAL] = contents_of_file(onnx_ir.to_proto(model))
     try:
         with written_whole(path) as draft:
             recording.program.save(draft)

@@ -14,6 +14,7 @@ from qdiag.export.recording import fewest_images
 from qdiag.export.repaired_file import ChangedTensor, RepairedFile
 from qdiag.export.styles import ClipNumerics
 from qdiag.files import writing
+from qdiag.loading.file_seal import seal
 from qdiag.loading.onnx_graph import read_proto
 from qdiag.loading.origin import Origin
 from qdiag.loading.plain_runtime import plain_outputs
@@ -50,6 +51,7 @@ def repaired(quantized: QuantizedModel, target: Path, data: Any) -> RepairedFile
         for written in _write(file, origin, layer, constants[layer.site])
     )
     with writing(target, "Give a file in a folder that exists.") as draft:
+        seal(file.proto)
         draft.write_bytes(file.proto.SerializeToString())
         difference = _difference(draft, inputs, [tensor for _, tensor in named_leaves(expected)])
     return RepairedFile(target, origin.file, changes, difference)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qdiag.errors import InputError
+from qdiag.loading.file_seal import warn_if_changed
 from qdiag.quantization.quantized_model import QuantizedModel
 
 
@@ -57,6 +58,8 @@ def _loaded(file: Path) -> Any:
     import onnx
 
     try:
-        return onnx.load(file)
+        model = onnx.load(file)
     except Exception as error:  # what onnx raises, protobuf's errors among it, has no common class
         raise InputError(f"{file} cannot be read as an ONNX file: {error}", code="unreadable-file") from error
+    warn_if_changed(model, file)
+    return model

@@ -6,15 +6,18 @@ from dataclasses import asdict, dataclass
 from qdiag.errors import SiteNotFound
 from qdiag.export.agreement import SiteAgreement, first_differing
 from qdiag.export.integer_runtime import count_integer_kernels
+from qdiag.export.runtime_layer import RuntimeLayer
 from qdiag.export.verification_parts import (
-    agreement_callout,
     agreement_facts,
+    alone_callout,
+    alone_table,
+    equal_callout,
     kernel_table,
     rounding_text,
     site_table,
 )
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Callout, Report, Section
+from qdiag.report.elements import Block, Callout, Report, Section
 from qdiag.tracing.site import Site
 
 
@@ -31,6 +34,8 @@ class Verification(Displayable):
         sites: In the order of the forward. A value that differs at one site may make others differ after it.
         output_values: Values of the network's results, from a run in which nothing inside the network was watched.
         output_equal: How many of them were the same on both sides.
+        alone: The layers that differ when computed from the runtime's own integers before them; see `RuntimeLayer`.
+        alone_output_differing: Values of the results that differ when computed from the runtime's own integers.
         watching_changes: How many of them were others in the run that gave the sites' integers.
         kernels: How often each operator runs in the network as the runtime optimized it.
         runtime: ONNX Runtime's version.
@@ -43,6 +48,8 @@ class Verification(Displayable):
     sites: tuple[SiteAgreement, ...]
     output_values: int
     output_equal: int
+    alone: tuple[RuntimeLayer, ...]
+    alone_output_differing: int
     watching_changes: int
     kernels: Mapping[str, int]
     runtime: str
@@ -66,16 +73,29 @@ class Verification(Displayable):
 
     @property
     def exit_code(self) -> int:
-        """For a shell or CI: 0 where the report begins with what is in order or a note, 1 with a warning or an error.
+        """For a shell or CI: 0 where the runtime computes the same network, 1 where it does not.
 
-        So 1 where an integer is off by more than one step, and where the results alone differ.
+        So 1 where a layer is wrong when it is computed from the runtime's own integers, and where the results alone
+        differ. It is what the report begins with: 0 for what is in order or a note, 1 for an error.
         """
-        return int(self._callout.level in ("warning", "error"))
+        return int(self._callout.level == "error")
+
+    @property
+    def headline(self) -> str:
+        """In a sentence, whether the runtime computes the same network."""
+        return self._callout.headline
 
     @property
     def _callout(self) -> Callout:
         rounding = rounding_text(self.target, self.is_rounding_exchanged)
-        return agreement_callout(self.sites, self.output_equal == self.output_values, rounding)
+        if first_differing(self.sites) is None:
+            return equal_callout(self.output_values - self.output_equal, rounding)
+        return alone_callout(self.sites, self.alone, self.alone_output_differing, rounding)
+
+    @property
+    def wrong(self) -> tuple[RuntimeLayer, ...]:
+        """The layers that compute other integers from the same inputs, in the forward's order."""
+        return tuple(layer for layer in self.alone if layer.is_wrong)
 
     @property
     def first_differing(self) -> SiteAgreement | None:
@@ -104,12 +124,14 @@ class Verification(Displayable):
         )
 
     def report(self) -> Report:
-        """A callout, the counts, every site, and the kernels that ran."""
+        """A callout, the counts, every site, layers that differ alone, and the kernels that ran."""
         title = f"{self.model_name}: simulation against ONNX Runtime {self.runtime}, {self.images} images"
-        blocks = (
+        equal_percent = 100 * self.output_equal / max(self.output_values, 1)
+        blocks: tuple[Block, ...] = (
             self._callout,
-            agreement_facts(self.sites, 100 * self.output_equal / max(self.output_values, 1), self.kernels),
+            agreement_facts(self.sites, len(self.wrong), equal_percent, self.kernels),
             site_table(self.sites),
+            *([alone_table(self.alone)] if self.alone else []),
             Section("Kernels that ran", (kernel_table(self.kernels),), collapsed=True),
         )
         data = asdict(self) | {"off_by_one": self.off_by_one, "off_by_more": self.off_by_more}

@@ -13,6 +13,7 @@ from onnx import helper, inliner, numpy_helper, shape_inference
 from torch import Tensor
 
 from qdiag.errors import InputError, ModelError
+from qdiag.loading.file_seal import warn_if_changed
 from qdiag.loading.given_quantization import GivenFormats, without_integers
 from qdiag.loading.half_precision import in_float32
 
@@ -146,7 +147,21 @@ def _loaded(path: Path) -> onnx.ModelProto:
         raise _unreadable(path, str(error)) from error
     if not proto.graph.output:
         raise _unreadable(path, "it holds no network")
+    if not _is_text(proto):
+        raise _unreadable(path, "a name in it is no text")
+    warn_if_changed(proto, path)
     return proto
+
+
+def _is_text(proto: onnx.ModelProto) -> bool:
+    """Whether every name is text: what is not, protobuf gives as bytes."""
+    graph = proto.graph
+    names = [value.name for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info)]
+    names += [text for entry in proto.metadata_props for text in (entry.key, entry.value)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    return all(isinstance(name, str) for name in names)
 
 
 def _unreadable(path: Path, why: str) -> InputError:

@@ -7,6 +7,8 @@ from torch import Tensor
 from qdiag.numerics.device_roundings import ROUNDINGS
 from qdiag.numerics.qtype import QType
 
+FLOAT_BITS = 24
+"""That a number in float32 has."""
 FLOAT_ERROR = 2.0**-21
 """Of the largest value: what sums in float32 may be off by."""
 
@@ -87,9 +89,18 @@ class LayerOutput:
 
     @property
     def beyond_rounding(self) -> float:
-        """How far outside half a step the device's integers lie from the exact values, at most."""
+        """How far outside half a step the device's integers lie from the exact values, at most; NaN where one is."""
         aim = self.exact.clamp(self.low, self.high)
-        return max(0.0, float((self.found - aim).abs().max()) - 0.5) if self.found.numel() else 0.0
+        return max(float((self.found - aim).abs().max()) - 0.5, 0.0) if self.found.numel() else 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the values are whole multiples of one unit, counted in 24 bits: sums of products of integers are.
+
+        Floats give such a sum exactly, in whatever order they add; a quotient, a root or an exponential they round.
+        """
+        units = self.exact.clamp(self.low - 1, self.high + 1) * 2.0 ** (FLOAT_BITS - self.qtype.bits)
+        return bool((units == units.round()).all())
 
     @property
     def is_constant(self) -> bool:

@@ -1,13 +1,14 @@
 """The reference is the model: what everything is compared with computes what the user's own forward does."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from qdiag.errors import ModelError
+from qdiag.errors import ModelError, QdiagWarning
 from qdiag.quantization.interpreter import Interpreter
 from qdiag.quantization.interpreter_run import InterpreterRun
 from qdiag.quantization.operation import Operation
@@ -37,6 +38,9 @@ def check_reference(subject: Subject) -> None:
 def _check(subject: Subject) -> None:
     check_precision(subject.trace)
     model, inputs = subject.model, subject.example
+    said = {short_products(weight.device) for weight in model.parameters()} - {""}
+    for text in said:
+        warnings.warn(text, QdiagWarning, stacklevel=2)
     merged = Interpreter.in_float(model, subject.plan(), channels_last=subject.prefers_channels_last)
     with borrow(model):
         draws = Draws()
@@ -72,6 +76,21 @@ def check_precision(traced: Trace) -> None:
                 "model's weights may be float32: is there an autocast inside the forward? Leave it out for inference.",
                 code="half-precision",
             )
+
+
+def short_products(device: torch.device) -> str:
+    """What to say where torch may multiply with 11 bits on a device, and 16-bit values need more; "" elsewhere."""
+    flags = {
+        "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
+    if device.type != "cuda" or not any(flags.values()):
+        return ""
+    lines = "; ".join(f"{name} = False" for name, is_on in flags.items() if is_on)
+    return (
+        "TF32 is on: GPUs that have it multiply with 11 bits, which 8-bit values fit in, and 16-bit ones and float's "
+        f"do not. Switch it off for figures that compare these: {lines}."
+    )
 
 
 def difference(expected: Any, found: Any) -> float:

@@ -1,14 +1,17 @@
 """A report in a terminal: as wide as the terminal is, with colours only where it has them."""
 
 import io
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.segment import Segment
 from rich.text import Text as RichText
 
 from qdiag.report.chart import Chart
@@ -37,8 +40,23 @@ def render_text(report: Report, width: int | None = None, everything: bool = Fal
 
 def print_text(report: Report, console: Console, everything: bool = False) -> None:
     """Write the report to a rich console, with the colours that it has."""
-    console.print(RichText(report.title, style="bold"), Rule(style="dim", characters="═"))
-    console.print(Group(*_render_blocks(report.blocks, console.width, everything)))
+    title = RichText(report.title, style="bold"), Rule(style="dim", characters="═")
+    console.print(_Printable(Group(*title, *_render_blocks(report.blocks, console.width, everything))))
+
+
+@dataclass(frozen=True)
+class _Printable:
+    """With what steers a terminal, as the name of a class or a file may hold it, written out."""
+
+    shown: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.shown, options):
+            text = _STEERS.sub(lambda found: ascii(found[0])[1:-1], segment.text)
+            yield segment if segment.control else Segment(text, segment.style)
+
+
+_STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _render_blocks(blocks: Sequence[Block], width: int, everything: bool) -> list[RenderableType]:

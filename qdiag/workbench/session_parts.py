@@ -76,8 +76,10 @@ def _figures(output: OutputError | None) -> tuple[Cell, ...]:
 def _verified(found: Verification | None) -> Cell:
     if found is None:
         return ""
-    differing = found.values - found.equal
-    return f"{differing:,} of {found.values:,} differ" if differing else f"all {found.values:,} the same"
+    if found.exit_code:
+        return f"wrong layers: {len(found.wrong)}" if found.wrong else "the results alone differ"
+    at_a_tie = sum(layer.differing for layer in found.alone)
+    return f"the same, save for {at_a_tie:,} at a tie" if at_a_tie else f"all {found.values:,} the same"
 
 
 def code_section(version: Version) -> Section:

@@ -34,6 +34,7 @@ def check_integers(verification: Verification) -> None:
     assert verification.off_by_one <= 1e-3 * verification.values
     assert verification.output_equal >= (1 - 1e-3) * verification.output_values
     assert verification.watching_changes == 0
+    assert verification.exit_code == 0
 
 
 def check_clips(quantized: QuantizedModel, inputs: Inputs, folder: Path) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from qdiag.export.exported_model import ExportedModel
 from qdiag.export.layer_alone import LayerAlone
 from qdiag.export.range_file import TargetLayer
 from qdiag.export.repaired_file import ChangedTensor, RepairedFile
+from qdiag.export.runtime_layer import RuntimeLayer
 from qdiag.export.target_files import TargetExport
 from qdiag.export.verification import Verification
 from qdiag.numerics.look_alikes import LookAlike
@@ -47,6 +48,8 @@ EQUAL = Verification(
     ),
     output_values=16000,
     output_equal=16000,
+    alone=(),
+    alone_output_differing=0,
     watching_changes=0,
     kernels={"QLinearConv": 1, "QuantizeLinear": 1, "DequantizeLinear": 1},
     runtime="1.15.1",
@@ -57,6 +60,11 @@ DIFFERING = dataclasses.replace(
     is_rounding_exchanged=True,
     sites=(EQUAL.sites[0], SiteAgreement("conv", "uint8 · 2^-4", 16000, 15900, 96, 4, 17)),
     output_equal=15900,
+    alone=(
+        RuntimeLayer(
+            SiteAgreement("conv", "uint8 · 2^-4", 16000, 15900, 96, 4, 17), is_exact=True, beyond_rounding=16.5
+        ),
+    ),
 )
 
 
@@ -163,30 +171,32 @@ def headline(**changes: object) -> tuple[str, str, str]:
     return callout.level, callout.headline, callout.text  # type: ignore[union-attr]
 
 
-def one_off(by_more: int, format: str = "uint8 · 2^-4") -> tuple[SiteAgreement, ...]:
-    return (
-        dataclasses.replace(EQUAL.sites[1], format=format, equal=15999, off_by_one=1 - by_more, off_by_more=by_more),
-    )
+def one_off(*, is_exact: bool = False, beyond_rounding: float = 1e-5) -> dict[str, object]:
+    """One integer differs, by one step, and that layer alone."""
+    agreement = dataclasses.replace(EQUAL.sites[1], equal=15999, off_by_one=1, largest=1)
+    return {"sites": (EQUAL.sites[0], agreement), "alone": (RuntimeLayer(agreement, is_exact, beyond_rounding),)}
 
 
 def test_the_callout_is_as_grave_as_what_was_found() -> None:
     assert headline()[:2] == ("ok", "Every stored integer is the same.")
-    assert headline(sites=one_off(by_more=0))[:2] == ("note", "1 of 16,000 stored integers differ.")
-    assert headline(sites=one_off(by_more=1))[0] == "error"
-    level, _, text = headline(sites=one_off(by_more=1, format="uint16 · 2^-12"))
-    assert level == "warning"
-    assert "no integer kernels for 16 bits" in text
-    assert headline(output_equal=15999)[2].startswith("Only the results differ.")
+    level, text, why = headline(**one_off())
+    assert (level, text) == ("note", "The same network: 1 integer falls to the other side of a rounding.")
+    assert "1 of 2 layers differ" in why
+    for wrong in (one_off(is_exact=True), one_off(beyond_rounding=0.03), one_off(beyond_rounding=math.nan)):
+        assert headline(**wrong)[:2] == ("error", "1 of 2 layers compute other integers from the same inputs.")
+        assert "The first is `conv`: 1 of 16,000 differ, by up to 1." in headline(**wrong)[2]
+    assert headline(output_equal=15999)[:2] == ("error", "1 of the results' values differ.")
+    assert headline(**one_off(), alone_output_differing=3)[0] == "error"
 
 
 def test_sums_over_all_sites_and_the_exit_code() -> None:
     assert (DIFFERING.values, DIFFERING.equal, DIFFERING.off_by_one, DIFFERING.off_by_more) == (22000, 21900, 96, 4)
     assert DIFFERING.first_differing == DIFFERING.site("conv")
+    assert DIFFERING.wrong == DIFFERING.alone
     assert EQUAL.first_differing is None
     assert (EQUAL.exit_code, DIFFERING.exit_code) == (0, 1)
-    for changes in ({"output_equal": 15999}, {"sites": one_off(by_more=0)}, {"sites": one_off(by_more=1)}):
-        found = dataclasses.replace(EQUAL, **changes)
-        assert found.exit_code == (found.report().blocks[0].level in ("warning", "error"))  # type: ignore[union-attr]
+    assert dataclasses.replace(EQUAL, **one_off()).exit_code == 0  # type: ignore[arg-type]
+    assert dataclasses.replace(EQUAL, **one_off(is_exact=True)).exit_code == 1  # type: ignore[arg-type]
     assert dataclasses.replace(EQUAL, output_equal=15999).exit_code == 1  # its text says that results differ
     assert EQUAL.integer_kernels == 1
 

@@ -113,6 +113,8 @@ def test_one_weight_off_by_one_step_is_found_where_it_is(
     found = verify(calibrate(model, IMAGES), IMAGES)
     assert found.first_differing is not None
     assert found.first_differing.site == site
+    assert [layer.agreement.site for layer in found.wrong] == [site]  # those behind it are right
+    assert found.exit_code == 1
     assert all(found.site(before).equal == found.site(before).values for before in SITES[: SITES.index(site)])
 
 
@@ -130,7 +132,8 @@ def test_another_exponent_is_found_where_it_is(model: Net, site: str, runtime_of
     assert found.first_differing.site == site
     assert found.off_by_more > 0
     assert found.exit_code == 1
-    assert f"first difference is at `{site}`" in found.report().blocks[0].text  # type: ignore[union-attr]
+    assert found.wrong[0].agreement.site == site
+    assert f"The first is `{site}`" in found.report().blocks[0].text  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("bits", [16, {"depthwise.0": 16, "head": 16, "*": 8}])
@@ -157,6 +160,46 @@ def test_half_up_differs_from_half_to_even_which_is_why_it_is_exchanged(
     monkeypatch.setattr(room, "_half_to_even", lambda plan: plan)
     found = verify(calibrate(model, IMAGES), IMAGES)
     assert found.off_by_one > 0
+    assert found.exit_code == 1
+    assert all(layer.is_exact and layer.agreement.largest == 1 for layer in found.wrong)
+
+
+class Normed(nn.Module):
+    """A norm, which both sides compute in floats, between convolutions, which they compute in integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head, self.epsilon = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), 1e-5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(nn.functional.layer_norm(self.stem(x), (14, 14), eps=self.epsilon))
+
+
+@pytest.mark.parametrize(("epsilon", "is_wrong"), [(5e-5, False), (1e-2, True)])
+def test_a_float_layer_may_part_at_a_tie_and_what_follows_is_judged_by_what_came_to_it(
+    epsilon: float, is_wrong: bool, runtime_of: Callable[[Change], None]
+) -> None:
+    """An epsilon that is another by a ten-thousandth of the variance stands for sums in another order."""
+    torch.manual_seed(0)
+    net = Normed().eval()
+
+    def change(quantized: QuantizedModel) -> QuantizedModel:
+        other = copy.deepcopy(net)
+        other.epsilon = epsilon
+        return QuantizedModel(other, quantized.plan, quantized.calibration)
+
+    runtime_of(change)
+    found = verify(calibrate(net, IMAGES), IMAGES)
+    assert found.site("head").equal < found.site("head").values
+    assert [(layer.agreement.site, layer.is_wrong) for layer in found.alone] == [(":layer_norm", is_wrong)]
+    assert found.exit_code == is_wrong
+
+
+def test_a_float_layer_of_sixteen_bits_is_judged_by_the_same_measure() -> None:
+    torch.manual_seed(0)
+    found = verify(calibrate(Normed().eval(), IMAGES, bits=16), IMAGES)
+    assert {layer.agreement.site for layer in found.alone} <= {"stem", ":layer_norm", "head"}
+    assert found.exit_code == 0
 
 
 def test_as_many_images_as_asked_for_one_at_a_time(model: Net) -> None:

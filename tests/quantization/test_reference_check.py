@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.errors import ModelError
+from qdiag.quantization.reference_check import short_products
 from tests.models import calibrate
 
 
@@ -86,3 +87,13 @@ def test_autocast_inside_is_an_error() -> None:
     with pytest.raises(ModelError, match="'conv' computes in bfloat16") as error:
         calibrate(Inside().eval(), torch.rand(4, 3, 8, 8))
     assert error.value.code == "half-precision"
+
+
+def test_tf32_is_said_where_a_gpu_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    said = short_products(torch.device("cuda"))
+    assert "torch.backends.cudnn.allow_tf32 = False" in said
+    assert "matmul" not in said
+    assert not short_products(torch.device("cpu"))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert not short_products(torch.device("cuda"))

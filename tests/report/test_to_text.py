@@ -88,3 +88,14 @@ def test_collapsed_sections_are_named_together() -> None:
 def test_charts_without_layers_say_so() -> None:
     text = render_text(report(Chart("bar", "SQNR", (Series("8-bit", ()),))), 80)
     assert text.splitlines()[2:] == ["SQNR", "  (none)"]
+
+
+def test_names_do_not_steer_the_terminal() -> None:
+    title = "Lint of ../\x1b[31mNet"
+    table = Table((Column("site", "site"),), ((Code("conv\x1b]0;owned\x9c"),),), "Layers\x1b[2J")
+    report = Report(title, (table, Text("of\x1b[1m words")), "lint", {})
+    coloured = io.StringIO()
+    print_text(report, Console(file=coloured, width=80, color_system=None, force_terminal=False))
+    for shown in (render_text(report, 80), coloured.getvalue()):
+        assert not {"\x1b", "\x9c"} & set(shown)
+        assert r"Lint of ../\x1b[31mNet" in shown

@@ -46,8 +46,8 @@ def export(
 ) -> None:
     """Write the model in fixed point as an ONNX file.
 
-    Exit code: 0 where it was written, 1 where --verify finds integers that are off by more than one step, or results
-    alone that differ, 2 where it could not be written.
+    Exit code: 0 where it was written, 1 where --verify finds a layer that computes other integers, or results alone
+    that differ, 2 where it could not be written.
 
     qdiag export my_model.py:build --images photos/ --output model.onnx --verify
     """

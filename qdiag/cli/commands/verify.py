@@ -32,8 +32,8 @@ def verify(
 
     On 16 of the images, or on as many as --limit says.
 
-    Exit code: 0 where it does, 1 where integers are off by more than one step, or the results alone differ, 2 where it
-    could not be checked.
+    Exit code: 0 where it does, 1 where a layer computes other integers from the same inputs, or the results alone
+    differ, 2 where it could not be checked.
 
     qdiag verify my_model.py:build --images photos/ --load calibrated.pt
     """
