@@ -69,7 +69,7 @@ class Subject:
         evaluate: Evaluate | None = None,
     ):
         check_module(model)
-        _check_task(task)
+        _check_meaning(task, evaluate)
         self.model, self.task, self.evaluate = model, task, evaluate
         self.data = batches(data, model)
         self.calibration_data = None if calibration_data is None else batches(calibration_data, model)
@@ -140,7 +140,7 @@ class Subject:
             task: As for `Subject`.
             evaluate: As for `Subject`.
         """
-        _check_task(task)
+        _check_meaning(task, evaluate)
         other = copy.copy(self)
         if data is not None:
             other.data = batches(data, self.model)
@@ -259,7 +259,13 @@ def first_batch(model: nn.Module, data: "Any | Subject") -> Inputs:
     return data.data.first.inputs if isinstance(data, Subject) else first_inputs(data, model)
 
 
-def _check_task(task: Any) -> None:
+def _check_meaning(task: Any, evaluate: Any) -> None:
+    if evaluate is not None and not callable(evaluate):
+        raise OptionError(
+            f"evaluate is a {type(evaluate).__name__}: it is a function from a model to its figure, the higher the "
+            "better.",
+            code="option-value",
+        )
     if task is not None and task not in TASKS:
         raise OptionError(
             f"task={task!r}: it is one of {', '.join(map(repr, TASKS))}, or None to go by the labels.",

@@ -1,9 +1,13 @@
 """The user's own figure of float on its images read in other ways: where one is far higher, the images are wrong."""
 
+import math
+
 from torch import nn
 
-from qdiag.comparison.figure import LOW, ByImage, Figure, drop_interval
+from qdiag.comparison.evaluated import ByImage, evaluated
+from qdiag.comparison.figure import LOW, Figure, drop_interval
 from qdiag.comparison.readings import CHANGES, Change, Reading, is_image, told
+from qdiag.errors import QdiagError
 from qdiag.tracing.borrowing import borrow
 
 LEAST_FACTOR = 2.0
@@ -21,13 +25,13 @@ def _reading(model: nn.Module, figure: Figure, how: str) -> Reading | None:
     best = figure.best
     assert best is not None, "only of a figure whose best is known it is said that it is low"
     try:
-        own = figure.evaluate(_Otherwise(model, CHANGES[how]))
-    except Exception:  # noqa: BLE001 - a function of the user's, given another module than it was written for
+        own = evaluated(figure.evaluate, _Otherwise(model, CHANGES[how])).figure
+    except QdiagError:  # a function of the user's, given another module than it was written for
         return None
     reached, given = float(own), float(figure.reference)
-    if reached < max(given + LOW * best, LEAST_FACTOR * given):
+    if not math.isfinite(reached) or reached < max(given + LOW * best, LEAST_FACTOR * given):
         return None
-    interval = drop_interval(own, figure.reference)  # of how much lower it is with the images as they came
+    interval = drop_interval(own, figure.reference, best)  # of how much lower it is with the images as they came
     if interval is not None and interval[0] <= 0:
         return None
     images = own.images if isinstance(own, ByImage) else 0

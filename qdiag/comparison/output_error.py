@@ -53,8 +53,9 @@ class OutputError:
     could be followed to, as NumPy arrays and objects. target_error: the mean distance to targets that are values, of
     float and of this lane, in the target's own unit.
     score, float_score: the user's own figure of this lane, and of float. score_interval: of how much lower this lane's
-    is, where the figure can tell its images apart. score_best: of a perfect model, where that is known. figure: what it
-    is called.
+    is, where the figure can tell its images apart. score_best: of a perfect model, where that is known. score_is_own:
+    False where it is float's to the last digit, and was given without a call of this version. figure: what it is
+    called.
     """
 
     sqnr_db: float
@@ -77,6 +78,7 @@ class OutputError:
     float_score: float | None = None
     score_interval: Interval | None = None
     score_best: float | None = None
+    score_is_own: bool = True
     figure: str = "your own figure"
 
     @classmethod
@@ -91,15 +93,11 @@ class OutputError:
 
     @property
     def score_drop(self) -> tuple[float, Interval | None] | None:
-        """What is lost of the user's own figure, in hundredths of its best, and the interval of that.
-
-        Where nobody said what the best is: 1, 100, or what float reaches, whichever scale float's figure seems to have.
-        """
+        """What is lost of the user's own figure, in hundredths of its scale, and the interval of that."""
         reference, own = self.float_score, self.score
         if reference is None or own is None:
             return None
-        best = self.score_best or (1.0 if 0 <= reference <= 1 else 100.0 if 1 < reference <= 100 else abs(reference))
-        unit = best / 100
+        unit = scale_of(reference, self.score_best) / 100
         ends = self.score_interval
         return (reference - own) / unit, None if ends is None else (ends[0] / unit, ends[1] / unit)
 
@@ -127,3 +125,16 @@ class OutputError:
         if len(noises) > 1:
             return sum(noises) / len(noises)
         return self.relative_error**2 if math.isfinite(self.relative_error) else 1.0
+
+
+def scale_of(reference: float, best: float | None) -> float:
+    """What a figure is counted in hundredths of: its best, where that is a quantity and not, as of errors, 0 or less.
+
+    Where nobody said what the best is: 1, 100, or what float reaches, whichever scale float's figure seems to have.
+
+    >>> scale_of(0.4, None), scale_of(37.0, None), scale_of(-0.25, 0.0)
+    (1.0, 100.0, 0.25)
+    """
+    if best is not None and best > 0:
+        return best
+    return 1.0 if 0 <= reference <= 1 else 100.0 if 1 < reference <= 100 else abs(reference)

@@ -101,7 +101,7 @@ def joined(met: Sequence[Met]) -> Met:
 
 def _own(leaf: Any, lockstep: Lockstep, lane: int, tape: DecisionTape | None) -> Any:
     """A lane's version of an output; None where it cannot be told."""
-    if not isinstance(leaf, Tensor):
+    if not isinstance(leaf, Tensor) or leaf.layout is not torch.strided:
         return None
     if not is_decision(leaf):
         return lockstep.twin(leaf, lane) if leaf in lockstep.twins else None
@@ -111,7 +111,7 @@ def _own(leaf: Any, lockstep: Lockstep, lane: int, tape: DecisionTape | None) ->
 
 def _tensor(leaf: Any) -> Tensor | None:
     if isinstance(leaf, Tensor):
-        return leaf
+        return leaf if leaf.layout is torch.strided else None
     if type(leaf).__module__ == "numpy" and getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "biuf":
         return torch.as_tensor(leaf)
     return torch.as_tensor(leaf) if isinstance(leaf, (int, float)) else None
@@ -120,8 +120,10 @@ def _tensor(leaf: Any) -> Tensor | None:
 def _described(name: str, leaf: Any) -> str:
     """What an output is, in words; the places in a list are not told apart."""
     place = name.partition("[")[0].lstrip(".")
-    if isinstance(leaf, Tensor):
-        what = "tensor that no operation of torch leads to from the images"
+    if isinstance(leaf, Tensor) and (leaf.is_complex() or leaf.layout is not torch.strided):
+        what = "complex tensor" if leaf.is_complex() else f"tensor in the layout {leaf.layout}"
+    elif isinstance(leaf, Tensor):
+        what = "tensor that cannot be followed back to the images through tensors of real numbers"
     else:
         what = f"{type(leaf).__module__}.{type(leaf).__qualname__}".removeprefix("builtins.")
     return f"{place}: {what}" if place else what

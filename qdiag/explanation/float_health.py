@@ -1,7 +1,7 @@
 """What has to be said before any word on number formats: float itself, its data, and whether it is one function."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from qdiag.comparison.comparison import Comparison
 from qdiag.comparison.float_figures import FloatFigures
@@ -10,28 +10,21 @@ from qdiag.comparison.not_finite import NotFinite
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.probe import NormShift, Probe
 from qdiag.comparison.readings import BY_BATCH, Reading
+from qdiag.explanation.figure_health import figure_trouble
 from qdiag.explanation.loss import Loss, describe, loss
+from qdiag.explanation.trouble import Trouble
 
 NEAR_CHANCE = 0.25
 """Of the way from guessing to always right, below which float does not read these images, or the labels are others."""
-NOTHING = 0.02
-"""Of the best of the user's figure, below which float does not do what the figure is of."""
 NOISE_DB = 40.0
 """Two float runs that lie nearer than this are noise beside what 8 bits make."""
+OFTEN_RIGHT = 0.5
+"""Of the labels: below, it is asked whether float is expected to be no better, whatever the verdict."""
 FAR_OFFSET = 6.0
 FAR_SPREAD = 20.0
 """A first BatchNorm's input so far from its statistics comes from other images than those of training."""
 ODD_OFFSET = 2.0
 ODD_SPREAD = 4.0
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What makes every figure below worthless. kind: as the verdict's."""
-
-    kind: str
-    headline: str
-    text: str
 
 
 def trouble(comparison: Comparison) -> Trouble | None:
@@ -46,9 +39,9 @@ def trouble(comparison: Comparison) -> Trouble | None:
         return _near_chance(figures, found)
     if found.better is not None:
         return _read_otherwise(found.better)
-    low = _low_figure(comparison.outputs[comparison.lanes[-1]])
-    if low is not None:
-        return low
+    of_figure = figure_trouble(comparison.outputs)
+    if of_figure is not None:
+        return of_figure
     if figures is not None and figures.exchanged:
         return _exchanged(figures)
     if figures is None and found.norm_shift is not None and _is_far(found.norm_shift, FAR_OFFSET, FAR_SPREAD):
@@ -77,6 +70,9 @@ def notes(comparison: Comparison, output: OutputError) -> tuple[str, ...]:
         )
     if found.active and found.repeat_db >= NOISE_DB:
         told.append(f"{_names(found.active)} stays in training mode also in eval mode.")
+    figures = comparison.float_figures
+    if figures is not None and figures.right < OFTEN_RIGHT and not is_near_chance(figures):
+        told.append(f"Float itself is right in {100 * figures.right:.1f} % here: is that what it reached in training?")
     shift = found.norm_shift
     if comparison.float_figures is not None and shift is not None and _is_far(shift, ODD_OFFSET, ODD_SPREAD):
         told.append(f"{_shifted(shift)}: are they prepared as in training?")
@@ -86,7 +82,7 @@ def notes(comparison: Comparison, output: OutputError) -> tuple[str, ...]:
             "Does that figure follow what the network gets wrong?"
         )
     is_unsaid = output.task == "values" and output.score is None and not output.unseen
-    if is_unsaid and output.decisions:
+    if is_unsaid and output.decisions and loss(output) is not Loss.UNKNOWN:
         told.append(
             "Nothing says that the outputs mean classes, so that each was judged as values, by its worst channels: "
             'labels, task="classification" or evaluate=… would say what counts.'
@@ -105,9 +101,10 @@ def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
     headline = f"Float itself is right in only {100 * figures.right:.1f} % of these {figures.images} images."
     reasons = [] if found.better is None else [f"{_better(found.better)}."]
     if figures.highest_label >= figures.classes:
+        doubt = "count from 1" if figures.highest_label == figures.classes else "name other classes"
         reasons.append(
             f"The labels reach {figures.highest_label}, where the outputs have {figures.classes} classes, 0 to "
-            f"{figures.classes - 1}: do they count from 1?"
+            f"{figures.classes - 1}: do they {doubt}?"
         )
     elif figures.shift:
         direction = "above" if figures.shift > 0 else "below"
@@ -156,27 +153,6 @@ def _better(better: Reading) -> str:
 
 def _gain(interval: Interval | None) -> str:
     return "" if interval is None else f" (a gain of {interval[0]:.1f} to {interval[1]:.1f} points, 95 % interval)"
-
-
-def _low_figure(output: OutputError) -> Trouble | None:
-    """Where float's own figure is so low that nothing can be lost of it."""
-    reached, best = output.float_score, output.score_best
-    if reached is None or output.score is None:
-        return None
-    told = f"Float itself reaches {reached:.2g} in {output.figure}"
-    if best is not None and reached < NOTHING * best:
-        text = (
-            "Other labels, other classes, boxes of another format, weights that were not loaded, or images prepared in "
-            "another way than in training do that. What 8 bits change cannot be told from a network that does not work."
-        )
-        return Trouble("float-is-wrong", f"{told}, of {best:g}.", text)
-    if reached == 0 == output.score:
-        text = (
-            "Does it see what the network gives, and are there labels of all images? What 8 bits change cannot be told "
-            "by a figure that is 0."
-        )
-        return Trouble("cannot-judge", f"{told}, and so does every version.", text)
-    return None
 
 
 def _exchanged(figures: FloatFigures) -> Trouble:

@@ -123,12 +123,16 @@ def _of_values(output: OutputError) -> Loss:
 
 def _of_decided(tensor: TensorError, images: int) -> Loss:
     """Of integers and truth values."""
-    agreement, kappa = tensor.agreement_percent or 0.0, tensor.kappa or 0.0
+    agreement, kappa = _agreed(tensor), tensor.kappa or 0.0
     if agreement < LEAST_AGREEMENT or kappa < LEAST_KAPPA:
         return Loss.LARGE
     if images < FEW_IMAGES:
         return Loss.UNDECIDED
     return Loss.SMALL if agreement < FINE_AGREEMENT or kappa < FINE_KAPPA else Loss.NONE
+
+
+def _agreed(tensor: TensorError) -> float:
+    return tensor.agreement_percent or 0.0
 
 
 def _is_comparable(output: OutputError) -> bool:
@@ -146,14 +150,22 @@ def describe(output: OutputError) -> str:
             return told
         return f"{told} (95 % interval {{:.1f}} to {{:.1f}} of what is lost)".format(*output.score_interval)
     if output.drop_points is not None and output.drop_interval is not None:
-        return _of_labels(output.drop_points, output.drop_interval, output)
+        return _beside_noise(_of_labels(output.drop_points, output.drop_interval, output), output)
     if output.means_classes and output.agreement_percent is not None:
-        return f"agrees with float in {output.agreement_percent:.1f} % of decisions{_reach(output)}"
-    decided = min(output.tensors, key=lambda tensor: tensor.agreement_percent or math.inf, default=None)
-    if decided is not None and decided.agreement_percent is not None:
-        where = f" of output {decided.name!r}" if decided.name else ""
-        return f"agrees with float in {decided.agreement_percent:.1f} % of the values{where}"
-    return _of_noise(output)
+        told = f"agrees with float in {output.agreement_percent:.1f} % of decisions{_reach(output)}"
+        return _beside_noise(told, output)
+    decided = [tensor for tensor in output.tensors if tensor.agreement_percent is not None]
+    worst = max(decided, key=lambda tensor: (_of_decided(tensor, output.images), -_agreed(tensor)), default=None)
+    if worst is None or (output.worst is not None and _of_values(output) > _of_decided(worst, output.images)):
+        return _of_noise(output)
+    where = f" of output {worst.name!r}" if worst.name else ""
+    return f"agrees with float in {_agreed(worst):.1f} % of the values{where}"
+
+
+def _beside_noise(told: str, output: OutputError) -> str:
+    """With the noise, where nothing else is what was lost."""
+    decides_alike = (output.drop_points or 0.0) <= SMALL_POINTS and (output.agreement_percent or 0.0) >= FINE_AGREEMENT
+    return f"{_of_noise(output)}, and {told}" if decides_alike and output.worst_sqnr_db < NOISY_SQNR_DB else told
 
 
 def _of_labels(points: float, interval: tuple[float, float], output: OutputError) -> str:

@@ -98,16 +98,17 @@ def _spoilt(trained: OutputError, coarse: OutputError, name: str) -> Verdict:
 
 def _unknown(output: OutputError) -> Verdict:
     if output.unseen:
-        what = ", ".join(output.unseen[:3])
-        headline = f"Nothing can be said of this output: {what}."
+        headline = f"Nothing can be said of this output: {', '.join(output.unseen[:3])}."
+    elif output.tensors:
+        headline = "Nothing can be said: the outputs are empty, or the same for all of these images."
     else:
-        headline = "Nothing can be said: the outputs are the same for all of these images."
-        what = "other images"
+        headline = "Nothing can be said: the forward gives no tensor."
     todo = (
         "An output that cannot be seen into is not an equal one. Return tensors from the forward, as those that the "
         "objects, arrays or lists are made of, or give evaluate=…, a function of yours from a model to its figure."
     )
-    return Verdict("cannot-judge", headline, todo if output.unseen else f"Look at the images, and give {what}.")
+    others = "Look at what the model gives for one of them, and give other images."
+    return Verdict("cannot-judge", headline, others if output.tensors and not output.unseen else todo)
 
 
 def _undecided(name: str, output: OutputError, reference: str) -> Verdict:

@@ -132,8 +132,9 @@ def named_leaves(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
 
 
 def floating_leaves(tree: Any) -> list[Tensor]:
-    """Every floating-point tensor in it."""
-    return [tensor for _, tensor in named_leaves(tree) if tensor.is_floating_point()]
+    """Every floating-point tensor in it, save for sparse ones, which cannot be indexed."""
+    leaves = (tensor for _, tensor in named_leaves(tree))
+    return [tensor for tensor in leaves if tensor.is_floating_point() and tensor.layout is torch.strided]
 
 
 def parameters_of_forward(model: nn.Module) -> Mapping[str, inspect.Parameter]:

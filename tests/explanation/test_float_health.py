@@ -26,6 +26,7 @@ def digits() -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
 
 LABELS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "from 1": (lambda y: y + 1, "do they count from 1"),
+    "of 1000": (lambda y: y + 500, "do they name other classes"),
     "one on": (lambda y: (y + 1) % 10, "one above"),
     "one back": (lambda y: (y - 1) % 10, "one below"),
     "turned round": (lambda y: 9 - y, "in another order"),
@@ -42,6 +43,15 @@ def test_labels_that_contradict_the_outputs(change: str, digits: tuple[nn.Module
     found = verdict(digits[0], [(x, relabel(y)) for x, y in digits[1]])
     assert found.kind == "float-is-wrong"
     assert words in found.text
+
+
+def test_a_float_model_that_is_mostly_wrong_is_asked_about(digits: tuple[nn.Module, Any]) -> None:
+    def mostly_wrong(y: Tensor) -> Tensor:
+        return torch.where(torch.arange(len(y)) % 5 < 2, y, (y + torch.arange(len(y)) % 9 + 1) % 10)
+
+    asked = "is that what it reached in training?"
+    assert asked in verdict(digits[0], [(x, mostly_wrong(y)) for x, y in digits[1]]).text
+    assert asked not in verdict(*digits).text
 
 
 IMAGES: dict[str, Callable[[Tensor], Tensor]] = {

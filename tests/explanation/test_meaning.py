@@ -1,6 +1,7 @@
 """What outputs mean decides the verdict, on networks whose fault is known."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from qdiag.comparison.compare import compare
 from qdiag.demo.load import load_demo
+from qdiag.explanation.loss import describe
 from qdiag.explanation.verdict import VerdictKind, judge
 from qdiag.pipeline import diagnose
 from tests.models import calibrate
@@ -160,6 +162,31 @@ def test_where_nothing_can_be_seen_the_verdict_says_so_and_what_to_do(name: str,
     diagnosis = diagnose(Ends(ENDS[name]).eval(), images)
     assert diagnosis.verdict.kind == "cannot-judge"
     assert "evaluate=" in diagnosis.steps[0].code
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (lambda y: None, "gives no tensor"),
+        (lambda y: {}, "gives no tensor"),
+        (lambda y: y[:, 0] * 0 + 3, "or the same for all"),
+        (lambda y: torch.complex(y[:, :3], y[:, 3:]), "complex"),
+        (lambda y: y.to_sparse(), "sparse"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_as_what_it_is(end: Callable[[Tensor], Any], told: str, images: Tensor) -> None:
+    verdict = judge(compare(Ends(end).eval(), images))
+    assert verdict.kind == "cannot-judge"
+    assert told in verdict.headline
+
+
+def test_what_decisions_were_made_from_is_told_where_it_is_what_was_lost(images: Tensor) -> None:
+    output = compare(Ends(ENDS["the best"], apart=1.0).eval(), images * 4).outputs["8-bit"]
+    decided, before = output.tensors
+    lost = replace(before, worst_sqnr_db=20.0)
+    assert "20.0 dB" in describe(replace(output, tensors=(replace(decided, agreement_percent=100.0, kappa=1.0), lost)))
+    other = replace(decided, agreement_percent=0.0, kappa=0.0)
+    assert "0.0 % of the values" in describe(replace(output, tensors=(other, decided, lost)))
 
 
 @pytest.mark.parametrize("name", ["the best", "masks", "order"])

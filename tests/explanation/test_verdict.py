@@ -60,3 +60,13 @@ def test_decibels_decide_where_there_are_no_decisions(sqnr: float, expected: Los
 def test_a_gain_is_told_as_a_gain_with_its_interval_turned_round() -> None:
     gain = replace(FINE, drop_points=-0.4, drop_interval=(-1.2, 0.4))
     assert describe(gain) == "gains 0.4 points of top-1 (95 % interval -0.4 to 1.2)"
+
+
+def test_noise_is_told_where_it_is_all_that_was_lost() -> None:
+    same = replace(CLASSES, drop_points=0.0, drop_interval=(-1.0, 1.0), agreement_interval=(99.0, 100.0))
+    assert "dB" not in describe(same)
+    noisy = replace(same, sqnr_db=12.0)
+    assert loss(noisy) is Loss.SMALL
+    assert describe(noisy).startswith("has its output at 12.0 dB SQNR, and loses nothing")
+    assert "dB" not in describe(replace(noisy, drop_points=30.0, drop_interval=(20.0, 40.0)))
+    assert "12.0 dB" in describe(replace(noisy, drop_points=None, drop_interval=None))
