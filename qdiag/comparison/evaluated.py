@@ -1,7 +1,7 @@
 """The user's own function, called with a model: each time with the same draws, and what it gives is looked at."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from qdiag.errors import ModelError, OptionError, QdiagError
 from qdiag.quantization.quantized_model import QuantizedModel
@@ -58,7 +57,7 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Evaluated:
     Raises ModelError where the function raises, OptionError where it gives no number.
     """
     is_version = isinstance(model, QuantizedModel)
-    with kept_random_state(), _calls() as calls:
+    with kept_random_state(), _calls(model) as calls:
         try:
             found = evaluate(model)
         except QdiagError:
@@ -72,16 +71,13 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Evaluated:
 
 
 @contextmanager
-def _calls() -> Iterator[list[str]]:
-    """One entry for each call of a version, copies of it included."""
+def _calls(model: nn.Module) -> Iterator[list[str]]:
+    """One entry for each call of a version, of copies too; a model of the user's is not watched."""
     calls: list[str] = []
-    handle = register_module_forward_pre_hook(
-        lambda module, _: calls.append("") if isinstance(module, QuantizedModel) else None
-    )
-    try:
+    with ExitStack() as stack:
+        if isinstance(model, QuantizedModel):
+            stack.callback(model.register_forward_pre_hook(lambda *_: calls.append("")).remove)
         yield calls
-    finally:
-        handle.remove()
 
 
 def as_figure(found: Any) -> SupportsFloat:
