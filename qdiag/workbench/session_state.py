@@ -19,6 +19,7 @@ from qdiag.workbench.history import History
 from qdiag.workbench.layer_list import LayerList, layer_list
 from qdiag.workbench.material import Material
 from qdiag.workbench.measure import Measure
+from qdiag.workbench.network_graph import NetworkGraph, network_graph
 from qdiag.workbench.offers import Offer, offers
 from qdiag.workbench.record import Record
 from qdiag.workbench.session_folder import SessionFolder
@@ -107,6 +108,16 @@ class SessionState:
         if version is None or diagnosis is None:
             raise OptionError("no layer is known yet: run diagnose() first.", code="nothing-diagnosed")
         return layer_list(diagnosis, version.quantized.plan)
+
+    def graph(self) -> NetworkGraph:
+        """The applied version's layers and the tensors between them, each layer with its errors and its cost.
+
+        Raises:
+            OptionError: Before `diagnose()`.
+        """
+        layers, version = self.layers(), self.current
+        assert version is not None, "layers() has raised"
+        return network_graph(layers, version.quantized.plan)
 
     def offers(self) -> tuple[Offer, ...]:
         """What to do next with the applied version, the best first, each by one command; empty before `diagnose()`."""

@@ -265,7 +265,7 @@ def test_a_deep_network_is_shown_and_walked(
     assert problems == []
 
 
-def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: Any, problems: list[str]) -> None:
+def test_one_selection_is_marked_in_table_lines_graph_and_close_look(lab: Lab, page: Any, problems: list[str]) -> None:
     lab.open(page, "deep150.ipynb")
     run_cell(page, 0)
     page.locator(".qd-run").click()
@@ -290,6 +290,18 @@ def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: A
     page.wait_for_function(BELOW, arg=name)
     box, pane = selected.bounding_box(), page.locator(".qd-rows").bounding_box()
     assert pane["y"] <= box["y"] <= pane["y"] + pane["height"] - box["height"]  # scrolled to, in its own pane
+
+    page.locator(".qd-form button", has_text="Graph").click()
+    marked = page.locator(".qd-box[aria-selected=true]")
+    marked.wait_for()
+    assert not page.locator(".qd-rows").is_visible()
+    page.locator(".qd-graph .qd-search").fill("90.0")
+    page.locator(".qd-graph .qd-search").press("Enter")
+    until(page, ".qd-about", r"^\S*90\.0")
+    page.locator(".qd-canvas").press("ArrowUp")
+    until(page, ".qd-about", r"^\S*89\.0")
+    name = selected.locator("th").text_content()
+    assert marked.locator("title").text_content().startswith(name)
     assert problems == []
 
 
