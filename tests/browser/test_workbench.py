@@ -274,7 +274,7 @@ def test_one_selection_is_marked_in_table_lines_graph_and_close_look(lab: Lab, p
     rows, selected = page.locator(".qd-rows tbody tr"), page.locator(".qd-rows tr[aria-selected=true]")
     assert rows.count() > 150
 
-    page.locator(".qd-search").fill("7.0 conv2d")
+    page.locator(".qd-layer-table .qd-search").fill("7.0 conv2d")
     shown = page.locator(".qd-rows tbody tr:not([hidden])")
     assert 0 < shown.count() < 30
     name = shown.last.locator("th").inner_text()
@@ -283,7 +283,7 @@ def test_one_selection_is_marked_in_table_lines_graph_and_close_look(lab: Lab, p
     assert selected.locator("th").inner_text() == name
     page.wait_for_function(MARKED, arg=name)
 
-    page.locator(".qd-search").fill("")
+    page.locator(".qd-layer-table .qd-search").fill("")
     page.locator(".qd-rows thead button", has_text="#").click()
     assert rows.first.locator("th").inner_text() == ":input"
     page.locator(".qd-next").click()  # the next in the forward is the row below
