@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from qdiag.detection.box_labels import BoxLabels
-from qdiag.detection.decode import Decode
+from qdiag.detection.decode import Decode, Detections
 from qdiag.detection.letterbox import Letterbox
 from qdiag.errors import InputError, OptionError
 
@@ -68,11 +68,15 @@ class MeanAveragePrecision:
             images, targets = zip(*batch, strict=True)
             with torch.no_grad():
                 output = model(torch.stack(images))
-            if not isinstance(output, Tensor):
-                raise InputError(
-                    f"the detector gives a {type(output).__name__}, and one tensor can be decoded. Give a function of "
-                    "yours: evaluate=….",
-                    code="no-head",
-                )
-            metric.update(self.decode(output, self.folder.letterbox.size), list(targets))
+            metric.update(self.detect(output), list(targets))
         return 100 * float(metric.compute()["map"])
+
+    def detect(self, output: Any) -> list[Detections]:
+        """The boxes of each image. Raises InputError for an output that cannot be decoded."""
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"the detector gives a {type(output).__name__}, and one tensor can be decoded. Give a function of "
+                "yours: evaluate=….",
+                code="no-head",
+            )
+        return self.decode(output, self.folder.letterbox.size)

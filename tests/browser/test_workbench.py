@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import READY, Lab, jupyterlab
 
 pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
@@ -34,9 +34,10 @@ MARKED = """name => { const chart = document.querySelector('.qd-overview .js-plo
 BELOW = "n => document.querySelector('tr[aria-selected=true]').previousSibling?.innerText.includes(n)"
 RESTART = """async () => { const context = window.jupyterapp.shell.currentWidget.sessionContext;
   await context.restartKernel(); await context.session.kernel.info; }"""
+SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 # The snapshot comes a moment after the page says that it is done.
 FILLED = """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[0].toJSON())
-  .includes('It is quantization')"""
+  .includes('Images that are decided otherwise')"""
 
 DEMO = """
 import torch
@@ -157,6 +158,16 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     until(page, ".qd-status", "^Done")
     view(page, "Versions")
     until(page, ".qd-versions", "QAT-1")
+    page.locator(".qd-history tbody tr", has_text="per-channel").first.click()
+    page.wait_for_function("() => document.querySelector('.qd-version input').value.includes('per-channel')")
+    page.locator(".qd-title input").fill("one scale each")
+    page.locator(".qd-annotate").click()
+    until(page, ".qd-versions", "one scale each")
+    for name in ("simple", "one scale each"):
+        page.get_by_label(f"compare {name}", exact=True).check()
+    page.locator(".qd-by-layer").click()
+    until(page, ".qd-code-text", "float against simple and block3.depthwise: per-channel")
+    page.locator(".qd-costs .js-plotly-plot").wait_for()
 
     run_cell(page, 1)  # from here on the user's own evaluate raises
     view(page, "Layers")
@@ -228,6 +239,12 @@ def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any,
     run_cell(page, 0)
     page.locator(".qd-run").click()
     until(page, ".qd-status", "^Done")
+    view(page, "Images")
+    page.locator(".qd-look").click()
+    until(page, ".qd-images", "right → wrong")
+    pictures = page.locator(".qd-images .qd-pictures img")
+    assert pictures.count() == 24
+    assert pictures.first.evaluate("e => e.complete && e.naturalWidth") > 8
     page.wait_for_function(FILLED)
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     shown = page.locator(".jp-OutputArea-output")
@@ -236,6 +253,24 @@ def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any,
     html, _ = HTMLExporter().from_notebook_node(saved)
     assert "It is quantization" in html
     assert "What to do next" in html
+    assert "Images that are decided otherwise" in html
+
+    page.evaluate(SHUT_DOWN)
+    page.reload()  # as the notebook is opened the next day: JupyterLab starts a kernel that knows no widget
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
+    page.evaluate(READY)
+    snapshot = page.locator(".qd-snapshot")
+    snapshot.wait_for()
+    page.wait_for_timeout(5000)  # as long as JupyterLab looks for widgets
+    seen = " ".join(page.locator(".jp-OutputArea").all_inner_texts())
+    for words in ("What the workbench showed last", "It is quantization", "Images that are decided otherwise"):
+        assert words in seen
+    assert "Error displaying widget" not in seen
+    assert snapshot.locator("table").first.is_visible()
+    assert snapshot.locator("img").first.evaluate("e => e.complete && e.naturalWidth") > 8
+    run_cell(page, 0)
+    page.locator(".qd-workbench").wait_for()
+    page.locator(".qd-snapshot").wait_for(state="hidden")
     assert 'src="data:image/png;base64' in html
     assert problems == []
 
