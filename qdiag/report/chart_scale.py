@@ -48,7 +48,7 @@ def value_range(chart: Chart) -> tuple[float, float]:
     if chart.kind in ("bar", "histogram"):
         low, high = min(0.0, low), max(0.0, high)
     margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
-    return low - margin if low else 0.0, high + margin
+    return low - margin if low or chart.kind == "scatter" else 0.0, high + margin
 
 
 def place_range(chart: Chart) -> tuple[float, float]:
@@ -58,7 +58,13 @@ def place_range(chart: Chart) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(places), max(places)
     margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
-    return low - margin if low else 0.0, high + margin
+    return low - margin, high + margin
+
+
+def opens_left(place: float, chart: Chart) -> bool:
+    """Whether a point's name stands on its left, since it would run over the right end of the axis."""
+    low, high = place_range(chart)
+    return place > low + 0.7 * (high - low)
 
 
 def diagonal(chart: Chart) -> tuple[float, float]:

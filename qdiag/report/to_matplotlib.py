@@ -16,6 +16,7 @@ from qdiag.report.chart_scale import (
     labels_fit,
     lengths,
     mark_colour,
+    opens_left,
     place_range,
     points,
     series_styles,
@@ -124,15 +125,9 @@ def _draw_scatter(axes: Axes, chart: Chart) -> None:
         size, alpha = (40, 1.0) if series.labels else (8, 0.6)
         axes.scatter(series.at, values, size, style.colour, alpha=alpha, linewidths=0, label=series.name)
         for place, value, label in zip(series.at, values, series.labels, strict=False):
-            axes.annotate(
-                shorten(label, 24),
-                (place, value),
-                (0, 6),
-                textcoords="offset points",
-                ha="center",
-                color=INK,
-                fontsize=8,
-            )
+            shift, side = (-6, "right") if opens_left(place, chart) else (6, "left")
+            words = axes.annotate(shorten(label, 24), (place, value), (shift, 0), textcoords="offset points", ha=side)
+            words.set(color=INK, fontsize=8, verticalalignment="center")
     if chart.diagonal:
         axes.plot(diagonal(chart), diagonal(chart), color=INK, linestyle="--", linewidth=1)
     axes.set_xlim(*place_range(chart))

@@ -13,6 +13,7 @@ from qdiag.report.chart_scale import (
     labels_fit,
     lengths,
     mark_colour,
+    opens_left,
     place_range,
     points,
     series_styles,
@@ -159,8 +160,9 @@ def _draw_scatter(made: go.Figure, chart: Chart) -> None:
             name=_escape(series.name),
             x=series.at,
             y=points(series, chart),
-            text=_escape_all(series.labels) or None,
-            textposition="top center",
+            text=_escape_all(shorten(label, _LONGEST_TICK_NAME) for label in series.labels) or None,
+            textposition=["middle left" if opens_left(place, chart) else "middle right" for place in series.at],
+            cliponaxis=False,
             marker={"color": style.colour, "size": 10 if series.labels else 5, "opacity": 1 if series.labels else 0.6},
             hovertext=[
                 f"{label}{format_number(place)} → {text}"

@@ -38,7 +38,7 @@ def test_points_say_both_values_and_their_names() -> None:
     (line,) = made.layout.shapes
     assert (line.x0, line.x1) == (line.y0, line.y1)
     named = figure(COSTS)
-    assert named.data[0].hovertext[1] == "conv1 &amp; &lt;fc&gt;: 12.5 → 71.8 %"
+    assert named.data[0].hovertext[1] == "conv1 &amp; &lt;fc&gt;: 16-bit: 12.5 → 71.8 %"
     assert not named.layout.shapes
 
 
