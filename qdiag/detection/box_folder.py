@@ -67,12 +67,16 @@ class MeanAveragePrecision:
             images, targets = zip(*batch, strict=True)
             with torch.no_grad():
                 output = model(torch.stack(images))
-            if not isinstance(output, Tensor):
-                raise InputError(
-                    f"the detector gives a {type(output).__name__}, and one tensor can be decoded. Give a function of "
-                    "yours: evaluate=….",
-                    code="no-head",
-                )
-            found += self.decode(output, self.folder.letterbox.size)
+            found += self.detect(output)
             truth += targets
         return average_precision(found, truth)
+
+    def detect(self, output: Any) -> list[Detections]:
+        """The boxes of each image. Raises InputError for an output that cannot be decoded."""
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"the detector gives a {type(output).__name__}, and one tensor can be decoded. Give a function of "
+                "yours: evaluate=….",
+                code="no-head",
+            )
+        return self.decode(output, self.folder.letterbox.size)

@@ -54,6 +54,43 @@ def layer_cost(plan: QuantPlan, layer: Layer) -> LayerCost:
     return LayerCost(macs, _parameters(plan, layer), plan.trace[layer.sites[-1]].outputs[0].shape[1:])
 
 
+@dataclass(frozen=True)
+class PlanCost:
+    """What a plan costs the target.
+
+    Attributes:
+        wide_percent: Multiply-accumulates of layers with more than 8 bits somewhere, or in float, of all of them.
+        parameter_bytes: Weights and biases as they are stored, BatchNorm merged in.
+    """
+
+    wide_percent: float
+    parameter_bytes: int
+
+
+def plan_cost(plan: QuantPlan) -> PlanCost:
+    """By the trace that the plan was made from."""
+    wide = [layer.site for layer in plan.layers if not layer.is_input and _is_wide(layer)]
+    return PlanCost(share_percent(plan, wide), sum(_parameter_bytes(plan, layer) for layer in plan.layers))
+
+
+NARROW, FLOAT = 8, 32
+"""Bits of what costs least, and of a number in float."""
+
+
+def _is_wide(layer: Layer) -> bool:
+    schemes = [layer.output, layer.weight] if layer.is_weighted else [layer.output]
+    return any(scheme is None or scheme.bits > NARROW for scheme in schemes)
+
+
+def _parameter_bytes(plan: QuantPlan, layer: Layer) -> int:
+    weight = None if layer.is_input or not layer.is_weighted else plan.trace[layer.site].tensor("weight")
+    if weight is None:
+        return 0
+    weights = math.prod(weight.shape)
+    bits = weights * (FLOAT if layer.weight is None else layer.weight.bits)
+    return (bits + (_parameters(plan, layer) - weights) * layer.accumulator_bits + 7) // 8
+
+
 def _parameters(plan: QuantPlan, layer: Layer) -> int:
     call = plan.trace[layer.site]
     weight = call.tensor("weight") if layer.is_weighted else None

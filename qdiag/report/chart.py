@@ -7,7 +7,7 @@ from qdiag.errors import OptionError
 from qdiag.report.cells import Code
 from qdiag.report.table import Column, Table
 
-ChartKind = Literal["bar", "line", "histogram"]
+ChartKind = Literal["bar", "line", "histogram", "scatter"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Series:
 
     unit, format: for hover and text, as in `Column`. higher_is_better: says which of many layers is the worst, where
     there is room for one only. meaning: what it shows, and so its colour (see colours.py), by default its name: a lane,
-    or "weights", "output", "inherited".
+    or "weights", "output", "inherited". at: of points in a scatter, where each one stands on the other axis.
+    labels: of these points, a name each; empty where they have none.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Series:
     format: str = ""
     higher_is_better: bool = False
     meaning: str = ""
+    at: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def shows(self) -> str:
@@ -46,12 +49,14 @@ class Chart:
     """One picture.
 
     kind: "bar" (horizontal, grouped, in the order given from the top; up to 30 names), "line" (names from left to
-    right), "histogram" (counts of each series between shared `edges`, one more than counts).
-    names: layer names, each once, where values[i] belongs to names[i]; not for histograms.
+    right), "histogram" (counts of each series between shared `edges`, one more than counts), "scatter" (points of each
+    series at its own places).
+    names: layer names, each once, where values[i] belongs to names[i]; not for histograms and scatters.
     x_title: what names or edges are. y_title: what values are, with the unit; whichever way they are drawn.
     log_y: values on a log scale. caption: what to look at. key: what tells it from the other charts of a report.
     stacked: bars of one name stand end to end, none of them negative, on no log scale.
     x_grid: distance of the values that a number format has, drawn under a histogram where they can be told apart.
+    diagonal: a line in a scatter where both values are equal.
 
     Raises OptionError where the parts do not fit together.
     """
@@ -69,14 +74,17 @@ class Chart:
     key: str = ""
     stacked: bool = False
     x_grid: float = 0.0
+    diagonal: bool = False
 
     def __post_init__(self) -> None:
         if not self.series:
             self._refuse("it has no series")
-        size, what = (len(self.edges) - 1, "bins") if self.kind == "histogram" else (len(self.names), "names")
         for series in self.series:
+            size, what = self._room(series)
             if len(series.values) != size:
                 self._refuse(f"series {series.name!r} has {len(series.values)} values for {size} {what}")
+            if series.labels and len(series.labels) != size:
+                self._refuse(f"series {series.name!r} has {len(series.labels)} labels for {size} {what}")
         if len(set(self.names)) < len(self.names):
             self._refuse("a name is there twice")
         if self.stacked and (self.kind != "bar" or self.log_y):
@@ -84,8 +92,14 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to draw: no layer, no bin."""
-        return not self.series[0].values
+        """Whether there is nothing to draw: no layer, no bin, no point."""
+        return not any(series.values for series in self.series)
+
+    def _room(self, series: Series) -> tuple[int, str]:
+        """How many values a series has to have, and what they belong to."""
+        if self.kind == "scatter":
+            return len(series.at), "places"
+        return (len(self.edges) - 1, "bins") if self.kind == "histogram" else (len(self.names), "names")
 
     def _refuse(self, why: str) -> None:
         raise OptionError(f"chart {self.title!r}: {why}.", code="report-content")

@@ -45,10 +45,32 @@ def value_range(chart: Chart) -> tuple[float, float]:
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
-    if chart.kind != "line":
+    if chart.kind in ("bar", "histogram"):
         low, high = min(0.0, low), max(0.0, high)
     margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
-    return low - margin if low else 0.0, high + margin
+    return low - margin if low or chart.kind == "scatter" else 0.0, high + margin
+
+
+def place_range(chart: Chart) -> tuple[float, float]:
+    """From where to where the other axis of a scatter goes."""
+    places = finite(place for series in chart.series for place in series.at)
+    if not places:
+        return 0.0, 1.0
+    low, high = min(places), max(places)
+    margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def opens_left(place: float, chart: Chart) -> bool:
+    """Whether a point's name stands on its left, since it would run over the right end of the axis."""
+    low, high = place_range(chart)
+    return place > low + 0.7 * (high - low)
+
+
+def diagonal(chart: Chart) -> tuple[float, float]:
+    """From where to where the line goes on which both values are equal."""
+    ranges = place_range(chart), value_range(chart)
+    return max(low for low, _ in ranges), min(high for _, high in ranges)
 
 
 def _columns(chart: Chart) -> Iterable[Sequence[float | None]]:

@@ -52,6 +52,29 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image with what is said of it (marked up as `Text`).
+
+    source: the file itself, as a data: address. level: how grave it is, shown as a symbol before the title.
+    """
+
+    source: str
+    title: str
+    text: str = ""
+    level: Level | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images side by side. width: of each at least, in pixels. caption: what to look at."""
+
+    pictures: tuple[Picture, ...]
+    title: str = ""
+    caption: str = ""
+    width: int = 150
+
+
+@dataclass(frozen=True)
 class Section:
     """Blocks under a heading. anchor: what it is about, by name: cells and chart points of that name lead to it.
 
@@ -64,7 +87,7 @@ class Section:
     collapsed: bool = False
 
 
-Block = Text | Listing | Callout | Facts | Table | Chart | Section
+Block = Text | Listing | Callout | Facts | Table | Chart | Gallery | Section
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,26 @@ def _render_histogram(chart: Chart, width: int) -> RenderableType:
     return Group(_strips(chart, rows), RichText("; ".join([ends, *marks]), style="dim"))
 
 
+def _render_scatter(chart: Chart, width: int) -> RenderableType:
+    """Points by their names; without any, a strip of the values in the order of their places."""
+    if all(series.labels for series in chart.series):
+        grid = RichTable.grid(padding=(0, 2))
+        for series in chart.series:
+            for label, place, text in zip(series.labels, series.at, value_texts(series), strict=True):
+                grid.add_row(label, f"{chart.x_title} {format_number(place)}", text)
+        return grid
+    rows = []
+    for series in chart.series:
+        values = [value for _, value in sorted(zip(series.at, series.values, strict=True))]
+        buckets = _buckets(len(values), _strip_width(chart, width))
+        means = [
+            sum(found) / len(found) if (found := finite(values[i] for i in bucket)) else None for bucket in buckets
+        ]
+        rows.append("".join(_GAP if mean is None else _pick(_HEIGHTS, _share(mean, chart)) for mean in means))
+    note = f"from left to right by {chart.x_title or 'place'}; {chart.y_title or 'value'} as height"
+    return Group(_strips(chart, rows), RichText(note, style="dim"))
+
+
 def _height(count: float, most: float, log: bool) -> float:
     return math.log1p(count) / math.log1p(most) if log else count / most
 
@@ -74,6 +94,7 @@ _RENDER: dict[ChartKind, Callable[[Chart, int], RenderableType]] = {
     "bar": _render_bars,
     "line": _render_lines,
     "histogram": _render_histogram,
+    "scatter": _render_scatter,
 }
 
 

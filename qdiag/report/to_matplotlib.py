@@ -11,10 +11,13 @@ from matplotlib.ticker import MultipleLocator
 
 from qdiag.report.chart import Chart, ChartKind
 from qdiag.report.chart_scale import (
+    diagonal,
     draws_grid,
     labels_fit,
     lengths,
     mark_colour,
+    opens_left,
+    place_range,
     points,
     series_styles,
     shorten,
@@ -116,10 +119,28 @@ def _draw_histogram(axes: Axes, chart: Chart) -> None:
     axes.set_xlabel(chart.x_title)
 
 
+def _draw_scatter(axes: Axes, chart: Chart) -> None:
+    for series, style in zip(chart.series, series_styles(chart), strict=True):
+        values = [float("nan") if point is None else point for point in points(series, chart)]
+        size, alpha = (40, 1.0) if series.labels else (8, 0.6)
+        axes.scatter(series.at, values, size, style.colour, alpha=alpha, linewidths=0, label=series.name)
+        for place, value, label in zip(series.at, values, series.labels, strict=False):
+            shift, side = (-6, "right") if opens_left(place, chart) else (6, "left")
+            words = axes.annotate(shorten(label, 24), (place, value), (shift, 0), textcoords="offset points", ha=side)
+            words.set(color=INK, fontsize=8, verticalalignment="center")
+    if chart.diagonal:
+        axes.plot(diagonal(chart), diagonal(chart), color=INK, linestyle="--", linewidth=1)
+    axes.set_xlim(*place_range(chart))
+    axes.set_ylim(*value_range(chart))
+    _value_axis(axes, chart)
+    axes.set_xlabel(chart.x_title)
+
+
 _DRAW: dict[ChartKind, Callable[[Axes, Chart], None]] = {
     "bar": _draw_bars,
     "line": _draw_lines,
     "histogram": _draw_histogram,
+    "scatter": _draw_scatter,
 }
 
 

@@ -8,10 +8,13 @@ import plotly.graph_objects as go
 
 from qdiag.report.chart import Chart, ChartKind, Series
 from qdiag.report.chart_scale import (
+    diagonal,
     draws_grid,
     labels_fit,
     lengths,
     mark_colour,
+    opens_left,
+    place_range,
     points,
     series_styles,
     shorten,
@@ -150,10 +153,41 @@ def _draw_histogram(made: go.Figure, chart: Chart) -> None:
     made.update_yaxes(**_AXIS, **_value_axis(chart))
 
 
+def _draw_scatter(made: go.Figure, chart: Chart) -> None:
+    for series, style in zip(chart.series, series_styles(chart), strict=True):
+        made.add_scatter(
+            mode="markers+text" if series.labels else "markers",
+            name=_escape(series.name),
+            x=series.at,
+            y=points(series, chart),
+            text=_escape_all(shorten(label, _LONGEST_TICK_NAME) for label in series.labels) or None,
+            textposition=["middle left" if opens_left(place, chart) else "middle right" for place in series.at],
+            cliponaxis=False,
+            marker={"color": style.colour, "size": 10 if series.labels else 5, "opacity": 1 if series.labels else 0.6},
+            hovertext=[
+                f"{label}{format_number(place)} → {text}"
+                for label, place, text in zip(_heads(series), series.at, value_texts(series), strict=True)
+            ],
+            hoverinfo="text",
+        )
+    if chart.diagonal:
+        low, high = diagonal(chart)
+        made.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line={"color": INK, "dash": "dash", "width": 1})
+    made.update_layout(hovermode="closest")
+    made.update_xaxes(**_AXIS, title=_axis_title(chart.x_title), range=place_range(chart))
+    made.update_yaxes(**_AXIS, **_value_axis(chart))
+
+
+def _heads(series: Series) -> list[str]:
+    """What a point's hover text begins with."""
+    return [f"{_escape(label)}: " for label in series.labels] or [""] * len(series.at)
+
+
 _DRAW: dict[ChartKind, Callable[[go.Figure, Chart], None]] = {
     "bar": _draw_bars,
     "line": _draw_lines,
     "histogram": _draw_histogram,
+    "scatter": _draw_scatter,
 }
 
 

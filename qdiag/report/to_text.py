@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text as RichText
 
 from qdiag.report.chart import Chart
-from qdiag.report.elements import Block, Callout, Fact, Facts, Listing, Report, Section, Text
+from qdiag.report.elements import Block, Callout, Fact, Facts, Gallery, Listing, Report, Section, Text
 from qdiag.report.levels import LEVELS
 from qdiag.report.numbers import format_number, with_unit
 from qdiag.report.table import Table
@@ -93,6 +93,8 @@ def _render_block(block: Block, width: int, everything: bool) -> RenderableType:
         case Chart():
             heading = f"{block.title}: {block.y_title}" if block.y_title else block.title
             return Group(*_title(heading), render_chart(block, width), *_caption(block.caption))
+        case Gallery():
+            return Group(*_title(block.title), *_render_pictures(block), *_caption(block.caption))
         case Section():
             rule = Rule(RichText(block.title, style="bold"), align="left", style="dim")
             return Group(rule, *_render_blocks(block.blocks, width, everything))
@@ -102,6 +104,16 @@ def _render_callout(block: Callout) -> RenderableType:
     style = LEVELS[block.level]
     headline = RichText(f"{style.symbol} {block.headline}", style=style.terminal)
     return Group(headline, Padding(render_inline(block.text), (0, 0, 0, 2))) if block.text else headline
+
+
+def _render_pictures(gallery: Gallery) -> list[RenderableType]:
+    """What is said of each: a terminal shows no image."""
+    lines: list[RenderableType] = []
+    for picture in gallery.pictures:
+        symbol = f"{LEVELS[picture.level].symbol} " if picture.level else ""
+        style = LEVELS[picture.level].terminal if picture.level else "bold"
+        lines.append(RichText.assemble("  ", (f"{symbol}{picture.title}", style), "  ", render_inline(picture.text)))
+    return lines
 
 
 def _render_fact(fact: Fact) -> RichText:

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import ipywidgets as widgets
 
-from qdiag.report.elements import Block, Report
 from qdiag.report.inline import spans
-from qdiag.report.to_html import render_fragment
 
 
 def button(text: str, css: str, on_click: Callable[..., None], style: str = "", tooltip: str = "") -> widgets.Button:
@@ -36,11 +34,6 @@ def complaint(css: str) -> widgets.HTML:
 def heading(text: str) -> widgets.HTML:
     """What begins a panel."""
     return widgets.HTML(f'<div style="font-weight:600;margin-top:0.8em;border-top:1px solid #8884">{text}</div>')
-
-
-def shown(title: str, *blocks: Block) -> str:
-    """Blocks of a report as HTML."""
-    return render_fragment(Report(title, tuple(blocks), "panel"))
 
 
 def marked(text: str) -> str:

@@ -1,5 +1,6 @@
 """A session's versions, and which of them is applied."""
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -49,7 +50,10 @@ class History(Mapping[str, Version]):
         return [self.start, *self.values()][-1]
 
     def find(self, name: str) -> Version:
-        """Raises OptionError for a name that it does not hold."""
+        """By name or title. Raises OptionError for one that it does not hold."""
+        titled = [version for version in self.values() if version.title == name]
+        if name not in self and titled:
+            return titled[0]
         if name not in self:
             known = ", ".join(map(repr, self)) or "nothing yet"
             raise OptionError(f"no version {name!r} in the history; there is {known}.", code="no-version")
@@ -68,25 +72,44 @@ class History(Mapping[str, Version]):
         return found
 
     def free_name(self, name: str) -> str:
-        """The name, numbered where versions have it already.
+        """The name, numbered where versions are called so already.
 
         >>> History().free_name("best")
         'best'
         """
-        alike = sum(known == name or known.startswith(f"{name} (") for known in self)
-        return f"{name} ({alike + 1})" if alike else name
+        taken = {*self, *(version.title for version in self.values())}
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
     def add(self, version: Version) -> None:
         """The first one is applied at once."""
         self._versions[version.name] = version
         self.applied = self.applied or [version.name]
 
+    def check_title(self, version: Version, title: str) -> None:
+        """Raises OptionError for a title that means another version."""
+        if any(other is not version and title in (other.name, other.title) for other in self.values()):
+            raise OptionError(
+                f"another version is called {title!r} already. Choose another title.", code="option-value"
+            )
+
+    def remove(self, name: str) -> Version:
+        """Forget a version, and return it. Raises OptionError for the applied one."""
+        version = self.find(name)
+        if version is self.current:
+            raise OptionError(
+                f"{name!r} is applied: apply another version, or undo, before it is deleted.", code="option-value"
+            )
+        del self._versions[version.name]
+        self.applied = [other for other in self.applied if other != version.name]
+        return version
+
     @contextmanager
     def applying(self, name: str) -> Iterator[None]:
         """The version is the applied one, unless what is done inside fails or is stopped."""
         version, before = self.find(name), list(self.applied)
         if version is not self.current:
-            self.applied.append(name)
+            self.applied.append(version.name)
         try:
             yield
         except BaseException:

@@ -7,9 +7,10 @@ import ipywidgets as widgets
 
 from qdiag.workbench.controls import toggles
 
-LAYERS, WHY, RUNS, VERSIONS, LINT = VIEWS = (
+LAYERS, WHY, IMAGES, RUNS, VERSIONS, LINT = VIEWS = (
     "Layers",
     "Why, and what to do",
+    "Images",
     "Calibrate and train",
     "Versions",
     "Lint",

@@ -34,8 +34,6 @@ async function render({ model, el, signal }) {
   waiting.textContent = "The figure is on its way…";
   const place = document.createElement("div");
   el.append(waiting, place);
-  el.style.width = "100%"; // an empty child of a flex box has none
-  el.style.minWidth = "0";
   const [figure, library, selection] = await Promise.all(["figure", "library", "selection"].map((one) => carrier(model, one)));
   const plotly = await (shared.plotly ??= unpacked(library.get("value")));
   if (signal.aborted) return;

@@ -35,7 +35,9 @@ class LiveChart(anywidget.AnyWidget):
     selection = Instance(widgets.Combobox, allow_none=True).tag(**CARRIER)
 
     def __init__(self, drawn: go.Figure, selection: widgets.Combobox | None = None):
-        super().__init__(figure=widgets.Label(drawn.to_json()), library=_library(), selection=selection)
+        wide = {"width": "100%", "min_width": "0"}  # an empty child of a flex box has no width, and is never drawn
+        carriers = {"figure": widgets.Label(drawn.to_json()), "library": _library(), "selection": selection}
+        super().__init__(layout=wide, **carriers)
 
     def show(self, drawn: go.Figure) -> None:
         """Draw another figure in its place."""

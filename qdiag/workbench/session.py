@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from qdiag.comparison.comparison import Comparison
-from qdiag.comparison.site_detail import SiteDetail
+from qdiag.comparison.images.boxes import Detect
+from qdiag.comparison.images.compare_images import SHOWN, ImageComparison, compare_images_steps
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.export.device_errors import DumpComparison
@@ -20,7 +21,6 @@ from qdiag.quantization.calibrate import DEFAULT_METHOD
 from qdiag.quantization.what_if import what_if
 from qdiag.report.displayable import Displayable
 from qdiag.report.elements import Report
-from qdiag.tracing.site import Site
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.material import FIRST
 from qdiag.workbench.session_report import session_report
@@ -66,7 +66,7 @@ class Session(SessionState, Displayable):
         """The applied version's diagnosis, with its worst layers close up, and every version with its code."""
         details = {} if self.current is None else self._details.get(self.current.name, {})
         name, score = type(self.model).__name__, self.float_score
-        return session_report(name, self.history, self.verifications, score, self.diagnosis, details)
+        return session_report(name, self.history, self.verifications, score, self.diagnosis, details, self.images)
 
     def lint(self) -> LintReport:
         """What is known to hurt, found by reading the model."""
@@ -99,20 +99,6 @@ class Session(SessionState, Displayable):
         """What `diagnose.steps()` is."""
         return self.diagnose.steps()
 
-    def inspect(self, name: Site | str) -> SiteDetail:
-        """Histograms and channels of one layer.
-
-        Args:
-            name: Its address.
-
-        Raises:
-            OptionError: Before `diagnose()`.
-            SiteNotFound: For an address that is no layer's.
-        """
-        if self.current is None or self.diagnosis is None:
-            raise OptionError("nothing to inspect yet: run diagnose() first.", code="nothing-diagnosed")
-        return self._details[self.current.name][self.diagnosis.comparison.layer(name).site]
-
     @long_work
     def compare(self, *names: str, on_progress: OnProgress = None) -> Steps[Comparison]:
         """Float against some versions at every layer.
@@ -125,6 +111,22 @@ class Session(SessionState, Displayable):
             OptionError: For a name that is not in the history, and for versions that were trained apart.
         """
         return (yield from self._record.measure.comparison_steps(self.history.together(names)))
+
+    @long_work
+    def compare_images(
+        self, most: int = SHOWN, detect: Detect | None = None, *, on_progress: OnProgress = None
+    ) -> Steps[ImageComparison]:
+        """What the applied version makes of single images: flipped classes, changed masks, lost boxes, moved values.
+
+        Args:
+            most: Images that are shown, the gravest.
+            detect: Makes boxes of a detector's output, see `docs/workbench.md`; by default `evaluate.detect`.
+            on_progress: As for `diagnose`.
+        """
+        start = self.history.start
+        found = yield from compare_images_steps(self.subject, start.quantized, start.name, most, detect)
+        self._images[start.name] = found
+        return found
 
     @long_work
     def calibrate(
@@ -238,7 +240,8 @@ class Session(SessionState, Displayable):
             OptionError: Where there is none.
         """
         yield from self._record.restoration_steps(name)
-        self._diagnoses, self._details, self._target = {}, {}, TargetWork(self.subject.data)
+        self._diagnoses, self._details, self._images = {}, {}, {}
+        self._target = TargetWork(self.subject.data)
 
     @long_work
     def apply(self, name: str, *, on_progress: OnProgress = None) -> Steps[None]:
@@ -251,11 +254,6 @@ class Session(SessionState, Displayable):
         with self.history.applying(name):
             if self.diagnosis is None:
                 yield from self.diagnose.steps()
-        self._record.keep()
-
-    def undo(self) -> None:
-        """Go back to the version that was applied before. Raises OptionError where there is none."""
-        self.history.undo()
         self._record.keep()
 
     @long_work

@@ -25,6 +25,8 @@ from qdiag.workbench.version import Version
 
 SESSION = "session.pt"
 CONTENTS = ("model", "data", "float_score", "applied", "modules", "versions")
+WORDS = ("title", "note", "is_pinned")
+"""Of a version, what older files do not hold."""
 ADVICE = "Make room, or give folder=…"
 
 
@@ -134,7 +136,8 @@ class SessionFolder:
             quantized.set_extra_state(entry["quantized"])
             measured = None if entry["output"] is None else OutputError.of_state(entry["output"])
             code = tuple(entry["code"])
-            versions.append(Version(entry["name"], entry["parent"], quantized, measured, entry["score"], code))
+            words = {name: entry[name] for name in WORDS if name in entry}
+            versions.append(Version(entry["name"], entry["parent"], quantized, measured, entry["score"], code, **words))
         return Kept(History(versions, found["applied"]), found["data"], found["float_score"])
 
     @contextmanager
@@ -169,6 +172,9 @@ def _state(version: Version) -> dict[str, Any]:
         "output": None if version.measured is None else version.measured.state(),
         "score": version.score,
         "code": list(version.code),
+        "title": version.title,
+        "note": version.note,
+        "is_pinned": version.is_pinned,
     }
 
 

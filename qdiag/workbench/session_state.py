@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from qdiag.comparison.images.compare_images import ImageComparison
 from qdiag.comparison.site_detail import SiteDetail
 from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
@@ -19,6 +21,7 @@ from qdiag.workbench.history import History
 from qdiag.workbench.layer_list import LayerList, layer_list
 from qdiag.workbench.material import Material
 from qdiag.workbench.measure import Measure
+from qdiag.workbench.network_graph import NetworkGraph, network_graph
 from qdiag.workbench.offers import Offer, offers
 from qdiag.workbench.record import Record
 from qdiag.workbench.session_folder import SessionFolder
@@ -26,6 +29,7 @@ from qdiag.workbench.target_folder import taken
 from qdiag.workbench.target_work import TargetWork
 from qdiag.workbench.twin import Twin
 from qdiag.workbench.version import Version
+from qdiag.workbench.version_list import VersionList, version_list
 
 FOLDER = "qdiag-runs"
 
@@ -56,6 +60,7 @@ class SessionState:
         self._target = TargetWork(self.subject.data)
         self._diagnoses: dict[str, Diagnosis] = {}
         self._details: dict[str, dict[Site, SiteDetail]] = {}
+        self._images: dict[str, ImageComparison] = {}
 
     @property
     def history(self) -> History:
@@ -97,6 +102,25 @@ class SessionState:
         """Other sessions of this very model that were kept, the latest first: name and contents. See `restore`."""
         return {} if self.folder is None else {one.name: one.contents() for one in self.folder.earlier(self.model)}
 
+    @property
+    def images(self) -> ImageComparison | None:
+        """What `compare_images()` found of the applied version; None where it was not asked."""
+        return None if self.current is None else self._images.get(self.current.name)
+
+    def inspect(self, name: Site | str) -> SiteDetail:
+        """Histograms and channels of one layer.
+
+        Args:
+            name: Its address.
+
+        Raises:
+            OptionError: Before `diagnose()`.
+            SiteNotFound: For an address that is no layer's.
+        """
+        if self.current is None or self.diagnosis is None:
+            raise OptionError("nothing to inspect yet: run diagnose() first.", code="nothing-diagnosed")
+        return self._details[self.current.name][self.diagnosis.comparison.layer(name).site]
+
     def layers(self) -> LayerList:
         """Every layer of the applied version with its errors and its cost, the worst first.
 
@@ -108,12 +132,71 @@ class SessionState:
             raise OptionError("no layer is known yet: run diagnose() first.", code="nothing-diagnosed")
         return layer_list(diagnosis, version.quantized.plan)
 
+    def graph(self) -> NetworkGraph:
+        """The applied version's layers and the tensors between them, each layer with its errors and its cost.
+
+        Raises:
+            OptionError: Before `diagnose()`.
+        """
+        layers, version = self.layers(), self.current
+        assert version is not None, "layers() has raised"
+        return network_graph(layers, version.quantized.plan)
+
     def offers(self) -> tuple[Offer, ...]:
         """What to do next with the applied version, the best first, each by one command; empty before `diagnose()`."""
         version, diagnosis = self.current, self.diagnosis
         if version is None or diagnosis is None:
             return ()
         return offers(diagnosis, version.name, self.history, is_verified=version.name in self.verifications)
+
+    def undo(self) -> None:
+        """Go back to the version that was applied before. Raises OptionError where there is none."""
+        self.history.undo()
+        self._record.keep()
+
+    def annotate(
+        self, name: str, *, title: str | None = None, note: str | None = None, pinned: bool | None = None
+    ) -> Version:
+        """Name a version anew, write a note beside it, or pin it to the top of the table; what is None stays.
+
+        Args:
+            name: Of the version, or its title.
+            title: What it is called from now on; "" for its own name. Commands take either.
+            note: What you want to remember of it.
+            pinned: Whether it stands at the top.
+
+        Raises:
+            OptionError: For a name that is not in the history, and for a title that another version has.
+        """
+        version = self.history.find(name)
+        if title:
+            self.history.check_title(version, title)
+        words: dict[str, Any] = {"title": title, "note": note, "is_pinned": pinned}
+        changed = replace(version, **{word: value for word, value in words.items() if value is not None})
+        self._record.add(changed)
+        return changed
+
+    def delete(self, name: str) -> None:
+        """Take a version out of the history; a training run stays in its folder, and `resume(…)` brings it back.
+
+        Args:
+            name: Of the version, or its title.
+
+        Raises:
+            OptionError: For a name that is not in the history, and for the applied version.
+        """
+        gone = self.history.remove(name).name  # a later version may have its name, and none of its results
+        for found in (self._diagnoses, self._details, self._images, self._target.exports, self._target.verifications):
+            found.pop(gone, None)
+        self._record.keep()
+
+    def versions(self) -> VersionList:
+        """Every version beside float, the pinned ones first: what it loses, and what it costs the target.
+
+        Raises:
+            OptionError: Before there is one.
+        """
+        return version_list(type(self.model).__name__, self.history, self.verifications, self.float_score)
 
     def taken(self, folder: str | os.PathLike[str]) -> str:
         """What a folder holds beside an export of this model, in a few words; "" where nothing would be mixed.

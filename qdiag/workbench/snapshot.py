@@ -1,24 +1,30 @@
-"""The page where no kernel runs: on a code host, or in a page made of the notebook."""
+"""The page where no kernel runs: in a notebook that was opened again, on a code host, or in a page made of it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
 from qdiag.report.elements import Report
 from qdiag.report.to_html import render_fragment
 from qdiag.report.to_text import render_text
 
+STYLE = """<style>
+.jp-OutputArea:has(.qd-workbench) .qd-snapshot { display: none; }
+body:not(:has(.jp-OutputArea)):has(.qd-workbench) .qd-snapshot { display: none; }
+.jp-OutputArea:has(.qd-snapshot):not(:has(.qd-workbench)) > :has(> .jupyter-widgets) { display: none; }
+</style>"""
+"""The report is seen where the page is not; and then JupyterLab's word that it has no widget of that name is not."""
+HINT = "What the workbench showed last. Run the cell to go on with it."
+
 
 class Snapshot:
-    """A report beside the page, for whoever cannot show widgets; JupyterLab shows a widget of nothing in its place.
+    """A report beside the page, for where there are no widgets.
 
     Its pictures take a second to draw, in a thread of their own: nothing waits for them.
     """
 
     def __init__(self) -> None:
-        self._nothing = widgets.HTML(layout={"display": "none"})
         self._artist = ThreadPoolExecutor(1, thread_name_prefix="qdiag-snapshot")
         self._handle: DisplayHandle | None = None
 
@@ -35,5 +41,5 @@ class Snapshot:
         handle.update(self._types(report), raw=True)
 
     def _types(self, report: Report) -> dict[str, Any]:
-        own = {"text/plain": render_text(report), "text/html": render_fragment(report)}
-        return {**self._nothing._repr_mimebundle_(), **own}
+        html = f'{STYLE}<div class="qd-snapshot"><p><em>{HINT}</em></p>{render_fragment(report)}</div>'
+        return {"text/plain": render_text(report), "text/html": html}

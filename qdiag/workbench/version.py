@@ -16,7 +16,8 @@ class Version:
     parent: the version that it was made from; "" for the float model. measured: its output beside the float model's, on
     the session's data; None where measuring was stopped, or failed. score: what the user's own `evaluate` gives. code:
     the lines that make it, those of its parents included; they name `model`, `images` to calibrate with and `training`
-    images.
+    images. title: what the user calls it, in place of its name; note: what they wrote beside it; is_pinned: whether it
+    stands at the top.
     """
 
     name: str
@@ -25,6 +26,14 @@ class Version:
     measured: OutputError | None
     score: float | None
     code: tuple[str, ...]
+    title: str = ""
+    note: str = ""
+    is_pinned: bool = False
+
+    @property
+    def called(self) -> str:
+        """Its title, where it has one, else its name."""
+        return self.title or self.name
 
     @property
     def output(self) -> OutputError:

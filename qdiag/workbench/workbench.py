@@ -15,6 +15,7 @@ from qdiag.workbench.job import Job
 from qdiag.workbench.layout import LAYERS, VIEWS, style, views
 from qdiag.workbench.panels.answer import AnswerPanel
 from qdiag.workbench.panels.earlier import EarlierPanel
+from qdiag.workbench.panels.images import ImagesPanel
 from qdiag.workbench.panels.layers import ONE, LayersPanel
 from qdiag.workbench.panels.lint import LintPanel
 from qdiag.workbench.panels.panel import Panel
@@ -57,11 +58,12 @@ class Workbench(widgets.VBox):
         self._make_head()
         self.earlier, self.what_if = EarlierPanel(self), WhatIfPanel(self)
         self.answer, self.layers = AnswerPanel(self), LayersPanel(self, self.what_if.widget)
-        self.lint, self.runs, self.versions = LintPanel(self), RunsPanel(self), VersionsPanel(self)
+        self.images, self.runs = ImagesPanel(self), RunsPanel(self)
+        self.lint, self.versions = LintPanel(self), VersionsPanel(self)
         self.layers.choice.observe(lambda change: self.what_if.follow(change["new"]), "value")
         answer = self.error, self.earlier.widget, self.answer.widget, self.what_if.result
-        panels = self.layers.widget, self.answer.reasons, self.runs.widget, self.versions.widget, self.lint.widget
-        self.views, body = views(dict(zip(VIEWS, panels, strict=True)))
+        work = self.images.widget, self.runs.widget, self.versions.widget, self.lint.widget
+        self.views, body = views(dict(zip(VIEWS, (self.layers.widget, self.answer.reasons, *work), strict=True)))
         head = widgets.VBox([self.head, *answer]).add_class("qd-head")
         super().__init__([style(), head, self.views, body])
         self.add_class("qd-workbench")
@@ -75,7 +77,8 @@ class Workbench(widgets.VBox):
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        return self.earlier, self.answer, self.what_if, self.layers, self.runs, self.versions, self.lint
+        top = self.earlier, self.answer, self.what_if
+        return *top, self.layers, self.images, self.runs, self.versions, self.lint
 
     def _make_head(self) -> None:
         name = widgets.HTML(
@@ -220,7 +223,7 @@ class Workbench(widgets.VBox):
     def _forgive(self) -> None:
         """Errors of before are over."""
         self.error.layout.display = "none"
-        for spot in (self.what_if.trouble, self.runs.trouble, self.versions.trouble):
+        for spot in (self.what_if.trouble, self.images.trouble, self.runs.trouble, self.versions.trouble):
             spot.layout.display = "none"
 
     def _idle(self, status: str) -> None:

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import READY, Lab, jupyterlab
 
 pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
@@ -34,9 +34,10 @@ MARKED = """name => { const chart = document.querySelector('.qd-overview .js-plo
 BELOW = "n => document.querySelector('tr[aria-selected=true]').previousSibling?.innerText.includes(n)"
 RESTART = """async () => { const context = window.jupyterapp.shell.currentWidget.sessionContext;
   await context.restartKernel(); await context.session.kernel.info; }"""
+SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 # The snapshot comes a moment after the page says that it is done.
 FILLED = """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[0].toJSON())
-  .includes('It is quantization')"""
+  .includes('Images that are decided otherwise')"""
 
 DEMO = """
 import torch
@@ -157,6 +158,16 @@ def test_a_change_is_tried_applied_and_undone_and_training_is_stopped_and_resume
     until(page, ".qd-status", "^Done")
     view(page, "Versions")
     until(page, ".qd-versions", "QAT-1")
+    page.locator(".qd-history tbody tr", has_text="per-channel").first.click()
+    page.wait_for_function("() => document.querySelector('.qd-version input').value.includes('per-channel')")
+    page.locator(".qd-title input").fill("one scale each")
+    page.locator(".qd-annotate").click()
+    until(page, ".qd-versions", "one scale each")
+    for name in ("simple", "one scale each"):
+        page.get_by_label(f"compare {name}", exact=True).check()
+    page.locator(".qd-by-layer").click()
+    until(page, ".qd-code-text", "float against simple and block3.depthwise: per-channel")
+    page.locator(".qd-costs .js-plotly-plot").wait_for()
 
     run_cell(page, 1)  # from here on the user's own evaluate raises
     view(page, "Layers")
@@ -228,6 +239,12 @@ def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any,
     run_cell(page, 0)
     page.locator(".qd-run").click()
     until(page, ".qd-status", "^Done")
+    view(page, "Images")
+    page.locator(".qd-look").click()
+    until(page, ".qd-images", "right → wrong")
+    pictures = page.locator(".qd-images .qd-pictures img")
+    assert pictures.count() == 24
+    assert pictures.first.evaluate("e => e.complete && e.naturalWidth") > 8
     page.wait_for_function(FILLED)
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     shown = page.locator(".jp-OutputArea-output")
@@ -236,6 +253,24 @@ def test_what_it_showed_is_in_the_notebook_without_a_kernel(lab: Lab, page: Any,
     html, _ = HTMLExporter().from_notebook_node(saved)
     assert "It is quantization" in html
     assert "What to do next" in html
+    assert "Images that are decided otherwise" in html
+
+    page.evaluate(SHUT_DOWN)
+    page.reload()  # as the notebook is opened the next day: JupyterLab starts a kernel that knows no widget
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
+    page.evaluate(READY)
+    snapshot = page.locator(".qd-snapshot")
+    snapshot.wait_for()
+    page.wait_for_timeout(5000)  # as long as JupyterLab looks for widgets
+    seen = " ".join(page.locator(".jp-OutputArea").all_inner_texts())
+    for words in ("What the workbench showed last", "It is quantization", "Images that are decided otherwise"):
+        assert words in seen
+    assert "Error displaying widget" not in seen
+    assert snapshot.locator("table").first.is_visible()
+    assert snapshot.locator("img").first.evaluate("e => e.complete && e.naturalWidth") > 8
+    run_cell(page, 0)
+    page.locator(".qd-workbench").wait_for()
+    page.locator(".qd-snapshot").wait_for(state="hidden")
     assert 'src="data:image/png;base64' in html
     assert problems == []
 
@@ -265,7 +300,7 @@ def test_a_deep_network_is_shown_and_walked(
     assert problems == []
 
 
-def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: Any, problems: list[str]) -> None:
+def test_one_selection_is_marked_in_table_lines_graph_and_close_look(lab: Lab, page: Any, problems: list[str]) -> None:
     lab.open(page, "deep150.ipynb")
     run_cell(page, 0)
     page.locator(".qd-run").click()
@@ -274,7 +309,7 @@ def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: A
     rows, selected = page.locator(".qd-rows tbody tr"), page.locator(".qd-rows tr[aria-selected=true]")
     assert rows.count() > 150
 
-    page.locator(".qd-search").fill("7.0 conv2d")
+    page.locator(".qd-layer-table .qd-search").fill("7.0 conv2d")
     shown = page.locator(".qd-rows tbody tr:not([hidden])")
     assert 0 < shown.count() < 30
     name = shown.last.locator("th").inner_text()
@@ -283,13 +318,25 @@ def test_one_selection_is_marked_in_table_lines_and_close_look(lab: Lab, page: A
     assert selected.locator("th").inner_text() == name
     page.wait_for_function(MARKED, arg=name)
 
-    page.locator(".qd-search").fill("")
+    page.locator(".qd-layer-table .qd-search").fill("")
     page.locator(".qd-rows thead button", has_text="#").click()
     assert rows.first.locator("th").inner_text() == ":input"
     page.locator(".qd-next").click()  # the next in the forward is the row below
     page.wait_for_function(BELOW, arg=name)
     box, pane = selected.bounding_box(), page.locator(".qd-rows").bounding_box()
     assert pane["y"] <= box["y"] <= pane["y"] + pane["height"] - box["height"]  # scrolled to, in its own pane
+
+    page.locator(".qd-form button", has_text="Graph").click()
+    marked = page.locator(".qd-box[aria-selected=true]")
+    marked.wait_for()
+    assert not page.locator(".qd-rows").is_visible()
+    page.locator(".qd-graph .qd-search").fill("90.0")
+    page.locator(".qd-graph .qd-search").press("Enter")
+    until(page, ".qd-about", r"^\S*90\.0")
+    page.locator(".qd-canvas").press("ArrowUp")
+    until(page, ".qd-about", r"^\S*89\.0")
+    name = selected.locator("th").text_content()
+    assert marked.locator("title").text_content().startswith(name)
     assert problems == []
 
 

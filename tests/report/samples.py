@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from qdiag.report.cells import Badge, Code, Place
 from qdiag.report.chart import Chart, Mark, Series
 from qdiag.report.displayable import Displayable
-from qdiag.report.elements import Callout, Fact, Facts, Listing, Report, Section, Text
+from qdiag.report.elements import Callout, Fact, Facts, Gallery, Listing, Picture, Report, Section, Text
 from qdiag.report.table import Column, Table
 
 LAYERS = ("conv1.conv2d", "layer1.0.conv1.conv2d", "layer1.0.add", "fc.linear")
@@ -85,6 +85,39 @@ HISTOGRAM = Chart(
     log_y=True,
 )
 
+SCATTER = Chart(
+    kind="scatter",
+    title="Values of the output",
+    series=(
+        Series("other channels", (0.0, 1.5, 3.0), at=(0.1, 1.4, 3.3), meaning="float"),
+        Series("channel 3", (2.0, math.nan), at=(1.0, 2.0), meaning="8-bit"),
+    ),
+    x_title="float",
+    y_title="8-bit",
+    caption="On the dashed line nothing is lost.",
+    diagonal=True,
+)
+
+COSTS = Chart(
+    kind="scatter",
+    title="Accuracy against cost",
+    series=(Series("versions", (70.1, 71.8), "%", ".1f", at=(0.0, 12.5), labels=("simple", "conv1 & <fc>: 16-bit")),),
+    x_title="operations in 16 bit (%)",
+    y_title="top-1 (%)",
+)
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+GALLERY = Gallery(
+    (
+        Picture(PIXEL, "image 7: cat → dog", "label **cat** · float **cat** 98 % · 8-bit **dog** 51 %", "error"),
+        Picture(PIXEL, "image 3 & <more>"),
+    ),
+    "Images that are decided otherwise",
+    "The gravest first.",
+)
+
 EVERY_KIND = Report(
     title="Diagnosis of ResNet <tiny> & friends",
     blocks=(
@@ -100,6 +133,7 @@ EVERY_KIND = Report(
             collapsed=True,
         ),
         Section("fc.linear", (Text("Nothing to see."),), anchor="fc.linear", collapsed=True),
+        Section("What happened to the images", (GALLERY, SCATTER, COSTS)),
         Section("Not quantized", (Table((Column("site", "Operation"),), ()),)),
     ),
     kind="diagnosis",

@@ -7,9 +7,11 @@ from qdiag.errors import OptionError
 from qdiag.report.cells import Code
 from qdiag.report.chart import Chart, Mark, Series, chart_table
 from qdiag.report.chart_scale import (
+    diagonal,
     draws_grid,
     lengths,
     mark_colour,
+    place_range,
     series_styles,
     shorten,
     stack_starts,
@@ -31,6 +33,11 @@ def bars(*values: float | None, log_y: bool = False) -> Chart:
         ({"kind": "bar", "series": (Series("a", (1, 2)),), "names": ("x",)}, "has 2 values for 1 names"),
         ({"kind": "histogram", "series": (Series("a", (1, 2)),), "edges": (0, 1)}, "has 2 values for 1 bins"),
         ({"kind": "line", "series": (Series("a", (1, 2)),), "names": ("x", "x")}, "a name is there twice"),
+        ({"kind": "scatter", "series": (Series("a", (1, 2), at=(1.0,)),)}, "has 2 values for 1 places"),
+        (
+            {"kind": "scatter", "series": (Series("a", (1,), at=(1.0,), labels=("x", "y")),)},
+            "has 2 labels for 1 places",
+        ),
         ({"kind": "bar", "series": ()}, "no series"),
         ({"kind": "line", "series": (Series("a", ()),), "stacked": True}, "only bars on a linear scale can be stacked"),
     ],
@@ -124,3 +131,10 @@ def test_a_short_name_stays_and_a_long_one_keeps_both_ends() -> None:
 def test_names_are_written_at_even_steps() -> None:
     assert tick_positions("abcdefghij", 4) == [0, 3, 6, 9]
     assert tick_positions("ab", 4) == [0, 1]
+
+
+def test_a_scatter_has_room_for_all_points_and_its_diagonal_ends_with_the_shorter_axis() -> None:
+    chart = Chart("scatter", "t", (Series("a", (1.0, 3.0), at=(-10.0, 10.0)),), diagonal=True)
+    assert place_range(chart) == pytest.approx((-11.6, 11.6))
+    assert value_range(chart) == pytest.approx((0.84, 3.16))
+    assert diagonal(chart) == value_range(chart)

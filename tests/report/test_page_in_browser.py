@@ -51,8 +51,8 @@ def column(page: Page, index: int) -> list[str]:
 def test_every_chart_is_drawn_when_it_comes_into_view(opened: Open) -> None:
     page = opened(EVERY_KIND)
     plots = page.locator(".qd-plot:visible")
-    assert plots.count() == 2
-    for index in range(2):
+    assert plots.count() == 4
+    for index in range(4):
         plots.nth(index).scroll_into_view_if_needed()
         plots.nth(index).locator(".main-svg").first.wait_for()
     hidden = page.locator("#at-layer1\\.0\\.conv1\\.conv2d")

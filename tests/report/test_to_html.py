@@ -105,7 +105,8 @@ def test_a_notebook_cuts_long_tables_and_a_page_does_not() -> None:
 
 def test_a_notebook_does_not_draw_what_is_collapsed() -> None:
     pictures = [attributes["alt"] for tag, attributes in Reader(render_fragment(EVERY_KIND)).tags if tag == "img"]
-    assert pictures == ["Worst layers", "Error along the network"]
+    shown = ["image 7: cat → dog", "image 3 & <more>", "Values of the output", "Accuracy against cost"]
+    assert pictures == ["Worst layers", "Error along the network", *shown]
 
 
 def test_ids_are_one_of_a_kind_and_the_first_section_of_a_name_is_its_anchor() -> None:

@@ -9,7 +9,7 @@ from matplotlib.patches import StepPatch
 
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_matplotlib import draw, png
-from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES
+from tests.report.samples import BARS, COSTS, HISTOGRAM, LAYERS, LINES, SCATTER
 
 
 def test_bars_have_their_lengths_and_names_from_the_top() -> None:
@@ -45,7 +45,7 @@ def test_stacked_bars_and_a_formats_grid() -> None:
     assert len(draw(replace(HISTOGRAM, x_grid=0.5)).axes[0].xaxis.get_minorticklocs()) >= 4
 
 
-@pytest.mark.parametrize("chart", [BARS, LINES, HISTOGRAM], ids=lambda chart: chart.kind)
+@pytest.mark.parametrize("chart", [BARS, LINES, HISTOGRAM, SCATTER, COSTS], ids=lambda chart: chart.title)
 def test_pictures_are_clear_where_nothing_is_drawn(chart: Chart) -> None:
     pixels = imread(io.BytesIO(png(chart)))
     alpha = pixels[..., 3]

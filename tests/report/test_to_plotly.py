@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from qdiag.report.chart import Chart, Series
 from qdiag.report.to_plotly import CONFIG, figure
-from tests.report.samples import BARS, HISTOGRAM, LAYERS, LINES
+from tests.report.samples import BARS, COSTS, HISTOGRAM, LAYERS, LINES, SCATTER
 
 
 def test_bars_run_from_the_top_and_say_their_values() -> None:
@@ -31,6 +31,17 @@ def test_histograms_are_steps_over_their_edges_with_their_marks() -> None:
     assert [shape.x0 for shape in made.layout.shapes] == [-1.0, 0.992]
 
 
+def test_points_say_both_values_and_their_names() -> None:
+    made = figure(SCATTER)
+    assert made.data[0].hovertext == ("0.100 → 0", "1.40 → 1.50", "3.30 → 3.00")
+    assert made.data[1].y == (2.0, None)  # what is no number is not drawn
+    (line,) = made.layout.shapes
+    assert (line.x0, line.x1) == (line.y0, line.y1)
+    named = figure(COSTS)
+    assert named.data[0].hovertext[1] == "conv1 &amp; &lt;fc&gt;: 16-bit: 12.5 → 71.8 %"
+    assert not named.layout.shapes
+
+
 def test_stacked_bars_and_a_formats_grid() -> None:
     parts = Series("weights", (1.0,)), Series("output", (2.0,))
     assert figure(Chart("bar", "t", parts, ("a",), stacked=True)).layout.barmode == "stack"
@@ -54,7 +65,7 @@ def test_names_are_words_and_no_tags() -> None:
 
 
 def test_a_figure_is_light_and_strict_json() -> None:
-    for chart in (BARS, LINES, HISTOGRAM):
+    for chart in (BARS, LINES, HISTOGRAM, SCATTER, COSTS):
         text = figure(chart).to_json()
         assert "NaN" not in text
         assert "Infinity" not in text

@@ -102,7 +102,7 @@ def test_a_change_is_tried_on_a_rule_or_a_pattern(rule: str, name: str, bench: W
     finish(bench, bench.what_if.try_button)
     assert list(bench.session.history)[-1] == name
     assert name in bench.what_if.effect.value
-    assert name in bench.versions.table.value
+    assert name in bench.versions.table.table.value
 
 
 def test_layers_that_were_hidden_are_shown_again(bench: Workbench) -> None:
@@ -223,7 +223,7 @@ def test_the_applied_version_is_verified(bench: Workbench) -> None:
     finish(bench, bench.versions.verify_button)
     found = bench.session.verifications["simple"]
     assert found.equal == found.values > 0
-    assert f"all {found.values:,} the same" in bench.versions.table.value
+    assert f"all {found.values:,} the same" in bench.versions.table.table.value
 
 
 def test_the_report_is_written(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,3 +262,16 @@ def test_the_users_own_figure_is_asked_for_before_long_work() -> None:
     steps = session.calibrate.steps("simple")
     with pytest.raises(ValueError, match="no labels"):
         next(steps)
+
+
+def test_images_that_are_decided_otherwise_are_shown_of_the_applied_version(bench: Workbench) -> None:
+    images = bench.images
+    assert images.found.value == ""
+    assert "in <b>simple</b>?" in images.state.value
+    finish(bench, images.button)
+    assert images.found.value.count('<img src="data:image/png') == 24
+    assert "right → wrong" in images.found.value
+    version = bench.session.what_if("block3.depthwise", per_channel=True)
+    bench.session.history.applied.append(version.name)
+    bench.refresh()
+    assert images.found.value == ""  # nobody has looked at this one

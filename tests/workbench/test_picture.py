@@ -60,6 +60,11 @@ def test_figures_share_one_script_which_is_plotly() -> None:
     assert len(packed) < 2_000_000
 
 
+def test_a_figure_has_a_width_before_it_is_drawn() -> None:
+    """In a view that is hidden at first it is drawn once the view is seen, which needs room to be seen in."""
+    assert LiveChart(go.Figure()).layout.width == "100%"
+
+
 def test_there_is_nothing_where_there_is_no_chart() -> None:
     picture = Picture("qd-weights", PARTS)
     assert picture.layout.display == "none"

@@ -145,7 +145,7 @@ def test_the_page_shows_the_version_beside_the_error(tmp_path: Path) -> None:
     bench.runs.calibrate()
     bench.job.wait()
     assert "ConnectionError" in bench.error.value
-    assert "not measured" in bench.versions.table.value
+    assert "not measured" in bench.versions.table.table.value
     assert "advanced" in bench.versions.choice.options
 
 

@@ -40,10 +40,10 @@ def test_the_checks_end_with_the_worst_layer_in_view(bench: Workbench) -> None:
     assert "channel 18" in bench.layers.causes.value
 
 
-def test_lines_table_and_close_look_share_one_selection(bench: Workbench) -> None:
+def test_lines_table_graph_and_close_look_share_one_selection(bench: Workbench) -> None:
     layers = bench.layers
     assert layers.overview.live is not None
-    assert layers.overview.live.selection is layers.table.selection is layers.choice
+    assert layers.overview.live.selection is layers.table.selection is layers.graph.selection is layers.choice
     names = {name for trace in drawn(layers.overview).data for name in trace.customdata}
     assert names == set(layers.names)
     layers.choice.value = "block2.depthwise"

@@ -1,4 +1,4 @@
-"""All layers, and beside them the selected one: a line through all, a table, and a close look share the selection."""
+"""All layers, and beside them the selected one: lines, table, graph and close look share the selection."""
 
 import ipywidgets as widgets
 
@@ -7,11 +7,13 @@ from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.report.elements import charts_in
 from qdiag.workbench.controls import button, escaped, row, toggles
 from qdiag.workbench.figures import feature_maps
+from qdiag.workbench.layer_graph import LayerGraph
 from qdiag.workbench.layer_table import LayerTable
 from qdiag.workbench.panels.panel import Desk, Panel
 from qdiag.workbench.picture import Part, Picture
 
 ALL, ONE = "All layers", "Selected layer"
+TABLE, GRAPH = "Lines and table", "Graph"
 
 
 class LayersPanel(Panel):
@@ -28,13 +30,14 @@ class LayersPanel(Panel):
         self.choice.add_class("qd-layer")
         self.choice.observe(desk.guarded(self._chosen), "value")
         self.overview = Picture("qd-overview", {"network": Part(236, names=False)}, self.choice)
-        self.table = LayerTable(self.choice)
+        self.table, self.graph = LayerTable(self.choice), LayerGraph(self.choice)
         close = {"output": Part(270), "weights": Part(230), "channels": Part(220, names=False)}
         self.close = Picture("qd-close", close)
         self.about = widgets.HTML().add_class("qd-about")
         self.causes = widgets.HTML().add_class("qd-causes")
         self.maps = widgets.Image(format="png", layout={"display": "none", "max_width": "100%"}).add_class("qd-maps")
-        master = widgets.VBox([self.overview, self.table]).add_class("qd-master")
+        self.form = toggles([TABLE, GRAPH], "qd-form")
+        master = widgets.VBox([self.form, self.overview, self.table, self.graph]).add_class("qd-master")
         detail = widgets.VBox([self.about, beneath, self.causes, self.close, self.maps]).add_class("qd-detail")
         # In a narrow window one of the two is shown; the selected layer's name stands over both.
         self.side = toggles([ALL, ONE], "qd-side")
@@ -65,6 +68,7 @@ class LayersPanel(Panel):
         self.choice.options = self.names
         self.overview.show([error_chart(comparison.layers, comparison.lanes)])
         self.table.show(layers)
+        self.graph.show(self.desk.session.graph())
         self.choice.value = ""
         self.choice.value = chosen if chosen in self.names else layers.names[0]
 

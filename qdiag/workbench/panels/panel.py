@@ -28,6 +28,9 @@ class Desk(Protocol):
         beside: says it in a line too, where the control is; also of the work that the callback starts.
         """
 
+    def refresh(self) -> None:
+        """Show what the session holds now, in every panel."""
+
     def select(self, name: str) -> None:
         """Make a layer the selected one, and show it."""
 

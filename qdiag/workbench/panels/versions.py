@@ -4,12 +4,13 @@ import ipywidgets as widgets
 
 from qdiag.report.displayable import Displayable
 from qdiag.report.to_html import render_fragment
-from qdiag.workbench.controls import button, complaint, escaped, row, shown
+from qdiag.workbench.controls import button, complaint, escaped, row
 from qdiag.workbench.panels.panel import Desk, Panel
-from qdiag.workbench.session_parts import history_table
+from qdiag.workbench.picture import Part, Picture
+from qdiag.workbench.version_table import VersionTable
 
 EXPORT_FOLDER, DUMP_FOLDER = "for_target", "traces"
-BY_LAYER = "this version and the applied one beside float, at every layer"
+BY_LAYER = "the ticked versions beside float, at every layer; without ticks the selected one and the applied one"
 DUMPED = "TIDL's traces, or .npy files, that the device wrote of the first image"
 
 
@@ -19,14 +20,19 @@ class VersionsPanel(Panel):
     def __init__(self, desk: Desk):
         super().__init__(desk)
         self.trouble = trouble = complaint("qd-versions-trouble")
-        self.table = widgets.HTML().add_class("qd-versions")
-        table = widgets.Box([self.table], layout={"overflow": "auto"})  # where the window is narrow, it scrolls
-        self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "420px"})
+        self.choice = widgets.Combobox(placeholder="version", ensure_option=True, layout={"width": "320px"})
         self.choice.add_class("qd-version")
+        self.choice.observe(desk.guarded(self._chosen), "value")
+        self.table = VersionTable(self.choice)
+        self.table.add_class("qd-versions")
+        self.costs = Picture("qd-costs", {"cost": Part(260)})
         self.apply_button = button("Apply", "qd-apply", desk.guarded(self.apply, trouble))
         self.undo_button = button("Undo", "qd-undo", desk.guarded(self.undo, trouble))
         self.code_button = button("Code", "qd-code", desk.guarded(self.show_code, trouble))
-        self.compare_button = button("By layer", "qd-by-layer", desk.guarded(self.compare, trouble), tooltip=BY_LAYER)
+        self.compare_button = button(
+            "Compare ticked", "qd-by-layer", desk.guarded(self.compare, trouble), tooltip=BY_LAYER
+        )
+        self._make_words()
         self.verify_button = button("Verify applied", "qd-verify", desk.guarded(self.verify, trouble))
         self.folder = widgets.Text(EXPORT_FOLDER, layout={"width": "160px"})
         self.export_button = button("Export applied to", "qd-export", desk.guarded(self.export, trouble))
@@ -43,9 +49,39 @@ class VersionsPanel(Panel):
         self.code = widgets.HTML().add_class("qd-code-text")
         compare = row(self.choice, self.apply_button, self.undo_button, self.code_button, self.compare_button)
         deliver = row(self.verify_button, self.export_button, self.folder, self.dump_button, self.dump)
-        self.widget = widgets.VBox(
-            [table, compare, deliver, self.asked, self.trouble, self.code], layout={"display": "none"}
-        )
+        parts = self.table, compare, self.words, deliver, self.asked, self.trouble, self.code, self.costs
+        self.widget = widgets.VBox(parts, layout={"display": "none"})
+
+    def _make_words(self) -> None:
+        """What the user says of the selected version."""
+        guarded = self.desk.guarded
+        self.title = widgets.Text(placeholder="title", layout={"width": "160px"}).add_class("qd-title")
+        self.note = widgets.Text(placeholder="note", layout={"width": "260px"}).add_class("qd-note-text")
+        self.keep_button = button("Save title and note", "qd-annotate", guarded(self.annotate, self.trouble))
+        self.pin_button = button("Pin", "qd-pin", guarded(self.pin, self.trouble), tooltip="To the top of the table")
+        self.delete_button = button("Delete", "qd-delete", guarded(self.delete, self.trouble))
+        self.words = row(self.title, self.note, self.keep_button, self.pin_button, self.delete_button)
+
+    def annotate(self) -> None:
+        found = self.desk.session.annotate(self.choice.value, title=self.title.value, note=self.note.value)
+        self.show()
+        self.choice.value = found.called
+
+    def pin(self) -> None:
+        name = self.choice.value
+        self.desk.session.annotate(name, pinned=not self.desk.session.history.find(name).is_pinned)
+        self.show()
+        self.choice.value = name
+
+    def delete(self) -> None:
+        self.desk.session.delete(self.choice.value)
+        self.desk.refresh()
+
+    def _chosen(self) -> None:
+        if self.choice.value in self.choice.options:
+            version = self.desk.session.history.find(self.choice.value)
+            self.title.value, self.note.value = version.title, version.note
+            self.pin_button.description = "Unpin" if version.is_pinned else "Pin"
 
     def apply(self) -> None:
         name = self.choice.value
@@ -56,7 +92,8 @@ class VersionsPanel(Panel):
         self.desk.start(lambda: self.desk.session.apply.steps(self._applied()), "Undoing")
 
     def compare(self) -> None:
-        session, names = self.desk.session, dict.fromkeys([self._applied(), self.choice.value])
+        session = self.desk.session
+        names = self.table.ticked or dict.fromkeys([self._applied(), session.history.find(self.choice.value).name])
         self.desk.start(lambda: session.compare.steps(*names), "Comparing", self._show_result)
 
     def verify(self) -> None:
@@ -91,14 +128,16 @@ class VersionsPanel(Panel):
         session = self.desk.session
         if not session.history:
             return
-        table = history_table(session.history.values(), session.current, session.verifications, session.float_score)
-        self.table.value = shown("History", table)
-        self.choice.options = list(session.history)
-        self.choice.value = list(session.history)[-1]
+        versions = session.versions()
+        self.table.show(versions)
+        self.costs.show([] if versions.chart is None else [versions.chart])
+        self.choice.options = versions.called
+        self.choice.value = list(session.history.values())[-1].called
+        self._chosen()
         self.widget.layout.display = ""
 
     def set_busy(self, busy: bool) -> None:
-        at_work = self.apply_button, self.undo_button, self.compare_button
+        at_work = self.apply_button, self.undo_button, self.compare_button, self.delete_button
         deliver = self.verify_button, self.export_button, self.replace_button, self.dump_button
         for control in (*at_work, *deliver):
             control.disabled = busy
