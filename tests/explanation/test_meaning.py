@@ -210,12 +210,13 @@ def test_the_user_s_own_figure_decides_whatever_the_outputs_are(images: Tensor) 
     strict = diagnose(model, images, evaluate=evaluate)
     assert strict.verdict.kind == "quantization"
     assert "your own figure" in strict.verdict.headline
-    assert diagnose(model, images, evaluate=lambda _: 91.3).verdict.kind == "healthy"
+    assert diagnose(model, images, evaluate=lambda version: 91.3 + 0 * len(version(images))).verdict.kind == "healthy"
 
 
 def test_a_figure_that_does_not_move_where_the_outputs_do_is_asked_about() -> None:
     demo = load_demo("wild")
-    verdict = diagnose(demo.model, demo.loader, evaluate=lambda _: 91.3).verdict
+    few = next(iter(demo.loader))[0][:2]
+    verdict = diagnose(demo.model, demo.loader, evaluate=lambda version: 91.3 + 0 * len(version(few))).verdict
     assert verdict.kind == "healthy"
     assert "in your own figure" in verdict.headline
     assert "Does that figure follow" in verdict.text
