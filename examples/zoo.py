@@ -84,7 +84,7 @@ ONNX Runtime stored before it, comes to the integers that it stored, where these
 they are rounded as floats all but those at a tie.
 
 Written by `make zoo-page`, which goes on where it was stopped; a network has {limit} seconds of the processor, on one
-thread.
+thread. A verb that was not asked yet is "–": the next run takes it up.
 
 """
 
