@@ -28,6 +28,7 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.deadline import Deadline
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.subject import Evaluate, Subject, Task
+from qdiag.tracing.batches import Adapt
 
 CULPRITS_RAISED = 5
 MINUTES = 2.0
@@ -47,6 +48,7 @@ def diagnose(
     target: str = "tidl",
     task: Task | None = None,
     evaluate: Evaluate | None = None,
+    batch: Adapt | None = None,
     minutes: float | None = MINUTES,
     on_progress: OnProgress = None,
 ) -> Steps[Diagnosis]:
@@ -61,6 +63,7 @@ def diagnose(
         target: As for `calibrate`.
         task: What the outputs mean, see `compare`.
         evaluate: Takes a model, gives your own figure of it, the higher the better; it decides then, also of repairs.
+        batch: Takes a batch as the data gives it, gives what the model takes or (inputs, labels); see `Subject`.
         minutes: For repairs that search; the steps name what there was no time for. None is without an end.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
@@ -75,7 +78,7 @@ def diagnose(
     'healthy'
     """
     Deadline(minutes)  # refused now
-    subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+    subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate, batch=batch)
     quantized = yield from quantized_steps(subject, per_channel=per_channel, target=target)
     lint = lint_model(subject, optimizer=optimizer)
     return (yield from explanation_steps(subject, lint, quantized, minutes=minutes))

@@ -16,7 +16,7 @@ from qdiag.planning.formats import PerChannelOption
 from qdiag.planning.plan import QuantPlan
 from qdiag.planning.plan_quantization import plan_quantization
 from qdiag.planning.widths import Bits
-from qdiag.tracing.batches import Batches, batches, first_inputs
+from qdiag.tracing.batches import Adapt, Batches, batches, first_inputs
 from qdiag.tracing.borrowing import borrow, check_module
 from qdiag.tracing.fixed_batch import find_fixed_batch
 from qdiag.tracing.forward import forward
@@ -48,6 +48,8 @@ class Subject:
         calibration_data: The same without labels, for ranges; the first 128 images of `data` where it is not given.
         task: What the outputs mean; by default what labels that fit say, and without any, values.
         evaluate: The user's own figure of a model, which decides then.
+        batch: Makes what the model takes, or a pair (inputs, targets), of each batch of the data: of dicts, say, by
+            `batch=lambda batch: (batch["image"], batch["label"])`.
 
     Raises:
         ModelError: For what is no module, or has no numbers.
@@ -67,12 +69,14 @@ class Subject:
         calibration_data: Any = None,
         task: Task | None = None,
         evaluate: Evaluate | None = None,
+        batch: Adapt | None = None,
     ):
         check_module(model)
         _check_meaning(task, evaluate)
         self.model, self.task, self.evaluate = model, task, evaluate
-        self.data = batches(data, model)
-        self.calibration_data = None if calibration_data is None else batches(calibration_data, model)
+        self.batch = batch
+        self.data = batches(data, model, adapt=batch)
+        self.calibration_data = None if calibration_data is None else batches(calibration_data, model, adapt=batch)
         self._look = _Look(model, self.data)
 
     @classmethod
@@ -84,6 +88,7 @@ class Subject:
         calibration_data: Any = None,
         task: Task | None = None,
         evaluate: Evaluate | None = None,
+        batch: Adapt | None = None,
     ) -> "Subject":
         """What a verb was given: a model and data, or a subject, with other data for it or without.
 
@@ -94,20 +99,22 @@ class Subject:
             calibration_data: As for `Subject`; None keeps a subject's own.
             task: As for `Subject`; None keeps a subject's own.
             evaluate: As for `Subject`; None keeps a subject's own.
+            batch: As for `Subject`; None keeps a subject's own.
 
         Raises:
             InputError: For a model without data, else as for `Subject`.
         """
         if isinstance(model, Subject):
-            return model.on(data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+            return model.on(data, calibration_data=calibration_data, task=task, evaluate=evaluate, batch=batch)
         if isinstance(data, Subject):
-            return cls.of(data.of_module(model), calibration_data=calibration_data, task=task, evaluate=evaluate)
+            other = data.of_module(model)
+            return cls.of(other, calibration_data=calibration_data, task=task, evaluate=evaluate, batch=batch)
         if data is None:
             raise InputError(
                 "no data was given beside the model. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
                 code="no-data",
             )
-        return cls(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        return cls(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate, batch=batch)
 
     @classmethod
     def for_ranges(cls, model: "nn.Module | Subject", data: Any = None) -> "Subject":
@@ -131,6 +138,7 @@ class Subject:
         calibration_data: Any = None,
         task: Task | None = None,
         evaluate: Evaluate | None = None,
+        batch: Adapt | None = None,
     ) -> "Subject":
         """The same model, its trace and its plans, on other data or with another meaning; what is None stays.
 
@@ -139,13 +147,15 @@ class Subject:
             calibration_data: As for `Subject`.
             task: As for `Subject`.
             evaluate: As for `Subject`.
+            batch: As for `Subject`.
         """
         _check_meaning(task, evaluate)
         other = copy.copy(self)
+        other.batch = batch or self.batch
         if data is not None:
-            other.data = batches(data, self.model)
+            other.data = batches(data, self.model, adapt=other.batch)
         if calibration_data is not None:
-            other.calibration_data = batches(calibration_data, self.model)
+            other.calibration_data = batches(calibration_data, self.model, adapt=other.batch)
         other.task, other.evaluate = task or self.task, evaluate or self.evaluate
         return other
 
@@ -159,7 +169,8 @@ class Subject:
             return self
         calibration_data = None if self.calibration_data is None else self.calibration_data.of(model)
         data = self.data.of(model)
-        return Subject(model, data, calibration_data=calibration_data, task=self.task, evaluate=self.evaluate)
+        meaning = {"task": self.task, "evaluate": self.evaluate, "batch": self.batch}
+        return Subject(model, data, calibration_data=calibration_data, **meaning)  # type: ignore[arg-type]
 
     @property
     def calibration(self) -> "Subject":

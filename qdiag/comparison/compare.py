@@ -21,6 +21,7 @@ from qdiag.quantization.calibrate import calibration_steps
 from qdiag.quantization.quantized_model import QuantizedModel
 from qdiag.quantization.reference_check import check_reference
 from qdiag.subject import Subject, Task
+from qdiag.tracing.batches import Adapt
 
 ADDED_IMAGES = 16
 
@@ -37,6 +38,7 @@ def compare(
     target: str = "tidl",
     quantized: Mapping[str, QuantizedModel] | None = None,
     task: Task | None = None,
+    batch: Adapt | None = None,
     added_images: int = ADDED_IMAGES,
     on_progress: OnProgress = None,
 ) -> Steps[Comparison]:
@@ -53,6 +55,7 @@ def compare(
         quantized: Models to compare by name, in place of ones calibrated here to `bits`.
         task: What the outputs mean, "classification", "segmentation", "detection" or "values"; by default what labels
             that fit say, and without any, values: each output by itself, and its worst channels.
+        batch: Takes a batch as the data gives it, gives what the model takes or (inputs, labels); see `Subject`.
         added_images: On this many images each layer is also computed from float inputs, to see what it adds.
         on_progress: Called with each event; without it a bar appears for parts that take over two seconds.
 
@@ -71,7 +74,7 @@ def compare(
         raise OptionError(
             f"bits={bits!r}: give the bits of each version to compare with float, as bits=(16, 8).", code="no-versions"
         )
-    subject = Subject.of(model, data, calibration_data=calibration_data, task=task)
+    subject = Subject.of(model, data, calibration_data=calibration_data, task=task, batch=batch)
     if quantized is None:
         formats = [(width, per_channel) for width in bits]
         quantized = _named((yield from calibration_steps(subject.calibration, method, formats, target=target)))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from inspect import Parameter
 from typing import Any
@@ -16,6 +16,9 @@ from qdiag.errors import InputError, QdiagWarning
 from qdiag.tracing.fixed_batch import fixed_batch
 from qdiag.tracing.inputs import Inputs, parameters_of_forward
 from qdiag.tracing.random_state import kept_random_state
+
+Adapt = Callable[[Any], Any]
+"""Takes a batch as the data gives it; gives what the model takes, or a pair (inputs, targets)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +63,19 @@ class Batches:
     """A data set as batches for one model, which can be read as often as wanted.
 
     Made by `batches`. images: it ends with the batch that completes so many; None for all of them. source: what the
-    user gave, for whoever reads it in an order of its own. images_read: how many the latest reading came to.
+    user gave, for whoever reads it in an order of its own. adapt: the user's own, see `batches`. images_read: how many
+    the latest reading came to.
     """
 
-    def __init__(self, data: Iterable[Any], model: nn.Module, source: Any, images: int | None = None):
-        self.data, self.model, self.source, self.images = data, model, source, images
+    def __init__(
+        self,
+        data: Iterable[Any],
+        model: nn.Module,
+        source: Any,
+        images: int | None = None,
+        adapt: Adapt | None = None,
+    ):
+        self.data, self.model, self.source, self.images, self.adapt = data, model, source, images, adapt
         self.images_read = 0
         self.required = [p for p in parameters_of_forward(model).values() if _is_required(p)]
 
@@ -88,13 +99,13 @@ class Batches:
         """The same data up to the batch that completes so many images; None for all of them."""
         if images is None or images == self.images:
             return self
-        shorter = Batches(self.data, self.model, self.source, images)
+        shorter = Batches(self.data, self.model, self.source, images, self.adapt)
         shorter._first = self._first
         return shorter
 
     def of(self, model: nn.Module) -> "Batches":
         """The same data for another model that takes the same inputs."""
-        other = Batches(self.data, model, self.source, self.images)
+        other = Batches(self.data, model, self.source, self.images, self.adapt)
         other._first = self._first
         return other
 
@@ -125,7 +136,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         number, seen = -1, 0
         for number, item in enumerate(self._items()):
-            inputs, targets = self._split(item)
+            inputs, targets = self._split(self._adapted(item, number))
             batch = Batch(Inputs.of(inputs, self.model).to_device_of(self.model), targets)
             batch.inputs.check_finite(f"batch {number} of the data")
             if batch.inputs.batch_size == 0:
@@ -170,6 +181,19 @@ class Batches:
                 code="data-raised",
             ) from error
 
+    def _adapted(self, item: Any, number: int) -> Any:
+        """What the user's own function makes of a batch."""
+        if self.adapt is None:
+            return item
+        try:
+            return self.adapt(item)
+        except Exception as error:  # the user's function may raise anything; its error stays attached
+            raise InputError(
+                f"batch=… raised {type(error).__name__}: {error}. It was given batch {number} of the data, "
+                f"{_described(item)}.",
+                code="data-raised",
+            ) from error
+
     def _split(self, item: Any) -> tuple[Any, Any]:
         """(inputs, targets): a pair is inputs and targets unless the model needs two arguments."""
         if isinstance(item, (tuple, list)) and not hasattr(item, "_fields"):
@@ -185,11 +209,12 @@ class Batches:
         return item, None
 
 
-def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
+def batches(data: Any, model: nn.Module, batch_size: int = 16, adapt: Adapt | None = None) -> Batches:
     """The data as batches that can be read more than once.
 
     data: a DataLoader or list of batches; a Dataset; one tensor of images [N, ...]. A batch is what the model takes
-    (see `trace`), or a pair (inputs, targets) where the model needs only one argument.
+    (see `trace`), or a pair (inputs, targets) where the model needs only one argument. adapt: makes such a batch of
+    what the data gives, as of dicts.
 
     Raises InputError for what can be read only once, for no data, for what is none of these, and where the data raises.
     """
@@ -200,9 +225,9 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
             raise InputError(
                 f"the data is a tensor of shape {list(data.shape)}: there is no image in it.", code="empty-data"
             )
-        return Batches(list(data.split(batch_size)), model, data)
+        return Batches(list(data.split(batch_size)), model, data, adapt=adapt)
     if isinstance(data, (Inputs, Mapping)):
-        return Batches([data], model, data)
+        return Batches([data], model, data, adapt=adapt)
     source = data
     if isinstance(data, Dataset):  # also one that streams: it gives single samples
         data = DataLoader(data, batch_size=batch_size)
@@ -217,7 +242,15 @@ def batches(data: Any, model: nn.Module, batch_size: int = 16) -> Batches:
             f"the data is a {type(data).__name__}. Pass a DataLoader, a list of batches, or a tensor [N, ...].",
             code="data-type",
         )
-    return Batches(data, model, source)
+    return Batches(data, model, source, adapt=adapt)
+
+
+def _described(item: Any) -> str:
+    """As "a dict of image, label", "a tuple of 3"."""
+    kind = type(item).__name__
+    if isinstance(item, Mapping):
+        return f"a {kind} of {', '.join(map(str, item))}"
+    return f"a {kind} of {len(item)}" if isinstance(item, (tuple, list)) else f"a {kind}"
 
 
 def first_inputs(data: Any, model: nn.Module) -> Inputs:

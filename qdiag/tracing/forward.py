@@ -30,7 +30,7 @@ def forward(model: nn.Module, inputs: Inputs, seen: Whereabouts | None = None) -
         if seen is not None and seen.last_site is not None:
             at = f" ({seen.last_source})" if seen.last_source else ""
             where = f" at or after site {str(seen.last_site)!r}{at}"
-        hint = input_hint(model, inputs.tensors())
+        hint = input_hint(model, inputs)
         raise ModelError(
             f"the model raised {type(error).__name__}{where}: {error}. It was called with ({inputs.describe()}).{hint}",
             code="model-raised",

@@ -9,6 +9,7 @@ from torch import nn
 
 from qdiag.comparison.compare import compare
 from qdiag.comparison.comparison import Comparison
+from qdiag.comparison.evaluated import evaluated
 from qdiag.comparison.output_error import OutputError
 from qdiag.comparison.streaming import measured_steps
 from qdiag.progress import Steps
@@ -36,7 +37,7 @@ class Measure:
         """The model as it is now, and its figure, before any long work: what raises there would raise after it."""
         self.twin.refresh()
         if self.float_figure is None and self.subject.evaluate is not None:
-            self.float_figure = self.subject.evaluate(self.subject.model)
+            self.float_figure = evaluated(self.subject.evaluate, self.subject.model).figure
 
     @property
     def float_score(self) -> float | None:
@@ -46,7 +47,7 @@ class Measure:
     def score(self, model: nn.Module) -> float | None:
         """The user's own figure; None without an `evaluate`."""
         evaluate = self.subject.evaluate
-        return None if evaluate is None else float(evaluate(model))
+        return None if evaluate is None else float(evaluated(evaluate, model).figure)
 
     def is_complete(self, version: Version) -> bool:
         """False where a figure of the version is missing, since measuring it was stopped or failed."""

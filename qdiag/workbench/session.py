@@ -46,6 +46,7 @@ class Session(SessionState, Displayable):
         calibration_data: Where ranges come from; the first 128 images of `data` if not given.
         training_data: To train with; the calibration data if not given.
         task: What the outputs mean, see `compare`.
+        batch: Makes a batch that the model takes of what the data gives, see `Subject`; not of `training_data`.
         folder: Where versions and training runs are kept, under the model's name and the time: `restore()` goes on with
             them after the kernel has gone. None: nothing is kept, and nothing can be trained.
 

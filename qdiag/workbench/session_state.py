@@ -15,6 +15,7 @@ from qdiag.errors import OptionError
 from qdiag.explanation.diagnosis import Diagnosis
 from qdiag.export.verification import Verification
 from qdiag.subject import Evaluate, Subject, Task
+from qdiag.tracing.batches import Adapt
 from qdiag.tracing.site import Site
 from qdiag.workbench.diagnosing import Diagnosing
 from qdiag.workbench.history import History
@@ -47,9 +48,11 @@ class SessionState:
         calibration_data: Any = None,
         training_data: Any = None,
         task: Task | None = None,
+        batch: Adapt | None = None,
         folder: str | os.PathLike[str] | None = FOLDER,
     ):
-        subject = Subject.of(model, data, calibration_data=calibration_data, task=task, evaluate=evaluate)
+        options = {"calibration_data": calibration_data, "task": task, "evaluate": evaluate, "batch": batch}
+        subject = Subject.of(model, data, **options)
         self.model = model = subject.model
         twin = Twin(model)
         self.subject = subject.of_module(twin.module)
