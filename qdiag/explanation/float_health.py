@@ -111,8 +111,8 @@ def _near_chance(figures: FloatFigures, found: Probe) -> Trouble:
         reasons.append(f"The labels are mostly one {direction} what float decides: do they count from another class?")
     elif figures.relabelled > 0.5 and figures.relabelled > 2 * figures.right + 0.1:
         reasons.append(
-            f"With its classes in another order {100 * figures.relabelled:.0f} % would be right: the labels number the "
-            "classes differently."
+            f"With its classes in another order {100 * figures.relabelled:.0f} % would be right: either the labels "
+            "number the classes differently, or these images are prepared in another way than in training."
         )
     if figures.decided == 1 or figures.decided < 0.1 * min(figures.classes, figures.images):
         classes = "one class" if figures.decided == 1 else f"{figures.decided} of {figures.classes} classes"
@@ -158,9 +158,9 @@ def _gain(interval: Interval | None) -> str:
 def _exchanged(figures: FloatFigures) -> Trouble:
     return Trouble(
         "float-is-wrong",
-        f"The labels of {figures.exchanged} classes stand for others of them.",
-        "On the images of each of these classes float mostly decides for another one, each for a different one: the "
-        "labels number the classes differently. What 8 bits change cannot be told by such labels.",
+        f"Float takes {figures.exchanged} classes for others of them.",
+        "On the images of each of these classes it mostly decides for another one, each for a different one: most "
+        "likely the labels number the classes differently. What 8 bits change cannot be told by such labels.",
     )
 
 

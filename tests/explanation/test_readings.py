@@ -98,7 +98,7 @@ def test_two_classes_that_are_exchanged(digits: Digits) -> None:
     exchanged[labels == 3], exchanged[labels == 5] = 5, 3
     found = judge(compare(model, [(images, exchanged)], (8,)))
     assert found.kind == "float-is-wrong"
-    assert found.headline == "The labels of 2 classes stand for others of them."
+    assert found.headline == "Float takes 2 classes for others of them."
 
 
 def test_a_class_that_float_takes_for_another_is_no_exchange() -> None:
