@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qdiag.demo.load import load_demo
-from qdiag.errors import OptionError
+from qdiag.errors import ModelError, OptionError
 from qdiag.progress import Progress
 from qdiag.workbench.history import History
 from qdiag.workbench.panels.what_if import CHANGES, CULPRITS, DEPTHWISE, EVERY
@@ -260,7 +260,7 @@ def test_the_users_own_figure_is_asked_for_before_long_work() -> None:
 
     session = Session(nn.Conv2d(3, 4, 3), torch.randn(4, 3, 8, 8), evaluate=evaluate, folder=None)
     steps = session.calibrate.steps("simple")
-    with pytest.raises(ValueError, match="no labels"):
+    with pytest.raises(ModelError, match="no labels"):
         next(steps)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qdiag.errors import OptionError, QdiagWarning
+from qdiag.errors import ModelError, OptionError, QdiagWarning
 from qdiag.progress import Steps
 from qdiag.training.recipe import Recipe
 from qdiag.workbench.panels.what_if import effect_html
@@ -87,13 +87,13 @@ def test_where_the_users_own_figure_fails_ours_are_kept(name: str, tmp_path: Pat
     metric = Metric()
     failed = session(tmp_path, metric)
     metric.away = True
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ModelError, match="ConnectionError"):
         list(COMMANDS[name](failed))
     version = failed.history[name]
     assert version.output.sqnr_db > 0
     assert version.score is None
     assert list(failed.to_pandas("versions")["applied"])[2] == "not measured: Run checks"
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ModelError, match="ConnectionError"):
         failed.diagnose()
     metric.away = False
     failed.diagnose()
