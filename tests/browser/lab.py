@@ -24,6 +24,17 @@ RUN_ALL = """async () => { const a = window.jupyterapp; await a.commands.execute
     ? c.toJSON().outputs.filter(o => o.output_type == 'error').map(o => o.ename + ': ' + o.evalue) : []); }"""
 
 
+LATE = "[anywidget] Failed to initialize model."
+"""What anywidget raises two seconds after a widget begins, whether its script comes later or not: a busy machine."""
+
+
+def page_errors(page: Any) -> list[str]:
+    """Errors of the page's own scripts, as they come."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)) if LATE not in str(error) else None)
+    return found
+
+
 @dataclass(frozen=True)
 class Lab:
     """A running server. home: the folder that it serves."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import Lab, jupyterlab, page_errors
 
 pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
@@ -31,8 +31,7 @@ def click(page: Any, box: dict[str, float], x: float = 0.5, y: float = 0.5) -> N
 
 
 def test_run_all_then_click_a_layer_and_see_it(lab: Lab, page: Any) -> None:
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    problems = page_errors(page)
     page.set_viewport_size({"width": 1440, "height": 900})
     outside = lab.open(page, NOTEBOOK)
     assert lab.run_all(page) == []

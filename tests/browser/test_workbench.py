@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.lab import READY, Lab, jupyterlab
+from tests.browser.lab import READY, Lab, jupyterlab, page_errors
 
 pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).parents[2]
@@ -86,10 +86,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def problems(page: Any) -> list[str]:
     """Errors of the page's own scripts."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
     page.set_viewport_size({"width": 1440, "height": 900})
-    return found
+    return page_errors(page)
 
 
 def run_cell(page: Any, number: int) -> None:
