@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ class AveragePrecision:
     classes: tuple[ClassMatches, ...]
 
     def __float__(self) -> float:
+        return self._once
+
+    @cached_property
+    def _once(self) -> float:
         return float(self.on(torch.ones(1, self.images, dtype=torch.float64)))
 
     def __str__(self) -> str:

@@ -36,8 +36,8 @@ class Measure:
     def begin(self) -> None:
         """The model as it is now, and its figure, before any long work: what raises there would raise after it."""
         self.twin.refresh()
-        if self.float_figure is None and self.subject.evaluate is not None:
-            self.float_figure = evaluated(self.subject.evaluate, self.subject.model).figure
+        if self.float_figure is None:
+            self.float_figure = self._figure(self.subject.model)
 
     @property
     def float_score(self) -> float | None:
@@ -46,8 +46,12 @@ class Measure:
 
     def score(self, model: nn.Module) -> float | None:
         """The user's own figure; None without an `evaluate`."""
+        found = self._figure(model)
+        return None if found is None else float(found)
+
+    def _figure(self, model: nn.Module) -> SupportsFloat | None:
         evaluate = self.subject.evaluate
-        return None if evaluate is None else float(evaluated(evaluate, model).figure)
+        return None if evaluate is None else evaluated(evaluate, model).figure
 
     def is_complete(self, version: Version) -> bool:
         """False where a figure of the version is missing, since measuring it was stopped or failed."""
